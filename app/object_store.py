@@ -1,0 +1,159 @@
+"""The port to the object store: what the protocol needs of S3, one method a request.
+
+``app.minio_store`` is the real one, ``app.testing`` the in-memory one; ``tests/contract`` holds both to the same promises.
+Times are the store's own, in whole UTC seconds (a HEAD gives no more). Every method may raise the TransientErrors of ``app.errors``:
+StoreUnavailableError (not carried out), UnansweredError (perhaps carried out), ExpiredRequestError and LeaseLostError (not carried out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+MAX_LISTED = 1000  # keys a ListObjectsV2 page (S3)
+MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
+MAX_PARTS = 10_000  # parts of a multipart upload (S3)
+MAX_SINGLE_COPY_BYTES = 5 * 1024**3  # above this CopyObject is refused (S3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """One version of one object as the store described it."""
+
+    key: str
+    etag: str  # without quotes
+    size: int  # bytes
+    last_modified: int  # UTC seconds by the store's clock
+    version_id: str | None = None
+
+    def is_same_version(self, other: ObjectInfo) -> bool:
+        """Whether both describe the same version: version ids where both have one, else ETag, size and time (H21, M7)."""
+        if self.version_id is not None and other.version_id is not None:
+            return self.version_id == other.version_id
+        return (self.etag, self.size, self.last_modified) == (other.etag, other.size, other.last_modified)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectAttributes:
+    """What readers see of an object besides its bytes; ``headers`` are ready to be sent with a write (lower-case names)."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tag_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadObject:
+    """The answer to a GET: ``body`` is None where the object is larger than the limit given."""
+
+    info: ObjectInfo
+    attributes: ObjectAttributes
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPage:
+    """One page of a listing: ``objects`` in the store's order; ``truncated``: keys after the last entry may exist.
+
+    ``last`` is the greatest key or common prefix that the page covers (None on an empty page). With a delimiter, keys below a deeper
+    "folder" are not in ``objects``.
+    """
+
+    objects: Sequence[ObjectInfo]
+    truncated: bool
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IfAbsent:
+    """Write only if no object has the key (If-None-Match: *)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IfMatch:
+    """Write only over the object with this ETag (If-Match)."""
+
+    etag: str
+
+
+Condition = IfAbsent | IfMatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an endpoint was *seen* to honour (probed with throw-away objects, never assumed from its name)."""
+
+    put_if_absent: bool  # PUT If-None-Match: * is refused when the key is taken
+    put_if_match: bool
+    copy_if_absent: bool  # CopyObject If-None-Match: * (MinIO ignores it)
+    copy_if_match: bool  # CopyObject If-Match on the target
+    copy_source_if_match: bool
+    complete_if_absent: bool  # CompleteMultipartUpload If-None-Match: *
+    complete_if_match: bool
+    delete_if_match: bool  # <ETag> in DeleteObjects (MinIO ignores it and deletes)
+    query_signed_expiry: bool  # M2: a write signed in the query is refused after its X-Amz-Expires
+    ordered_listing: bool  # start-after pages come in byte order and are complete (H3)
+    folds_leading_slash: bool  # "/x" is the object "x"
+    folds_double_slash: bool  # "a//b" is the object "a/b"
+    folds_backslash: bool  # "a\b" is the object "a/b"
+    folds_case: bool  # "A" is the object "a"
+    versioning: bool  # a DELETE without a version id leaves a marker
+    keeps_expires: bool = True  # a server-side copy keeps the Expires header
+
+
+class Deadline(Protocol):
+    """The end of a lease as seen by whoever sends requests under it."""
+
+    def remaining(self) -> float:
+        """Seconds until the lease ends by the boot clock; zero or less once it is over."""
+
+
+class ObjectStore(Protocol):
+    """One bucket. All writes carry a deadline: they are signed so that the store refuses them after min(request time-out, deadline)."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this endpoint honours."""
+
+    def store_time(self) -> int:
+        """UTC seconds by the store's clock, never ahead of it (from the Date headers of its answers; asks once if there is none yet)."""
+
+    def stat(self, key: str) -> ObjectInfo:
+        """HEAD. Raises MissingObjectError, DeniedError, EncryptedError, BadKeyError."""
+
+    def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
+        """One ListObjectsV2 request from *start_after* (never a continuation token: M1)."""
+
+    def read(self, key: str, *, max_bytes: int) -> ReadObject:
+        """GET with all attributes that a write can carry on. Raises as ``stat``, and ArchivedError."""
+
+    def tags(self, key: str) -> str:
+        """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
+
+    def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """PUT. The ``last_modified`` returned is an upper bound (the answer's Date). Raises ConditionFailedError."""
+
+    def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """CopyObject of exactly *source* (If-Match on the source). Raises ConditionFailedError for either condition, MissingObjectError."""
+
+    def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
+        """Start a multipart upload and give its id."""
+
+    def copy_part(self, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline) -> str:
+        """UploadPartCopy of bytes *first* to *last* (inclusive) of exactly *source*; gives the part's ETag."""
+
+    def put_part(self, upload_id: str, key: str, number: int, body: bytes, *, deadline: Deadline) -> str:
+        """UploadPart; gives the part's ETag (an empty object has no byte range to copy)."""
+
+    def complete_upload(self, upload_id: str, key: str, etags: Sequence[str], *, condition: Condition | None, deadline: Deadline) -> str:
+        """CompleteMultipartUpload; gives the object's ETag. Raises ConditionFailedError (the upload is then still there)."""
+
+    def abort_upload(self, upload_id: str, key: str) -> None:
+        """Give up a multipart upload; one that is gone already is no error."""
+
+    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+        """DeleteObjects (keys that XML cannot carry: singly), never by version id; conditional on the ETag where the store honours that.
+
+        Returns for each key None (deleted, or was absent) or what the store said of it (ConditionFailedError, LockedError, DeniedError ...).
+        An UnansweredError leaves all keys unknown.
+        """

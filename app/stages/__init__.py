@@ -1,0 +1,1 @@
+"""The protocol, one module a stage; no Celery in it."""
