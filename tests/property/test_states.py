@@ -13,10 +13,12 @@ OPERATOR = {MoveState.PARKED, MoveState.KEPT, MoveState.DELETED}
 
 @st.composite
 def walks(draw: st.DrawFn) -> list[MoveState]:
-    """Up to twelve arrows, from the state that every move starts in."""
+    """Up to twelve arrows, from the state that every move starts in; retry goes back to the state it was parked in."""
     walk = [MoveState.PLANNED]
     for _ in range(draw(st.integers(0, 12))):
         ways = sorted(to for state, to in TRANSITIONS if state == walk[-1])
+        if walk[-1] == MoveState.PARKED:
+            ways = [walk[-2], MoveState.ROLLED_BACK]
         if not ways:
             break
         walk.append(draw(st.sampled_from(ways)))
