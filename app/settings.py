@@ -1,0 +1,236 @@
+"""All settings of one process, read once: flag > environment (REKEY_...) > rekey.toml > default.
+
+Nothing is read at import. What cannot be right is refused by name with the remedy, as one UsageError of one line.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app import settings_rules as rules
+from app import settings_sources as sources
+from app.errors import UsageError
+from app.object_keys import Template
+from app.redaction import mask_url
+from app.settings_table import REQUIRED, Setting, describe, env_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from pydantic_settings import PydanticBaseSettingsSource
+
+DAY = 86_400
+NOT_GIVEN = SecretStr("")  # of a required setting that this process was not asked to have
+
+
+def _secret(rule: Callable[[str], str] = str) -> AfterValidator:
+    return AfterValidator(lambda secret: SecretStr(rule(secret.get_secret_value())))
+
+
+OptionalText = Annotated[str | None, BeforeValidator(rules.none_if_empty)]
+
+
+class Settings(BaseSettings):
+    """What the operator chose; frozen. Made by ``load``: built by hand it takes what it is given and reads no environment."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+
+    database_url: Annotated[SecretStr, _secret(rules.database_url)] = Field(
+        NOT_GIVEN, description="Database of the assets table, always the primary: postgresql://, mysql://, mariadb:// or sqlite:///."
+    )
+    broker_url: Annotated[SecretStr, _secret(rules.broker_url)] = Field(
+        NOT_GIVEN, description="Redis 6.2 or later, or Valkey: redis://host:6379/0, rediss:// with TLS."
+    )
+    s3_endpoint: Annotated[str, AfterValidator(rules.s3_endpoint)] = Field("", description="Scheme and host of the object store.")
+    s3_access_key: Annotated[SecretStr, _secret()] = Field(NOT_GIVEN, description="Access key of the object store.")
+    s3_secret_key: Annotated[SecretStr, _secret()] = Field(NOT_GIVEN, description="Secret key of the object store.")
+    s3_region: str = Field("us-east-1", min_length=1, description="Region that requests are signed for.")
+    s3_bucket: Annotated[str, AfterValidator(rules.s3_bucket)] = Field("", description="Bucket of the objects.")
+    s3_ca_file: Annotated[OptionalText, AfterValidator(rules.existing_file)] = Field(
+        None, description="CA certificates (PEM) to verify the object store with, besides the system's."
+    )
+
+    table: Annotated[str, AfterValidator(rules.table_name)] = Field("", description="The assets table: table or schema.table.")
+    id_column: Annotated[str, BeforeValidator(rules.column_list)] = Field(
+        "id", description="Primary key of the table; commas between the columns of a composite one."
+    )
+    client_column: str = Field("client_id", min_length=1, description="Column with the client's id.")
+    key_column: str = Field("object_key", min_length=1, description="Column with the object key: the only one that is ever written.")
+    name_column: OptionalText = Field(None, description="Column with the file name; without it, the last segment of the old key.")
+    template: Annotated[str, AfterValidator(rules.template)] = Field(
+        "clients/{client_id}/assets/{file_name}",
+        description="Form of the new keys; fields: {client_id}, {file_name}, {key} (the old key whole), {col.NAME} (any column).",
+    )
+    where: OptionalText = Field(None, description="SQL condition on the rows to move, used as it is.")
+    references: Annotated[tuple[str, ...], BeforeValidator(rules.references)] = Field(
+        (), description="Other columns that hold object keys, as table.column or schema.table.column: what they name is not deleted."
+    )
+    version_column: OptionalText = Field(
+        None, description="Whole-number column to add one to with each switch, so that optimistic locking refuses a stale save."
+    )
+
+    grace_seconds: int = Field(
+        3600,
+        ge=0,
+        le=90 * DAY,
+        description="How long the old object stays after the switch: the longest time a reader acts on a key it has read.",
+    )
+    lease_seconds: int = Field(30, ge=2, le=840, description="How long one worker has a batch for itself.")
+    visibility_timeout_seconds: int = Field(
+        60, ge=3, le=DAY, description="After how long the broker gives an unacknowledged message to another."
+    )
+    reconcile_seconds: int = Field(5, ge=1, le=300, description="How often due moves are looked for and hinted again.")
+    request_timeout_seconds: int = Field(10, ge=1, le=600, description="Total time of one request to the object store.")
+    look_seconds: int = Field(
+        5, ge=1, le=300, description="How soon after the switch the old object is looked at for a late write; then at doubling intervals."
+    )
+    settle_seconds: int = Field(60, ge=0, le=DAY, description="How far apart the application writes a row and uploads its object, at most.")
+    hint_seconds: int = Field(
+        60, ge=1, le=900, description="How long a move is left alone before it is hinted again; doubles up to 15 minutes."
+    )
+
+    copy_mode: Literal["auto", "server"] = Field(
+        "auto",
+        alias="copy",
+        description="auto: only writes that cannot replace a foreign object; server: plain CopyObject, if nobody else writes new keys.",
+    )
+    inline_bytes: int = Field(
+        8 * 1024**2, ge=0, le=1024**3, description="Up to this size GET + PUT stands in for a conditional CopyObject."
+    )
+    batch_size: int = Field(200, ge=1, le=1000, description="Most assets in one message; 1 gives one message an asset.")
+    copy_concurrency: int = Field(100, ge=1, le=1000, description="Copy tasks at once in one worker.")
+    rename_concurrency: int = Field(10, ge=1, le=1000, description="Rename tasks at once in one worker.")
+    delete_concurrency: int = Field(100, ge=1, le=1000, description="Delete tasks at once in one worker.")
+    seed_concurrency: int = Field(1, ge=1, le=100, description="Seed and reconcile tasks at once in one worker.")
+    max_in_flight: int = Field(20_000, ge=1, le=10_000_000, description="Most moves that the broker knows of or a worker holds at once.")
+    max_attempts: int = Field(5, ge=1, le=100, description="Recorded errors after which an asset is parked as failed.")
+    max_deaths: int = Field(3, ge=1, le=100, description="Workers that one asset may kill, alone in its batch, before it is parked.")
+    queue_prefix: Annotated[str, AfterValidator(rules.queue_prefix)] = Field(
+        "rekey:", description="Prefix of everything on the broker (kombu's global_keyprefix); keeps two deployments apart."
+    )
+
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: pydantic's own sources cannot say where a wrong value stands, nor refuse names that are no setting."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _keep_order(self) -> Self:
+        for first, second, why, may_be_equal in _ORDER:
+            low, high = getattr(self, first), getattr(self, second)
+            if low > high or (low == high and not may_be_equal):
+                relation = "at most" if may_be_equal else "below"
+                raise ValueError(f"{env_name(first)} ({low}) must be {relation} {env_name(second)} ({high}): {why}")
+        if self.key_column in self.id_columns:
+            raise ValueError(
+                f"REKEY_ID_COLUMN holds {self.key_column!r}, which is REKEY_KEY_COLUMN: a row's id must stay when its key changes"
+            )
+        return self
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The columns of the primary key."""
+        return tuple(self.id_column.split(","))
+
+    @property
+    def key_template(self) -> Template:
+        """The template, parsed."""
+        return Template.parse(self.template, named=self.name_column is not None)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, for ``app.redaction`` and ``app.logs``: keys, URLs, and the passwords in them."""
+        texts = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        return tuple(found for text in texts for found in (text, rules.password_of(text)) if found)
+
+    def public(self) -> dict[str, Any]:
+        """All settings by name without secrets, fit for JSON: URLs without passwords, keys left out."""
+        shown: dict[str, Any] = {}
+        for setting in declared():
+            value = getattr(self, setting.attribute)
+            if not isinstance(value, SecretStr):
+                shown[setting.name] = list(value) if isinstance(value, tuple) else value
+            elif setting.name.endswith("_url"):
+                shown[setting.name] = mask_url(value.get_secret_value())
+        return shown
+
+
+_ORDER = (
+    ("request_timeout_seconds", "lease_seconds", "a request must end while its worker still has the lease", False),
+    ("lease_seconds", "visibility_timeout_seconds", "a message must not come back while its batch is leased", False),
+    ("reconcile_seconds", "look_seconds", "the reconciler is what starts the look after a switch", True),
+)
+
+
+def declared() -> tuple[Setting, ...]:
+    """All settings in the order of their declaration."""
+    return describe(Settings.model_fields)
+
+
+def load(
+    flags: Mapping[str, object] = MappingProxyType({}),
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    config: str | None = None,
+    required: Collection[str] = REQUIRED,
+) -> Settings:
+    """Read the settings; the process's environment and current folder unless others are given.
+
+    Args:
+        flags: Values by setting name; None stands for a flag that was not given.
+        environ: The environment.
+        folder: Where rekey.toml and relative file names are looked for.
+        config: The settings file instead of rekey.toml (the --config flag).
+        required: What this command cannot do without.
+
+    Raises:
+        UsageError: Something is missing, unknown or cannot be right.
+    """
+    environ = os.environ if environ is None else environ
+    folder = Path.cwd() if folder is None else folder
+    names = [setting.name for setting in declared()]
+    secrets = [setting.name for setting in declared() if setting.secret]
+    found = [sources.from_flags(Settings, flags), sources.from_environment(Settings, environ, names=names, secrets=secrets, folder=folder)]
+    path = sources.find_file(config, environ, folder)
+    if path is not None:
+        found.append(sources.from_file(Settings, path, names=names, secrets=secrets))
+    missing = [name for name in REQUIRED if name in required and not any(source.values.get(name) for source in found)]
+    if missing:
+        raise UsageError(
+            f"not set: {', '.join(map(env_name, missing))}; set them in the environment or in small letters in {sources.FILE_NAME}"
+        )
+    given: dict[str, Any] = {"_build_sources": (tuple(found), {})}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise UsageError(_refusal(error, found)) from None
+
+
+def _refusal(error: ValidationError, found: Collection[sources.Source]) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    words = str(first["ctx"]["error"]) if first["type"] == "value_error" else ""
+    if not first["loc"]:
+        return words  # the order of several settings
+    name = str(first["loc"][0])
+    place = next(source.places[name] for source in found if name in source.places)
+    setting = next(setting for setting in declared() if setting.name == name)
+    value = next(source.values[name] for source in found if name in source.values)
+    shown = "its value" if setting.secret else repr(value)[:200]
+    return f"{place}: {shown} cannot be right: {words or setting.remedy}"
