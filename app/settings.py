@@ -17,7 +17,7 @@ from app import settings_rules as rules
 from app import settings_sources as sources
 from app.errors import UsageError
 from app.object_keys import Template
-from app.redaction import mask_url
+from app.redaction import mask_url, redact
 from app.settings_table import REQUIRED, Setting, describe, env_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ OptionalText = Annotated[str | None, BeforeValidator(rules.none_if_empty)]
 class Settings(BaseSettings):
     """What the operator chose; frozen. Made by ``load``: built by hand it takes what it is given and reads no environment."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, validate_default=False)
 
     database_url: Annotated[SecretStr, _secret(rules.database_url)] = Field(
         NOT_GIVEN, description="Database of the assets table, always the primary: postgresql://, mysql://, mariadb:// or sqlite:///."
@@ -232,5 +232,5 @@ def _refusal(error: ValidationError, found: Collection[sources.Source]) -> str:
     place = next(source.places[name] for source in found if name in source.places)
     setting = next(setting for setting in declared() if setting.name == name)
     value = next(source.values[name] for source in found if name in source.values)
-    shown = "its value" if setting.secret else repr(value)[:200]
+    shown = "its value" if setting.secret else redact(repr(value))[:200]
     return f"{place}: {shown} cannot be right: {words or setting.remedy}"

@@ -12,7 +12,7 @@ from app.errors import UsageError
 from app.settings_table import PREFIX, TWIN, env_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pydantic.fields import FieldInfo
@@ -55,8 +55,7 @@ def from_environment(
     given = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX) and value}
     given = {name: value for name, value in given.items() if name not in NO_SETTINGS}
     places = {name: env_name(name) for name in given}
-    known = {env_name(name) for name in _known(names, secrets) | NO_SETTINGS}
-    return _source(settings_class, given, places, names=names, secrets=secrets, known=known, folder=folder)
+    return _source(settings_class, given, places, names=names, secrets=secrets, folder=folder, spell=env_name)
 
 
 def from_file(settings_class: type[BaseSettings], path: Path, *, names: Collection[str], secrets: Collection[str]) -> Source:
@@ -72,8 +71,7 @@ def from_file(settings_class: type[BaseSettings], path: Path, *, names: Collecti
     except ValueError as error:
         raise UsageError(f"the settings file {path} is no TOML: {error}") from None
     places = {name: f"{path}: {name}" for name in given}
-    known = _known(names, secrets)
-    source = _source(settings_class, given, places, names=names, secrets=secrets, known=known, folder=path.parent)
+    source = _source(settings_class, given, places, names=names, secrets=secrets, folder=path.parent, spell=str)
     for name, value in source.values.items():
         if isinstance(value, bool) or not isinstance(value, str | int | list):
             raise UsageError(f"{places[name]}: give a text in quotes, a whole number or a list of texts")
@@ -89,10 +87,6 @@ def find_file(config: str | None, environ: Mapping[str, str], folder: Path) -> P
     return usual if usual.is_file() else None
 
 
-def _known(names: Collection[str], secrets: Collection[str]) -> set[str]:
-    return {*names, *(name + TWIN for name in secrets)}
-
-
 def _source(
     settings_class: type[BaseSettings],
     given: Mapping[str, Any],
@@ -100,9 +94,10 @@ def _source(
     *,
     names: Collection[str],
     secrets: Collection[str],
-    known: Collection[str],
     folder: Path,
+    spell: Callable[[str], str],
 ) -> Source:
+    known = {*names, *(name + TWIN for name in secrets)}
     values: dict[str, Any] = {}
     for name, value in given.items():
         secret = name.removesuffix(TWIN)
@@ -114,13 +109,14 @@ def _source(
             values[secret] = _read_secret(folder / str(value), places[name])
             places[secret] = places[name]
         else:
-            raise UsageError(f"{places[name]} is no setting{''.join(_suggestion(places[name].rpartition(' ')[2], known))}")
+            alike = _suggestion(name, known)
+            raise UsageError(f"{places[name]} is no setting" + (f": did you mean {spell(alike)}?" if alike else ""))
     return Source(settings_class, values, places)
 
 
-def _suggestion(name: str, known: Collection[str]) -> Iterator[str]:
-    for alike in difflib.get_close_matches(name, known, n=1, cutoff=0.6):
-        yield f": did you mean {alike}?"
+def _suggestion(name: str, known: Collection[str]) -> str | None:
+    alike = [other for other in known if other.startswith(name + "_")] or difflib.get_close_matches(name, known, n=1)
+    return min(alike, default=None)
 
 
 def _read_secret(path: Path, place: str) -> str:
