@@ -7,7 +7,7 @@ StoreUnavailableError (not carried out), UnansweredError (perhaps carried out), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -124,8 +124,11 @@ class ObjectStore(Protocol):
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after* (never a continuation token: M1)."""
 
-    def read(self, key: str, *, max_bytes: int) -> ReadObject:
-        """GET with all attributes that a write can carry on. Raises as ``stat``, and ArchivedError."""
+    def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
+        """GET with all attributes that a write can carry on. Raises as ``stat``, and ArchivedError.
+
+        *admit* is called with the body's size before the body is read; it may wait until there is room in memory.
+        """
 
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""

@@ -1,0 +1,241 @@
+"""The client's assets table: pages by key, rows by id, who names an object, and the compare-and-swap of the key column.
+
+Names are reflected from the database and quoted by SQLAlchemy; values are bound. Only the key column is ever written (S5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    and_,
+    bindparam,
+    exc,
+    func,
+    inspect,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+
+from app import row_ids
+from app.database import translated
+from app.errors import UsageError
+from app.object_keys import Equivalence
+
+NAMES_A_QUERY = 500  # object keys asked for in one statement; SQLite takes 32766 values, and a key has a few spellings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRow:
+    """One row as the planner needs it; the values are as the database gave them."""
+
+    id: tuple[object, ...]
+    row_id: str  # the id as text (app.row_ids)
+    client: object
+    key: object
+    name: object  # NAME_COLUMN's value, or None where there is no such column
+    columns: Mapping[str, object]  # for {col.NAME} of the template
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A row that names an object: *row_id* is None for a row of a table in REFERENCES."""
+
+    row_id: str | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableNames:
+    """How the table and its columns are called, as the settings say."""
+
+    table: str
+    id_columns: tuple[str, ...]
+    client_column: str
+    key_column: str
+    name_column: str | None
+    template_columns: tuple[str, ...]
+    where: str | None
+    references: tuple[str, ...]
+    version_column: str | None
+
+
+class Assets:
+    """Reads and switches the rows of one assets table; every method takes the caller's connection, so that it can share a transaction."""
+
+    def __init__(self, engine: Engine, names: TableNames, equivalence: Equivalence) -> None:
+        """Reflect the table.
+
+        Raises:
+            UsageError: The table or a column is not there.
+        """
+        self._names = names
+        self._equivalence = equivalence
+        with translated():
+            self._table = reflect(engine, names.table)
+            self._ids = [column(self._table, name) for name in names.id_columns]
+            self._client = column(self._table, names.client_column)
+            self._key = column(self._table, names.key_column)
+            self._name = column(self._table, names.name_column) if names.name_column else None
+            self._extra = [column(self._table, name) for name in names.template_columns]
+            self._version = column(self._table, names.version_column) if names.version_column else None
+            self._references = [_reference(engine, name) for name in names.references]
+
+    def count(self, connection: Connection) -> int:
+        """How many rows the run's WHERE selects."""
+        return int(connection.execute(self._filtered(select(func.count()).select_from(self._table))).scalar_one())
+
+    def page(self, connection: Connection, *, after: str | None, limit: int) -> list[AssetRow]:
+        """The next *limit* rows in the order of their id, beyond the row id *after* (keyset paging: case 35)."""
+        statement = self._filtered(self._select())
+        if after is not None:
+            statement = statement.where(self._beyond(row_ids.from_text(after), connection.dialect.name))
+        found = connection.execute(statement.order_by(*self._ids).limit(limit))
+        return [self._row(values) for values in found]
+
+    def rows(self, connection: Connection, ids: Sequence[str], *, lock: bool = False) -> dict[str, AssetRow]:
+        """Rows by their id, those that are there; with *lock* they stay ours until the transaction ends."""
+        if not ids:
+            return {}
+        statement = self._select().where(self._among([row_ids.from_text(row_id) for row_id in ids])).order_by(*self._ids)
+        if lock:
+            statement = (
+                statement.with_for_update(of=self._table) if connection.dialect.name == "postgresql" else statement.with_for_update()
+            )
+        return {row.row_id: row for row in (self._row(values) for values in connection.execute(statement))}
+
+    def naming(self, connection: Connection, keys: Iterable[str]) -> dict[str, list[Naming]]:
+        """Who names the objects of *keys*: whole table, no WHERE, and REFERENCES; by canonical key.
+
+        The database finds candidates under its own collation; what counts is the store's equivalence, decided here (H6).
+        """
+        wanted = {self._equivalence.canonical(key) for key in keys}
+        spellings = sorted({spelling for key in wanted for spelling in self._equivalence.variants(key)})
+        found: dict[str, list[Naming]] = {}
+        for start in range(0, len(spellings), NAMES_A_QUERY):
+            chunk = spellings[start : start + NAMES_A_QUERY]
+            rows = connection.execute(select(*self._ids, self._key).where(self._key.in_(chunk)))
+            candidates = [Naming(row_ids.to_text(values[:-1]), values[-1]) for values in rows]
+            for reference in self._references:
+                candidates += [Naming(None, value) for value in connection.execute(select(reference).where(reference.in_(chunk))).scalars()]
+            for naming in candidates:
+                canonical = self._equivalence.canonical(naming.key) if isinstance(naming.key, str) else None
+                if canonical in wanted:
+                    found.setdefault(canonical, []).append(naming)
+        return found
+
+    def set_keys(self, connection: Connection, switches: Sequence[tuple[AssetRow, str]]) -> None:
+        """Write the new key into rows that the caller has locked and compared; no other column but VERSION_COLUMN changes."""
+        if not switches:
+            return
+        values: dict[Any, Any] = {self._key: bindparam("rekey_new")}
+        if self._version is not None:
+            values[self._version] = self._version + 1  # the application's optimistic lock refuses its stale save (H14)
+        where = [column == bindparam(f"rekey_id_{number}") for number, column in enumerate(self._ids)]
+        statement = update(self._table).where(*where, self._key == bindparam("rekey_old")).values(values)
+        connection.execute(
+            statement,
+            [
+                {"rekey_new": new, "rekey_old": row.key, **{f"rekey_id_{number}": value for number, value in enumerate(row.id)}}
+                for row, new in switches
+            ],
+        )
+
+    def _select(self) -> Any:  # noqa: ANN401 - a Select of as many columns as there are
+        name = [self._name] if self._name is not None else []
+        return select(*self._ids, self._client, self._key, *name, *self._extra)
+
+    def _filtered(self, statement: Any) -> Any:  # noqa: ANN401 - a Select of any shape
+        return statement.where(text(f"({self._names.where})")) if self._names.where else statement
+
+    def _row(self, values: Any) -> AssetRow:  # noqa: ANN401 - a Row of as many columns as there are
+        ids = len(self._ids)
+        rest = list(values[ids + 2 :])
+        return AssetRow(
+            id=tuple(values[:ids]),
+            row_id=row_ids.to_text(values[:ids]),
+            client=values[ids],
+            key=values[ids + 1],
+            name=rest.pop(0) if self._name is not None else None,
+            columns=dict(zip(self._names.template_columns, rest, strict=True)),
+        )
+
+    def _among(self, ids: Sequence[tuple[object, ...]]) -> ColumnElement[bool]:
+        if len(self._ids) == 1:
+            return self._ids[0].in_([values[0] for values in ids])
+        return tuple_(*self._ids).in_(list(ids))
+
+    def _beyond(self, values: tuple[object, ...], dialect: str) -> ColumnElement[bool]:
+        if len(self._ids) == 1:
+            return self._ids[0] > values[0]
+        if dialect in {"mysql", "mariadb"}:  # a row comparison there reads the whole index
+            return or_(
+                *(
+                    and_(*(self._ids[before] == values[before] for before in range(at)), self._ids[at] > values[at])
+                    for at in range(len(self._ids))
+                )
+            )
+        return tuple_(*self._ids) > tuple_(
+            *(bindparam(None, value, type_=column.type) for column, value in zip(self._ids, values, strict=True))
+        )
+
+
+def reflect(engine: Engine, name: str) -> Table:
+    """The table called *name* (schema-qualified or not) as the database has it.
+
+    Raises:
+        UsageError: There is none; the line names tables that look alike.
+    """
+    schema, table = split_name(name)
+    try:
+        return Table(table, MetaData(), schema=schema, autoload_with=engine)
+    except exc.NoSuchTableError:
+        others = inspect(engine).get_table_names(schema=schema)
+        alike = [other for other in others if other.lower() == table.lower()]
+        hint = f"; there is {alike[0]!r}: names are case-sensitive here" if alike else ""
+        raise UsageError(f"REKEY_TABLE: no table {name!r} in this database{hint}") from None
+
+
+def column(table: Table, name: str) -> Column[Any]:
+    """A column of a reflected table.
+
+    Raises:
+        UsageError: There is none; the line lists those that are.
+    """
+    try:
+        return table.c[name]
+    except KeyError:
+        raise UsageError(f"the table {table.fullname!r} has no column {name!r}; it has {', '.join(table.c.keys())}") from None
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Schema and table of ``schema.table``; a part that holds a dot itself stands in double quotes."""
+    parts: list[str] = []
+    quoted = False
+    part = ""
+    for letter in name:
+        if letter == '"':
+            quoted = not quoted
+        elif letter == "." and not quoted:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    parts.append(part)
+    return (".".join(parts[:-1]) or None, parts[-1])
+
+
+def _reference(engine: Engine, name: str) -> Column[Any]:
+    table, _, column_name = name.rpartition(".")
+    return column(reflect(engine, table), column_name.strip('"'))

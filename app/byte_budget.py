@@ -1,0 +1,68 @@
+"""A bound on the bytes that this process holds at once for objects on their way through it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEFAULT_BYTES = 32 * 1024 * 1024
+
+
+class ByteBudget:
+    """Admits bodies in the order of asking while their sum stays within *limit*; one that alone exceeds it is admitted alone."""
+
+    def __init__(self, limit: int = DEFAULT_BYTES) -> None:
+        self._limit = limit
+        self._held = 0
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @property
+    def held(self) -> int:
+        """The bytes admitted now."""
+        return self._held
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Wait for room for *size* bytes and keep it until the end of the block."""
+        with self.share() as admit:
+            admit(size)
+            yield
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that waits for room for so many bytes more; all of it is given back at the end of the block.
+
+        Only the first call waits: who holds a body and asks for another could wait for somebody who does the same.
+        """
+        mine = 0
+
+        def admit(size: int) -> None:
+            nonlocal mine
+            self._admit(size, wait=mine == 0)
+            mine += size
+
+        try:
+            yield admit
+        finally:
+            with self._changed:
+                self._held -= mine
+                self._changed.notify_all()
+
+    def _admit(self, size: int, *, wait: bool) -> None:
+        with self._changed:
+            if wait:
+                # In turn, so that many small bodies cannot keep a large one waiting for ever.
+                ticket = object()
+                self._waiting.append(ticket)
+                try:
+                    self._changed.wait_for(lambda: self._waiting[0] is ticket and (self._held == 0 or self._held + size <= self._limit))
+                finally:
+                    self._waiting.remove(ticket)
+                    self._changed.notify_all()
+            self._held += size

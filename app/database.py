@@ -1,0 +1,198 @@
+"""The connection to the database: engines, short transactions, the database's own clock, and its errors in our words.
+
+The ledger lives beside the assets table, so both go through one engine (S5). Every engine is READ COMMITTED (H20) and its server ends
+a statement, a lock wait or an idle transaction by itself (H30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, exc, literal_column, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from app.errors import DatabaseUnavailableError, OutcomeUnknownError, UsageError
+
+MICROSECONDS = 1_000_000
+SERVER_TIMEOUT_SECONDS = 5  # a statement, a lock wait and an idle transaction: a stopped worker holds rows no longer (H30)
+CONNECT_TIMEOUT_SECONDS = 5
+READ_ONLY = "rekey_read_only"  # execution option: SQLite then begins without taking the write lock
+
+# Deadlock, serialisation failure, lock or statement time-out, shutdown: the transaction was rolled back and may be repeated.
+_TRANSIENT_SQLSTATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25P03", "53")
+_TRANSIENT_MYSQL = frozenset({1205, 1213, 1317, 3024, 1969})
+
+
+class database_now(GenericFunction[int]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's clock in UTC microseconds, read when the statement runs (not when its transaction began: H16)."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(database_now, "postgresql")
+def _now_postgresql(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+@compiles(database_now, "sqlite")
+def _now_sqlite(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
+    return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
+
+
+@compiles(database_now, "mysql")
+@compiles(database_now, "mariadb")
+def _now_mysql(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
+    return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"  # the session's zone is set to UTC below
+
+
+def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER_TIMEOUT_SECONDS) -> Engine:
+    """Open an engine for *url* with at most *pool_size* connections; nothing is sent before the first use.
+
+    Raises:
+        UsageError: The URL cannot be read, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise UsageError("REKEY_DATABASE_URL is no database URL: give one like postgresql://user@host/name") from None
+    kind = parsed.get_backend_name()
+    options: dict[str, Any] = {"pool_pre_ping": False, "hide_parameters": True}
+    if kind == "sqlite":
+        options["connect_args"] = {"timeout": SERVER_TIMEOUT_SECONDS * 6, "check_same_thread": False, "isolation_level": None}
+    else:
+        options.update(pool_size=pool_size, max_overflow=0, pool_timeout=SERVER_TIMEOUT_SECONDS * 6, pool_recycle=1800, pool_use_lifo=True)
+        options["isolation_level"] = "READ COMMITTED"
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+        if kind in {"mysql", "mariadb"}:
+            options["connect_args"].update(read_timeout=statement_seconds * 4, write_timeout=statement_seconds * 4, charset="utf8mb4")
+    try:
+        engine = create_engine(parsed, **options)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the driver {error.name!r} for REKEY_DATABASE_URL is not installed: pip install {error.name}") from None
+    except exc.NoSuchModuleError:
+        raise UsageError(f"REKEY_DATABASE_URL: no database is called {kind!r}; PostgreSQL, MySQL/MariaDB and SQLite are") from None
+    event.listen(engine, "connect", _on_connect(kind, statement_seconds))
+    if kind == "sqlite":
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _on_connect(kind: str, statement_seconds: int) -> Any:  # noqa: ANN401 - an event listener
+    def listener(connection: Any, _record: Any) -> None:  # noqa: ANN401 - a DBAPI connection
+        cursor = connection.cursor()
+        if kind == "sqlite":
+            # A text column may hold what is no UTF-8 (case 38): it must reach the planner, which parks it, and not end the page.
+            connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            cursor.execute(f"PRAGMA busy_timeout={SERVER_TIMEOUT_SECONDS * 6 * 1000}")
+        elif kind == "postgresql":
+            milliseconds = statement_seconds * 1000
+            cursor.execute(f"SET statement_timeout={milliseconds}")
+            cursor.execute(f"SET lock_timeout={milliseconds}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout={SERVER_TIMEOUT_SECONDS * 1000}")
+            cursor.execute("SET TimeZone='UTC'")
+            connection.commit()
+        else:
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout={statement_seconds}, time_zone='+00:00', wait_timeout=1800")
+            cursor.execute("SET SESSION sql_mode=CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+        cursor.close()
+
+    return listener
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that later wants to write fails at once with "database is locked", whatever the time-out (case 37).
+    reading = connection.get_execution_options().get(READ_ONLY)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connection]:
+    """One short transaction; committed at the end of the block, rolled back by any error.
+
+    Raises:
+        DatabaseUnavailableError: No connection, a deadlock, a time-out: nothing was changed.
+        OutcomeUnknownError: The connection broke during COMMIT.
+    """
+    committing = False
+    with translated():
+        try:
+            with engine.connect() as connection:
+                if read_only:
+                    connection = connection.execution_options(**{READ_ONLY: True})  # noqa: PLW2901 - the same connection, configured
+                with connection.begin() as begun:
+                    yield connection
+                    committing = True
+                    begun.commit()
+        except exc.DBAPIError as error:
+            if committing and not read_only and is_disconnect(error):
+                raise OutcomeUnknownError("the connection to the database broke during COMMIT") from error
+            raise
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what SQLAlchemy raises for reasons of the moment into DatabaseUnavailableError; other errors pass."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise DatabaseUnavailableError("no free connection to the database: its pool is exhausted") from error
+    except exc.DBAPIError as error:
+        if is_transient(error):
+            raise DatabaseUnavailableError(f"the database did not answer: {brief(error)}") from error
+        raise
+
+
+def is_disconnect(error: exc.DBAPIError) -> bool:
+    """Whether the connection is gone (so that the fate of a COMMIT under way is unknown)."""
+    return bool(error.connection_invalidated) or isinstance(error, exc.InterfaceError)
+
+
+def is_transient(error: exc.DBAPIError) -> bool:
+    """Whether the same transaction may succeed later."""
+    if error.connection_invalidated or isinstance(error, exc.InterfaceError):
+        return True
+    original = error.orig
+    state = getattr(original, "sqlstate", None)
+    if state:
+        return str(state).startswith(_TRANSIENT_SQLSTATES) or str(state).startswith("08")
+    text = str(original)
+    if "database is locked" in text or "database table is locked" in text or "disk I/O error" in text:
+        return True
+    number = original.args[0] if original is not None and original.args else None
+    if isinstance(number, int):
+        return number in _TRANSIENT_MYSQL or 2000 <= number < 2100  # noqa: PLR2004 - MySQL's client errors
+    return isinstance(error, exc.OperationalError) and state is None and not _is_sqlite(original)
+
+
+def _is_sqlite(original: BaseException | None) -> bool:
+    return type(original).__module__.startswith("sqlite3")
+
+
+def brief(error: BaseException) -> str:
+    """The first line of a database error, without its statement and parameters."""
+    original = getattr(error, "orig", None) or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0][:300]
+
+
+def read_now(connection: Connection) -> int:
+    """UTC microseconds by the database's clock."""
+    return int(connection.execute(select(database_now())).scalar_one())
+
+
+def refuse_replica(connection: Connection) -> None:
+    """Raise UsageError unless *connection* leads to a primary that takes writes (H20)."""
+    kind = connection.dialect.name
+    question = {
+        "postgresql": "pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+        "mysql": "@@read_only",
+        "mariadb": "@@read_only",
+    }.get(kind)
+    if question and connection.execute(select(literal_column(question))).scalar():
+        raise UsageError("REKEY_DATABASE_URL leads to a read-only replica: give the primary, since a replica shows rows late")

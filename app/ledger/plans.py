@@ -1,0 +1,141 @@
+"""Seeding the ledger: one page of rows, all or nothing, under a compare-and-swap of the run's cursor (H27)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, exc, insert, select, update
+
+from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.ledger.records import Move, Run
+from app.planning import Plan
+from app.schema import moves, runs
+from app.states import MoveState, ParkedReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What became of a page."""
+
+    copy_ids: list[int]  # moves to copy now
+    examined: int  # rows that got a ledger row by this page
+
+
+class PlanLedger:
+    """Inserts pages of plans."""
+
+    def __init__(self, engine: Engine, *, hint_seconds: float, first_stage: str) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+        self._first_stage = first_stage
+        self._hint_us = int(hint_seconds * MICROSECONDS)
+
+    def unplanned(self, connection: Connection, run: Run, row_ids: Sequence[str]) -> set[str]:
+        """Those rows of a page that have no ledger row in this run yet."""
+        known = connection.execute(select(moves.c.row_id).where(moves.c.run_no == run.no, moves.c.row_id.in_(list(row_ids)))).scalars()
+        return set(row_ids) - set(known)
+
+    def insert_page(self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int) -> Planned | None:
+        """Write one page's moves and advance the cursor from where *run* has it.
+
+        *in_place*: row ids whose object was seen at the new key. A plan for a new key that a live move wants already is
+        parked as a collision, with a ledger row of its own (H25).
+
+        Returns:
+            None if another seed advanced the cursor first: nothing was written.
+        """
+        try:
+            return self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+        except exc.IntegrityError:
+            # A move of another run took one of the new keys in between: it is seen now.
+            return self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+
+    def _insert(self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int) -> Planned | None:
+        with transaction(self.engine) as connection:
+            fresh = connection.execute(
+                update(runs)
+                .where(runs.c.no == run.no, runs.c.seed_pass == run.seed_pass, runs.c.seed_done.is_(False))
+                .where(runs.c.seed_cursor.is_(None) if run.seed_cursor is None else runs.c.seed_cursor == run.seed_cursor)
+                .values(seed_cursor=cursor, seed_due_at=database_now() + self._hint_us)
+            )
+            if fresh.rowcount != 1:
+                return None
+            next_move = connection.execute(select(runs.c.next_move).where(runs.c.no == run.no).with_for_update()).scalar_one()
+            wanted = [plan.new_hash for plan in plans if plan.reason is None]
+            taken = {bytes(value) for value in connection.execute(select(moves.c.live_hash).where(moves.c.live_hash.in_(wanted))).scalars()}
+            now = read_now(connection)
+            rows, copy_ids = [], []
+            for number, plan in enumerate(plans, start=next_move):
+                row = self._row(
+                    run, number, plan, now, grace_seconds=grace_seconds, seen=plan.row_id in in_place, taken=plan.new_hash in taken
+                )
+                if row["state"] == MoveState.PLANNED:
+                    taken.add(plan.new_hash)
+                    copy_ids.append(number)
+                rows.append(row)
+            if rows:
+                connection.execute(insert(moves), rows)
+            counted = {"next_move": next_move + len(rows), "seed_planned": runs.c.seed_planned + len(copy_ids)}
+            connection.execute(update(runs).where(runs.c.no == run.no).values(counted))
+            return Planned(copy_ids=copy_ids, examined=len(rows))
+
+    def _row(self, run: Run, number: int, plan: Plan, now: int, *, grace_seconds: int, seen: bool, taken: bool) -> dict[str, Any]:
+        state, reason, detail = MoveState.PLANNED, plan.reason, plan.detail
+        if reason is None and plan.in_place and seen:
+            state = MoveState.IN_PLACE
+        elif reason is None and taken:
+            reason, detail = ParkedReason.COLLISION, "another asset of this run gets the same new key"
+        if reason is not None:
+            state = MoveState.PARKED
+        move = Move(
+            run_no=run.no,
+            id=number,
+            row_id=plan.row_id,
+            client=plan.client,
+            generation=1,
+            old_key=plan.old_key,
+            new_key=plan.new_key,
+            old_hash=plan.old_hash,
+            new_hash=plan.new_hash,
+            state=state,
+            parked_from=MoveState.PLANNED if reason else None,
+            reason=reason,
+            detail=detail,
+            grace_seconds=grace_seconds,
+        )
+        planned = state is MoveState.PLANNED
+        return move.to_row() | {
+            "live_hash": plan.new_hash if planned else None,
+            "stage": self._first_stage if planned else None,
+            "lease_token": None,
+            "lease_until": 0,
+            "lease_kept": False,
+            "not_before": 0,
+            "due_at": now + self._hint_us,
+            "hints": int(planned),
+            "updated_at": now,
+        }
+
+    def end_pass(self, run: Run, *, max_passes: int) -> bool:
+        """Close the pass that *run* is in: begin the next one, or finish seeding when nothing was planned or all passes are done.
+
+        Returns:
+            Whether another pass begins.
+        """
+        with transaction(self.engine) as connection:
+            current = connection.execute(
+                select(runs.c.seed_pass, runs.c.seed_planned, runs.c.seed_done).where(runs.c.no == run.no).with_for_update()
+            ).one()
+            if current.seed_pass != run.seed_pass or current.seed_done:
+                return not bool(current.seed_done)
+            again = bool(current.seed_planned > 0 and current.seed_pass < max_passes)
+            values = {"seed_pass": run.seed_pass + 1, "seed_cursor": None, "seed_planned": 0} if again else {"seed_done": True}
+            connection.execute(update(runs).where(runs.c.no == run.no).values(**values, seed_due_at=database_now() + self._hint_us))
+            return again
+
+    def seed_due_now(self, run: Run) -> None:
+        """Let the reconciler restart the seed at its next tick."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0))

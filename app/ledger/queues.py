@@ -1,0 +1,174 @@
+"""What is due, what is in flight, what was lost: the reconciler's and the report's questions to the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, and_, case, func, literal, select, update
+
+from app.database import MICROSECONDS, database_now, transaction
+from app.ledger.records import Run
+from app.schema import moves, runs
+from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
+
+LONGEST_HINT_SECONDS = 900
+_OPEN = sorted(OPEN_STATES)
+_IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many moves of a run stand so."""
+
+    state: MoveState
+    parked_from: MoveState | None
+    reason: ParkedReason | None
+    waiting: bool
+    moves: int
+
+
+class QueueLedger:
+    """Due moves and counts."""
+
+    def __init__(self, engine: Engine, *, hint_seconds: float) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+        self._hint_us = int(hint_seconds * MICROSECONDS)
+
+    def in_flight(self, run: Run) -> int:
+        """Planned and copied moves that are leased or have a message out: what MAX_IN_FLIGHT bounds (H27)."""
+        with transaction(self.engine, read_only=True) as connection:
+            where = (moves.c.run_no == run.no, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > database_now(), moves.c.hints > 0)
+            return int(connection.execute(select(func.count()).where(*where)).scalar_one())
+
+    def take_due(self, run: Run, *, stage: str, limit: int, suspects: bool = False) -> list[int]:
+        """Stamp up to *limit* due moves as hinted and give their ids; each is hinted again only after HINT_SECONDS, doubling (H26)."""
+        now = database_now()
+        later = case(
+            *((moves.c.hints == hints, literal(min(self._hint_us << hints, LONGEST_HINT_SECONDS * MICROSECONDS))) for hints in range(5)),
+            else_=literal(max(self._hint_us, LONGEST_HINT_SECONDS * MICROSECONDS)),
+        )
+        free = moves.c.lease_token.is_(None) | moves.c.lease_kept
+        where = (moves.c.run_no == run.no, moves.c.stage == stage, moves.c.due_at <= now, free, moves.c.suspect == suspects)
+        with transaction(self.engine) as connection:
+            ids = list(connection.execute(select(moves.c.id).where(*where).order_by(moves.c.due_at, moves.c.id).limit(limit)).scalars())
+            if ids:
+                connection.execute(update(moves).where(*where, moves.c.id.in_(ids)).values(due_at=now + later, hints=moves.c.hints + 1))
+            return ids
+
+    def mark_suspects(self, run: Run, *, max_deaths: int) -> int:
+        """Find leases lost without outcome: those moves run alone from now on, and park once their worker died *max_deaths* times.
+
+        A death counts only if the move was alone already: its batch mates share a process, not the fault (H28).
+        """
+        now = database_now()
+        lost = and_(
+            moves.c.run_no == run.no,
+            moves.c.stage.is_not(None),
+            moves.c.due_at <= now,
+            moves.c.lease_token.is_not(None),
+            moves.c.lease_kept.is_(False),
+            moves.c.lease_until < now,
+        )
+        freed = {"lease_token": None, "lease_until": 0, "due_at": now, "not_before": 0, "hints": 0}
+        with transaction(self.engine) as connection:
+            dead = and_(lost, moves.c.suspect, moves.c.deaths + 1 >= max_deaths)
+            connection.execute(
+                update(moves)
+                .where(dead)
+                .ordered_values(  # MySQL assigns from left to right: the old state must be read before it is written
+                    (moves.c.parked_from, moves.c.state),
+                    (moves.c.state, MoveState.PARKED),
+                    (moves.c.reason, ParkedReason.FAILED),
+                    (moves.c.detail, f"the worker died {max_deaths} times while it was alone on this asset"),
+                    (moves.c.deaths, moves.c.deaths + 1),
+                    (moves.c.live_hash, None),
+                    (moves.c.suspect, False),
+                    (moves.c.stage, None),
+                    (moves.c.lease_token, None),
+                    (moves.c.hints, 0),
+                )
+            )
+            found = connection.execute(
+                update(moves).where(lost).values(freed | {"deaths": moves.c.deaths + case((moves.c.suspect, 1), else_=0), "suspect": True})
+            )
+            return found.rowcount
+
+    def counts(self, run: Run) -> list[Count]:
+        """All moves of a run, counted by state, reason and waiting."""
+        columns = (moves.c.state, moves.c.parked_from, moves.c.reason, moves.c.waiting)
+        with transaction(self.engine, read_only=True) as connection:
+            rows = connection.execute(select(*columns, func.count().label("n")).where(moves.c.run_no == run.no).group_by(*columns))
+            return [
+                Count(
+                    MoveState(row.state),
+                    MoveState(row.parked_from) if row.parked_from else None,
+                    ParkedReason(row.reason) if row.reason else None,
+                    bool(row.waiting),
+                    int(row.n),
+                )
+                for row in rows
+            ]
+
+    def open_moves(self, run: Run) -> tuple[int, int]:
+        """(open moves, those of them that wait for another move)."""
+        counted = [count for count in self.counts(run) if count.state in OPEN_STATES]
+        return sum(count.moves for count in counted), sum(count.moves for count in counted if count.waiting)
+
+    def next_delete_at(self, run: Run) -> int | None:
+        """When the next switched move is due again (UTC microseconds)."""
+        with transaction(self.engine, read_only=True) as connection:
+            where = (moves.c.run_no == run.no, moves.c.state == MoveState.RENAMED)
+            found: int | None = connection.execute(select(func.min(moves.c.due_at)).where(*where)).scalar_one_or_none()
+            return found
+
+    def last_errors(self, run: Run, *, limit: int = 5) -> list[str]:
+        """Details of open moves that had an error, the newest first."""
+        where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.attempts > 0)
+        with transaction(self.engine, read_only=True) as connection:
+            rows = connection.execute(select(moves.c.detail).where(*where).order_by(moves.c.updated_at.desc()).limit(limit)).scalars()
+            return [detail for detail in rows if detail]
+
+    def end_waiting(self, run: Run) -> int:
+        """Only waiting moves are left: park those whose blocker waits too (a cycle), and wake the others (H19).
+
+        Returns:
+            How many were parked.
+        """
+        blocker = moves.alias("blocker")
+        blocked = (
+            select(literal(1))
+            .where(
+                blocker.c.old_hash == moves.c.new_hash,
+                blocker.c.state.in_(_OPEN),
+                (blocker.c.run_no != moves.c.run_no) | (blocker.c.id != moves.c.id),
+            )
+            .exists()
+        )
+        waiting = (moves.c.run_no == run.no, moves.c.state == MoveState.PLANNED, moves.c.waiting)
+        with transaction(self.engine) as connection:
+            free = list(connection.execute(select(moves.c.id).where(*waiting, ~blocked)).scalars())
+            if free:
+                connection.execute(update(moves).where(*waiting, moves.c.id.in_(free)).values(due_at=0, not_before=0))
+                return 0
+            parked = connection.execute(
+                update(moves)
+                .where(*waiting)
+                .values(
+                    state=MoveState.PARKED,
+                    parked_from=MoveState.PLANNED,
+                    reason=ParkedReason.TARGET_EXISTS,
+                    detail="the new key is the old key of an asset that waits itself: a cycle",
+                    live_hash=None,
+                    stage=None,
+                    waiting=False,
+                    updated_at=database_now(),
+                )
+            )
+            return parked.rowcount
+
+    def is_running(self, run: Run) -> bool:
+        """Whether the run is running now (pause and cancel are flags in the ledger)."""
+        with transaction(self.engine, read_only=True) as connection:
+            state = connection.execute(select(runs.c.state).where(runs.c.no == run.no)).scalar_one_or_none()
+        return state == RunState.RUNNING

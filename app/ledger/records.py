@@ -1,0 +1,166 @@
+"""What the ledger's rows are in the program: Run, Move, Lease, Outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.clock import Clock
+from app.object_store import Capabilities, ObjectInfo
+from app.states import MoveState, ParkedReason, RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run as the ledger has it."""
+
+    no: int
+    id: str
+    bucket: str
+    table_name: str
+    state: RunState
+    settings: Mapping[str, Any]
+    capabilities: Capabilities
+    rows_estimate: int
+    next_move: int
+    seed_cursor: str | None
+    seed_pass: int
+    seed_planned: int
+    seed_done: bool
+    seed_due_at: int
+    unseen: int
+    suspect_until: int
+    deletes_held_until: int
+    tick_at: int
+    tick_boot: int
+    tick_host: str
+    created_at: int
+    finished_at: int | None
+    created_by: str
+    version: str
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Run:
+        """Build a run from a row of rekey_runs."""
+        values = {name: row[name] for name in cls.__slots__ if name in row}
+        values["state"] = RunState(values["state"])
+        values["settings"] = json.loads(values["settings"])
+        values["capabilities"] = Capabilities(**json.loads(values["capabilities"]))
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One asset's move. ``source`` and ``copy`` describe the versions that were copied and written; see app.schema for the rest."""
+
+    run_no: int
+    id: int
+    row_id: str
+    client: str | None
+    generation: int
+    old_key: str
+    new_key: str
+    old_hash: bytes
+    new_hash: bytes
+    state: MoveState
+    parked_from: MoveState | None = None
+    reason: ParkedReason | None = None
+    detail: str | None = None
+    waiting: bool = False
+    source: ObjectInfo | None = None
+    copy: ObjectInfo | None = None
+    copy_recorded: bool = False
+    claimed_store_time: int | None = None
+    claims: int = 0
+    attempts: int = 0
+    changes: int = 0
+    missed_store_time: int | None = None
+    deaths: int = 0
+    suspect: bool = False
+    grace_seconds: int = 0
+    switched_at: int | None = None
+    grace_from: int | None = None
+    switch_store_time: int | None = None
+    looks: int = 0
+    intent_at: int | None = None
+
+    @property
+    def same_object(self) -> bool:
+        """Whether both keys are spellings of one object, so that only the row's text may need correction (case 1)."""
+        return self.old_hash == self.new_hash
+
+    def is_our_copy(self, found: ObjectInfo) -> bool:
+        """Whether *found* is the very copy on record.
+
+        A PUT's answer tells no time: until the first look, the copy's is only known to lie between the claim and the answer.
+        """
+        if self.copy is None:
+            return False
+        if self.copy.version_id is not None and found.version_id is not None:
+            return self.copy.version_id == found.version_id
+        not_before = (self.claimed_store_time or 0) if self.copy_recorded else 0
+        same_content = (self.copy.etag, self.copy.size) == (found.etag, found.size)
+        return same_content and not_before <= found.last_modified <= self.copy.last_modified
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Move:
+        """Build a move from a row of rekey_moves."""
+        plain = {name: row[name] for name in cls.__slots__ if name not in {"source", "copy"}}
+        plain["state"] = MoveState(plain["state"])
+        plain["parked_from"] = MoveState(plain["parked_from"]) if plain["parked_from"] else None
+        plain["reason"] = ParkedReason(plain["reason"]) if plain["reason"] else None
+        plain["old_hash"], plain["new_hash"] = bytes(plain["old_hash"]), bytes(plain["new_hash"])
+        return cls(**plain, source=_info(row, "source", plain["old_key"]), copy=_info(row, "copy", plain["new_key"]))
+
+    def to_row(self) -> dict[str, Any]:
+        """The columns of rekey_moves that say the same."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in {"source", "copy"}}
+        return values | _columns("source", self.source) | _columns("copy", self.copy)
+
+
+def _info(row: Mapping[str, Any], side: str, key: str) -> ObjectInfo | None:
+    if row[f"{side}_etag"] is None:
+        return None
+    return ObjectInfo(
+        key=key,
+        etag=row[f"{side}_etag"],
+        size=row[f"{side}_size"],
+        last_modified=row[f"{side}_store_time"],
+        version_id=row[f"{side}_version"],
+    )
+
+
+def _columns(side: str, info: ObjectInfo | None) -> dict[str, Any]:
+    return {
+        f"{side}_etag": info.etag if info else None,
+        f"{side}_size": info.size if info else None,
+        f"{side}_store_time": info.last_modified if info else None,
+        f"{side}_version": info.version_id if info else None,
+    }
+
+
+@dataclass(slots=True, kw_only=True)
+class Lease:
+    """The right to act on some moves, kept by this machine's boot clock; no query a request (H35). Renewing it moves ``ends_at`` on."""
+
+    token: str
+    ends_at: float  # boot clock, seconds; counted from before the claim was sent
+    clock: Clock
+
+    def remaining(self) -> float:
+        """Seconds left; zero or less once the lease is over."""
+        return self.ends_at - self.clock.boot()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one claimed move: *move* as it shall be from now on, and when it is due again."""
+
+    move: Move
+    due_in: float = 0.0  # seconds from now by the database's clock; nobody claims it before
+    stage: str | None = None  # the stage that is due next; None: the first one for the move's state
+    hinted: bool = False  # a message for it is about to be sent: due again only if that gets lost
+    keep_lease: bool = False  # a request is unanswered: nobody may act before the lease ends (S7)
+    stamp: frozenset[str] = frozenset()  # of "switched_at", "grace_from", "intent_at": set to the database's now

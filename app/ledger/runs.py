@@ -1,0 +1,176 @@
+"""Runs: created once, steered by flags that workers read, finished by the reconciler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, exc, insert, select, update
+
+from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.errors import UsageError
+from app.ledger.records import Run
+from app.schema import meta, runs
+from app.states import LIVE_RUN_STATES, RunState
+
+
+def live_hash(bucket: str, table_name: str) -> bytes:
+    """What forbids a second live run on the same bucket and table (H32)."""
+    return hashlib.sha256(json.dumps([bucket, table_name]).encode()).digest()
+
+
+class RunLedger:
+    """The rows of rekey_runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+
+    def create(
+        self,
+        *,
+        bucket: str,
+        table_name: str,
+        settings: Mapping[str, Any],
+        capabilities: Mapping[str, Any],
+        rows: int,
+        user: str,
+        version: str,
+    ) -> Run:
+        """Start a run.
+
+        Raises:
+            UsageError: A live run is on the same bucket and table.
+        """
+        values = {
+            "id": uuid.uuid4().hex,
+            "bucket": bucket,
+            "table_name": table_name,
+            "state": RunState.RUNNING,
+            "live_hash": live_hash(bucket, table_name),
+            "settings": json.dumps(settings, sort_keys=True),
+            "capabilities": json.dumps(capabilities, sort_keys=True),
+            "rows_estimate": rows,
+            "created_by": user,
+            "version": version,
+        }
+        try:
+            with transaction(self.engine) as connection:
+                connection.execute(insert(runs).values(**values, created_at=database_now()))
+        except exc.IntegrityError as error:
+            other = self.live(bucket, table_name)
+            if other is None:
+                raise
+            raise UsageError(
+                f"run {other.id[:8]} is {other.state} on this bucket and table: watch it with `rekey status`, or end it first"
+            ) from error
+        return self.get(str(values["id"]))
+
+    def get(self, run_id: str) -> Run:
+        """The run with this id, or the only one whose id begins so.
+
+        Raises:
+            UsageError: No run, or several.
+        """
+        with transaction(self.engine, read_only=True) as connection:
+            found = [
+                Run.from_row(dict(row))
+                for row in connection.execute(select(runs).where(runs.c.id.startswith(run_id, autoescape=True)).limit(2)).mappings()
+            ]
+        if len(found) != 1 or not run_id:
+            raise UsageError(
+                f"{'several runs begin' if len(found) > 1 else 'no run begins'} with {run_id!r}: `rekey status` shows the newest"
+            )
+        return found[0]
+
+    def find(self, run_id: str) -> Run | None:
+        """The run with exactly this id, if the ledger knows it (a message may be from another time: S6)."""
+        with transaction(self.engine, read_only=True) as connection:
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+        return Run.from_row(dict(row)) if row else None
+
+    def live(self, bucket: str, table_name: str) -> Run | None:
+        """The live run on this bucket and table."""
+        with transaction(self.engine, read_only=True) as connection:
+            row = connection.execute(select(runs).where(runs.c.live_hash == live_hash(bucket, table_name))).mappings().one_or_none()
+        return Run.from_row(dict(row)) if row else None
+
+    def newest(self, bucket: str, table_name: str) -> Run | None:
+        """The newest run on this bucket and table."""
+        where = (runs.c.bucket == bucket, runs.c.table_name == table_name)
+        with transaction(self.engine, read_only=True) as connection:
+            row = connection.execute(select(runs).where(*where).order_by(runs.c.no.desc()).limit(1)).mappings().one_or_none()
+        return Run.from_row(dict(row)) if row else None
+
+    def all_live(self) -> list[Run]:
+        """Every live run in this ledger."""
+        with transaction(self.engine, read_only=True) as connection:
+            rows = connection.execute(select(runs).where(runs.c.state.in_(sorted(LIVE_RUN_STATES))).order_by(runs.c.no)).mappings()
+            return [Run.from_row(dict(row)) for row in rows]
+
+    def set_state(self, run: Run, state: RunState, *, only_from: RunState) -> bool:
+        """Change the run's state where it still is *only_from*; a run that ends frees its bucket and table."""
+        ended = {} if state in LIVE_RUN_STATES else {"live_hash": None, "finished_at": database_now()}
+        with transaction(self.engine) as connection:
+            done = connection.execute(update(runs).where(runs.c.no == run.no, runs.c.state == only_from).values(state=state, **ended))
+            return done.rowcount == 1
+
+    def take_tick(self, run: Run, *, every_seconds: float, boot_us: int, host: str) -> bool:
+        """Let one reconciler in each *every_seconds* pass (ticks may come twice); notes both clocks for the next tick (H16)."""
+        now = database_now()
+        with transaction(self.engine) as connection:
+            done = connection.execute(
+                update(runs)
+                .where(runs.c.no == run.no, runs.c.tick_at <= now - int(every_seconds * MICROSECONDS))
+                .values(tick_at=now, tick_boot=boot_us, tick_host=host)
+            )
+            return done.rowcount == 1
+
+    def hold_deletes(self, run: Run, *, seconds: float) -> None:
+        """Send no delete of this run for so long from now."""
+        with transaction(self.engine) as connection:
+            connection.execute(
+                update(runs).where(runs.c.no == run.no).values(deletes_held_until=database_now() + int(seconds * MICROSECONDS))
+            )
+
+    def take_suspects(self, run: Run, *, token: str, seconds: float) -> bool:
+        """Take the right to run suspects of this run, one at a time (H28)."""
+        now = database_now()
+        with transaction(self.engine) as connection:
+            done = connection.execute(
+                update(runs)
+                .where(runs.c.no == run.no, (runs.c.suspect_until < now) | (runs.c.suspect_token == token))
+                .values(suspect_token=token, suspect_until=now + int(seconds * MICROSECONDS))
+            )
+            return done.rowcount == 1
+
+    def leave_suspects(self, run: Run, *, token: str) -> None:
+        """Give that right back."""
+        with transaction(self.engine) as connection:
+            connection.execute(
+                update(runs).where(runs.c.no == run.no, runs.c.suspect_token == token).values(suspect_token=None, suspect_until=0)
+            )
+
+    def set_unseen(self, run: Run, unseen: int) -> None:
+        """Note how many rows no pass has examined."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(runs).where(runs.c.no == run.no).values(unseen=unseen))
+
+    def now(self) -> int:
+        """UTC microseconds by the database's clock."""
+        with transaction(self.engine, read_only=True) as connection:
+            return read_now(connection)
+
+    def remembered(self, name: str) -> str | None:
+        """A value kept under *name* beside the ledger."""
+        with transaction(self.engine, read_only=True) as connection:
+            return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a value under *name*."""
+        with transaction(self.engine) as connection:
+            if connection.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
+                connection.execute(insert(meta).values(name=name, value=value))

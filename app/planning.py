@@ -1,0 +1,85 @@
+"""From a row of the assets table to what its move shall be. Pure: no store, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.assets import AssetRow
+from app.object_keys import Equivalence, KeyRefusedError, Template, key_hash
+from app.object_store import Capabilities
+from app.settings import Settings
+from app.states import ParkedReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a row asks for: a move, nothing (``in_place``), or the reason why it cannot be moved."""
+
+    row_id: str
+    client: str | None
+    old_key: str
+    new_key: str
+    old_hash: bytes
+    new_hash: bytes
+    in_place: bool = False
+    reason: ParkedReason | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules of one run: its template, its bucket and what the store takes for the same key."""
+
+    bucket: str
+    template: Template
+    equivalence: Equivalence
+
+    def hash_of(self, key: str) -> bytes:
+        """The ledger's name for the object that *key* means."""
+        return key_hash(self.bucket, self.equivalence.canonical(key))
+
+    def plan(self, row: AssetRow) -> Plan:
+        """What *row* asks for."""
+        client = None if row.client is None else printable(row.client)
+        try:
+            if self.template.is_in_place(row.key, row.client, row.columns):
+                return self._plan(row, client, str(row.key), str(row.key), in_place=True)
+            new_key = self.template.new_key(row.key, row.client, row.name, row.columns, equivalence=self.equivalence)
+        except KeyRefusedError as error:
+            old_key = printable(row.key)
+            return Plan(
+                row_id=row.row_id,
+                client=client,
+                old_key=old_key,
+                new_key="",
+                old_hash=self.hash_of(old_key),
+                new_hash=self.hash_of(""),
+                reason=error.reason,
+                detail=error.detail,
+            )
+        return self._plan(row, client, str(row.key), new_key)
+
+    def _plan(self, row: AssetRow, client: str | None, old_key: str, new_key: str, **more: Any) -> Plan:  # noqa: ANN401 - fields of Plan
+        return Plan(
+            row_id=row.row_id,
+            client=client,
+            old_key=old_key,
+            new_key=new_key,
+            old_hash=self.hash_of(old_key),
+            new_hash=self.hash_of(new_key),
+            **more,
+        )
+
+
+def printable(value: object) -> str:
+    """Any value of a column as text that every database takes: what is no UTF-8, and NUL, written as escapes."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def rules_of(settings: Settings, capabilities: Capabilities) -> Rules:
+    """The rules of a run, from its settings and what its store was seen to honour."""
+    return Rules(bucket=settings.s3_bucket, template=settings.key_template, equivalence=Equivalence.of(capabilities))

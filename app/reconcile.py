@@ -1,0 +1,77 @@
+"""The reconciler: once a tick, whatever is due in the ledger is enqueued (again), and what can end is ended (S6, H26).
+
+It restores lost messages and dead workers' moves, sends out switched moves whose look or grace is due, and lets suspects run alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.database import MICROSECONDS
+from app.ledger.records import Run
+from app.pipeline import MOVE_STAGES, MoveStage
+from app.stages.context import Context
+from app.stages.seed_moves import batch_size, split
+from app.states import MoveState, RunState
+
+CLOCK_JUMP_SECONDS = 5.0  # the database's clock against this machine's boot clock, between two ticks (H16)
+SUSPECTS_A_TICK = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What a tick found to be sent."""
+
+    seed: bool = False
+    messages: list[tuple[MoveStage, list[int]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def reconcile(run: Run, *, context: Context, host: str) -> Found:
+    """One tick for one run. Safe to repeat; two at the same moment: one of them does nothing."""
+    found = Found()
+    boot_us = int(context.clock.boot() * MICROSECONDS)
+    if not context.runs.take_tick(run, every_seconds=context.settings.reconcile_seconds / 2, boot_us=boot_us, host=host):
+        return found
+    _hold_after_jump(run, context, boot_us, host, found)
+    if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
+        return found
+    suspects = context.queues.mark_suspects(run, max_deaths=context.settings.max_deaths)
+    if suspects:
+        found.notes.append(f"{suspects} leases were lost: those moves run alone now")
+    room = max(0, context.settings.max_in_flight - context.queues.in_flight(run))
+    for stage in MOVE_STAGES:
+        # Switched moves do not count as in flight: they may wait for days (H27); a tick still sends no more than one bound of them.
+        limit = context.settings.max_in_flight if stage.state is MoveState.RENAMED else room
+        ids = context.queues.take_due(run, stage=stage.name, limit=limit) if limit else []
+        found.messages += [(stage, ids_of) for ids_of in split(ids, size=batch_size(run, len(ids), context))]
+        alone = context.queues.take_due(run, stage=stage.name, limit=SUSPECTS_A_TICK, suspects=True)
+        if alone:
+            found.messages.append((stage, alone))
+        if stage.state is not MoveState.RENAMED:
+            room = max(0, room - len(ids))
+    found.seed = not run.seed_done and run.seed_due_at <= context.runs.now() and room > 0
+    if run.seed_done and not found.messages:
+        _end(run, context, found)
+    return found
+
+
+def _hold_after_jump(run: Run, context: Context, boot_us: int, host: str, found: Found) -> None:
+    """A jump of the database's clock may end graces too early: hold deletes for one grace, and show it (H16)."""
+    if run.tick_host != host or not run.tick_at or boot_us < run.tick_boot:
+        return
+    jump = ((context.runs.now() - run.tick_at) - (boot_us - run.tick_boot)) / MICROSECONDS
+    if abs(jump) > CLOCK_JUMP_SECONDS:
+        context.runs.hold_deletes(run, seconds=context.settings.grace_seconds)
+        found.notes.append(f"the database's clock jumped by {jump:.0f} s: deletes are held for {context.settings.grace_seconds} s")
+
+
+def _end(run: Run, context: Context, found: Found) -> None:
+    still_open, waiting = context.queues.open_moves(run)
+    if still_open == 0:
+        if context.runs.set_state(run, RunState.FINISHED, only_from=RunState.RUNNING):
+            found.notes.append("finished")
+    elif still_open == waiting:
+        parked = context.queues.end_waiting(run)
+        if parked:
+            found.notes.append(f"{parked} moves waited for each other: parked")

@@ -1,0 +1,97 @@
+"""How a run stands: the counts of the contract (section 4), its rate, and why it stands still. As a dictionary for JSON and for text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.database import MICROSECONDS
+from app.ledger.queues import Count, QueueLedger
+from app.ledger.records import Run
+from app.ledger.runs import RunLedger
+from app.states import OPEN_STATES, MoveState, RunState
+
+_S = MoveState
+# The states of moves that were copied (renamed, deleted) at some time: totals so far. A parked move counts by where it was parked.
+_COPIED = frozenset({_S.COPIED, _S.RENAMED, _S.DELETED, _S.KEPT})
+_RENAMED = frozenset({_S.RENAMED, _S.DELETED, _S.KEPT})
+_DONE = frozenset({_S.DELETED, _S.KEPT, _S.IN_PLACE})
+SILENT_TICKS = 6  # ticks that may fail to come before the report says so
+
+
+def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any]:
+    """The state of *run* now, under the names of the contract; times are UTC microseconds, durations seconds."""
+    now = runs.now()
+    counts = queues.counts(run)
+    totals = totals_of(counts)
+    next_delete = queues.next_delete_at(run) if totals["renamed"] > totals["deleted"] + totals["kept"] else None
+    report = {"run": run.id, "state": str(run.state), "stall": None} | totals | {"unseen": run.unseen, "deletes_due_at": next_delete}
+    report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
+    report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=queues.last_errors(run, limit=1), grace=_grace(run))
+    return report
+
+
+def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
+    """rows, copied, renamed, deleted (so far), open and each final outcome, parked by reason. rows = the outcomes + open."""
+    by_state: Counter[MoveState] = Counter()
+    reached: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for count in counts:
+        by_state[count.state] += count.moves
+        stage = count.parked_from if count.state is _S.PARKED and count.parked_from else count.state
+        reached["copied"] += count.moves * (stage in _COPIED)
+        reached["renamed"] += count.moves * (stage in _RENAMED)
+        if count.state is _S.PARKED:
+            reasons[str(count.reason)] += count.moves
+    finals = {str(state): by_state[state] for state in (_S.IN_PLACE, _S.KEPT, _S.PARKED, _S.SUPERSEDED, _S.CANCELLED, _S.ROLLED_BACK)}
+    return {
+        "rows": sum(by_state.values()),
+        "copied": reached["copied"],
+        "renamed": reached["renamed"],
+        "deleted": by_state[_S.DELETED],
+        "open": sum(by_state[state] for state in OPEN_STATES),
+        "waiting": sum(count.moves for count in counts if count.waiting and count.state in OPEN_STATES),
+        **finals,
+        "parked_reasons": dict(sorted(reasons.items())),
+    }
+
+
+def rates(run: Run, *, now: int, done: int, rows: int) -> dict[str, Any]:
+    """seconds, per_second and eta_seconds (null while there is nothing to go by)."""
+    seconds = ((run.finished_at or now) - run.created_at) / MICROSECONDS
+    per_second = done / seconds if seconds > 0 else 0.0
+    left = max(0, rows - done)
+    eta = left / per_second if per_second > 0 and run.state is RunState.RUNNING else None
+    return {"seconds": round(seconds, 3), "per_second": round(per_second, 1), "eta_seconds": None if eta is None else round(eta)}
+
+
+def stall(
+    run: Run, *, now: int, counts: Sequence[Count], next_delete: int | None, errors: Sequence[str], grace: int
+) -> str | None:
+    """Why nothing moves, in words that name the remedy; None while it moves or is over."""
+    if run.state is RunState.PAUSED:
+        return "paused: `rekey resume` goes on"
+    if run.state is not RunState.RUNNING:
+        return None
+    silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
+    if silent > SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5)):
+        return f"no reconciler tick for {silent:.0f} s: is beat running, and a worker for the seed queue (`python -m workers`)?"
+    if run.deletes_held_until > now:
+        return f"the database's clock jumped: deletes are held for {(run.deletes_held_until - now) / MICROSECONDS:.0f} s"
+    opened = {count.state for count in counts if count.state in OPEN_STATES}
+    if opened == {_S.RENAMED} and grace and next_delete is not None and next_delete > now:
+        return f"all rows are switched; the grace of {grace} s runs, the next look is in {(next_delete - now) / MICROSECONDS:.0f} s"
+    if errors:
+        return errors[0]
+    return None
+
+
+def is_done(report: Mapping[str, Any]) -> bool:
+    """Whether every row is deleted, kept, in place or gone (exit status 0: S8)."""
+    good = report["deleted"] + report["kept"] + report["in_place"] + report["superseded"]
+    return report["state"] == RunState.FINISHED and good == report["rows"] and not report["unseen"]
+
+
+def _grace(run: Run) -> int:
+    return int(run.settings.get("grace_seconds", 0))

@@ -1,0 +1,246 @@
+"""This process's settings, database engine and object stores: opened on first use, closed by workers.lifecycle.
+
+Nothing is opened at import, and nothing is shared over a fork: a child that finds its parent's engine opens its own (case 37).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine
+
+from app import schema
+from app.assets import Assets, TableNames
+from app.byte_budget import ByteBudget
+from app.clock import BootClock
+from app.database import open_engine, refuse_replica, transaction
+from app.errors import RekeyError
+from app.ledger.moves import MoveLedger
+from app.ledger.plans import PlanLedger
+from app.ledger.queues import QueueLedger
+from app.ledger.records import Run
+from app.ledger.runs import RunLedger
+from app.minio_store import MinioStore
+from app.object_store import Capabilities
+from app.pipeline import FIRST_STAGES, SEED
+from app.planning import rules_of
+from app.settings import Settings, load
+from app.stages.context import Context
+from app.stopping import stopping
+
+MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
+MAX_CONTEXTS = 4  # live runs that one worker keeps open
+# What belongs to a run and not to the worker that happens to serve it; taken from the run's record.
+RUN_SETTINGS = (
+    "s3_bucket",
+    "table",
+    "id_column",
+    "client_column",
+    "key_column",
+    "name_column",
+    "template",
+    "where",
+    "references",
+    "version_column",
+    "grace_seconds",
+    "settle_seconds",
+    "look_seconds",
+    "copy_mode",
+)
+
+
+@dataclass(slots=True)
+class _Opened:
+    pid: int
+    engine: Engine | None = None
+    moves: MoveLedger | None = None
+    deployment: str | None = None
+    contexts: OrderedDict[str, tuple[Context, MinioStore]] = field(default_factory=OrderedDict)
+
+
+_lock = threading.RLock()
+_settings: Settings | None = None
+_concurrency = MAX_CONNECTIONS
+_opened = _Opened(pid=os.getpid())
+
+
+def configure(settings: Settings | None = None, *, concurrency: int | None = None) -> None:
+    """Give this process its settings (else they are loaded on first use) and the number of tasks that it runs at once."""
+    global _settings, _concurrency  # noqa: PLW0603 - the process's own state, behind functions
+    with _lock:
+        _settings = settings or _settings
+        _concurrency = concurrency or _concurrency
+
+
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        UsageError: They are missing or cannot be right.
+    """
+    global _settings  # noqa: PLW0603 - see configure
+    with _lock:
+        if _settings is None:
+            _settings = load()
+        return _settings
+
+
+def engine() -> Engine:
+    """The database engine of this process, its pool sized from the concurrency."""
+    with _lock:
+        opened = _mine()
+        if opened.engine is None:
+            opened.engine = open_engine(settings().database_url.get_secret_value(), pool_size=min(_concurrency + 1, MAX_CONNECTIONS))
+        return opened.engine
+
+
+def runs() -> RunLedger:
+    """The runs of this ledger."""
+    return RunLedger(engine())
+
+
+def moves() -> MoveLedger:
+    """The moves of this ledger; one object a process, since it knows the leases held."""
+    with _lock:
+        opened = _mine()
+        if opened.moves is None:
+            opened.moves = MoveLedger(engine(), hint_seconds=settings().hint_seconds, first_stages=FIRST_STAGES)
+        return opened.moves
+
+
+def queues() -> QueueLedger:
+    """Due moves and counts of this ledger."""
+    return QueueLedger(engine(), hint_seconds=settings().hint_seconds)
+
+
+def deployment() -> str:
+    """The mark of this ledger, which every message carries."""
+    with _lock:
+        opened = _mine()
+        if opened.deployment is None:
+            with transaction(engine(), read_only=True) as connection:
+                refuse_replica(connection)
+                opened.deployment = schema.deployment(connection)
+        return opened.deployment
+
+
+def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None) -> MinioStore:
+    """A new connection pool to *bucket* on this process's endpoint; the caller closes it."""
+    own = settings()
+    return MinioStore(
+        endpoint=own.s3_endpoint,
+        access_key=own.s3_access_key.get_secret_value(),
+        secret_key=own.s3_secret_key.get_secret_value(),
+        region=own.s3_region,
+        bucket=bucket,
+        request_timeout=own.request_timeout_seconds,
+        pool_size=pool_size or _concurrency,
+        capabilities=capabilities,
+        ca_file=own.s3_ca_file,
+    )
+
+
+def context(run: Run) -> Context:
+    """What the stages need for *run*; kept for the next task of the same run.
+
+    Raises:
+        UsageError: The run's table is not there (any more).
+    """
+    with _lock:
+        opened = _mine()
+        if run.id in opened.contexts:
+            opened.contexts.move_to_end(run.id)
+            return opened.contexts[run.id][0]
+        made = _context(run)
+        opened.contexts[run.id] = made
+        while len(opened.contexts) > MAX_CONTEXTS:
+            opened.contexts.popitem(last=False)  # its store's connections close when the last task lets go of it
+        return made[0]
+
+
+def _context(run: Run) -> tuple[Context, MinioStore]:
+    own = settings_of(run.settings)
+    rules = rules_of(own, run.capabilities)
+    opened_store = store(own.s3_bucket, run.capabilities)
+    made = Context(
+        store=opened_store,
+        assets=Assets(engine(), table_names(own), rules.equivalence),
+        moves=moves(),
+        runs=runs(),
+        plans=PlanLedger(engine(), hint_seconds=own.hint_seconds, first_stage=SEED.next or ""),
+        queues=queues(),
+        rules=rules,
+        settings=own,
+        clock=BootClock(),
+        budget=_budget,
+        stopping=stopping.is_set,
+    )
+    return made, opened_store
+
+
+_budget = ByteBudget()
+
+
+def settings_of(recorded: Mapping[str, Any]) -> Settings:
+    """This process's settings with those of a run in their place."""
+    own = {name: recorded[name] for name in RUN_SETTINGS}
+    own["references"] = tuple(own["references"])
+    return settings().model_copy(update=own)
+
+
+def run_settings(values: Settings) -> dict[str, Any]:
+    """What a run's record keeps of the settings: all that is no secret."""
+    return values.public() | {name: getattr(values, name) for name in RUN_SETTINGS}
+
+
+def table_names(values: Settings) -> TableNames:
+    """The names of the assets table and its columns."""
+    return TableNames(
+        table=values.table,
+        id_columns=values.id_columns,
+        client_column=values.client_column,
+        key_column=values.key_column,
+        name_column=values.name_column,
+        template_columns=values.key_template.columns,
+        where=values.where,
+        references=values.references,
+        version_column=values.version_column,
+    )
+
+
+def release_leases() -> None:
+    """Give back all leases of this process: the last act of a worker that must exit at once. Never raises."""
+    held = _opened.moves
+    if held is None or _opened.pid != os.getpid():
+        return
+    try:
+        held.release_tokens(held.active())
+    except RekeyError:
+        return  # the leases end by themselves
+
+
+def close() -> None:
+    """Close what this process has opened; it opens anew when it is asked again."""
+    global _opened
+    with _lock:
+        old, _opened = _opened, _Opened(pid=os.getpid())
+    if old.pid != os.getpid():
+        return
+    for _, opened_store in old.contexts.values():
+        opened_store.close()
+    if old.engine is not None:
+        old.engine.dispose()
+
+
+def _mine() -> _Opened:
+    global _opened  # noqa: PLW0603 - see configure
+    if _opened.pid != os.getpid():
+        if _opened.engine is not None:
+            _opened.engine.dispose(close=False)  # the parent's connections stay the parent's
+        _opened = _Opened(pid=os.getpid())
+    return _opened

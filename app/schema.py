@@ -1,0 +1,206 @@
+"""The ledger's tables: rekey_meta, rekey_runs, rekey_moves. They live beside the assets table, so that a switch is one transaction (S5).
+
+All times are UTC microseconds by the database's clock unless a column says ``store`` (UTC seconds by the object store's clock).
+Uniqueness "while live" is a nullable column with a unique index: MySQL has no partial index (H25).
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import make_url as _make_url
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from app.database import transaction
+from app.errors import UsageError
+from app.states import MoveState, RunState
+
+SCHEMA_VERSION = "1"
+ROW_ID_LENGTH = 700  # characters; InnoDB indexes at most 3072 bytes
+
+metadata = MetaData()
+
+_hash = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")  # SHA-256
+# Keys and ids are compared byte for byte whatever the database's default collation (a case-blind one merges Logo and logo).
+_text = Text().with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+_row_id = String(ROW_ID_LENGTH).with_variant(mysql.VARCHAR(ROW_ID_LENGTH, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+_options: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
+
+
+def _one_of(column: str, values: type[MoveState | RunState]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+meta = Table(
+    "rekey_meta",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("value", _text, nullable=False),
+    **_options,
+)
+
+runs = Table(
+    "rekey_runs",
+    metadata,
+    Column("no", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("bucket", String(255), nullable=False),
+    Column("table_name", String(255), nullable=False),
+    Column("state", String(16), CheckConstraint(_one_of("state", RunState), name="rekey_runs_state"), nullable=False),
+    Column("live_hash", _hash, unique=True),  # of (bucket, table) while the run is live: one live run each (H32)
+    Column("settings", _text, nullable=False),  # JSON, as planned, no secrets
+    Column("capabilities", _text, nullable=False),  # JSON, as probed at the start
+    Column("rows_estimate", BigInteger, nullable=False),  # counted at the start; sizes batches and progress bars
+    Column("next_move", BigInteger, nullable=False, default=1),
+    Column("seed_cursor", _text),  # the last row id examined in this pass; null: at the beginning
+    Column("seed_pass", Integer, nullable=False, default=1),
+    Column("seed_planned", BigInteger, nullable=False, default=0),  # moves planned in this pass
+    Column("seed_done", Boolean, nullable=False, default=False),
+    Column("seed_due_at", BigInteger, nullable=False, default=0),  # a lost seed message is sent again after this
+    Column("unseen", BigInteger, nullable=False, default=0),
+    Column("suspect_token", String(32)),  # who may run suspects, one at a time in the whole run (H28)
+    Column("suspect_until", BigInteger, nullable=False, default=0),
+    Column("deletes_held_until", BigInteger, nullable=False, default=0),  # after a jump of the database's clock (H16)
+    Column("tick_at", BigInteger, nullable=False, default=0),
+    Column("tick_boot", BigInteger, nullable=False, default=0),  # microseconds since boot on the machine that ticked
+    Column("tick_host", String(255), nullable=False, default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("created_by", String(255), nullable=False),
+    Column("version", String(32), nullable=False),
+    **_options,
+)
+
+moves = Table(
+    "rekey_moves",
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("row_id", _row_id, nullable=False),
+    Column("client", _text),
+    Column("generation", Integer, nullable=False),
+    Column("old_key", _text, nullable=False),
+    Column("new_key", _text, nullable=False),
+    Column("old_hash", _hash, nullable=False),  # SHA-256 of (bucket, canonical key)
+    Column("new_hash", _hash, nullable=False),
+    Column("live_hash", _hash, unique=True),  # new_hash while the move is live: no two live moves want one key
+    Column("state", String(16), CheckConstraint(_one_of("state", MoveState), name="rekey_moves_state"), nullable=False),
+    Column("stage", String(32)),  # whose work is due: a stage's name in app.pipeline; null in a final state
+    Column("parked_from", String(16)),
+    Column("reason", String(32)),
+    Column("detail", _text),
+    Column("waiting", Boolean, nullable=False),  # for the old object of another live move to go
+    Column("source_etag", String(255)),
+    Column("source_size", BigInteger),
+    Column("source_store_time", BigInteger),
+    Column("source_version", String(255)),
+    Column("copy_etag", String(255)),
+    Column("copy_size", BigInteger),
+    Column("copy_store_time", BigInteger),
+    Column("copy_version", String(255)),
+    Column("copy_recorded", Boolean, nullable=False),  # the reply to our write was seen: only then may a clean-up remove the copy (H12)
+    Column("claimed_store_time", BigInteger),  # the store's time before the first claim of this generation
+    Column("claims", Integer, nullable=False),  # of this generation and state
+    Column("attempts", Integer, nullable=False),  # recorded errors
+    Column("changes", Integer, nullable=False),  # times that it had to be copied or switched again
+    Column("missed_store_time", BigInteger),  # first look that found no source
+    Column("deaths", Integer, nullable=False),  # workers that died while alone on this move
+    Column("suspect", Boolean, nullable=False),
+    Column("lease_token", String(32)),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("lease_kept", Boolean, nullable=False),  # held to its end on purpose: a request is unanswered (S7)
+    Column("not_before", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),  # the reconciler takes no interest before this
+    Column("hints", Integer, nullable=False),  # messages sent for this state; > 0 with due_at ahead: in flight
+    Column("grace_seconds", BigInteger, nullable=False),
+    Column("switched_at", BigInteger),  # stamped after the commit was seen
+    Column("grace_from", BigInteger),  # the switch, or the last sighting of a row on the old key (H29)
+    Column("switch_store_time", BigInteger),  # the store's time just before the switch
+    Column("looks", Integer, nullable=False),
+    Column("intent_at", BigInteger),  # a delete was about to be sent
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("run_no", "row_id", name="rekey_moves_row"),
+    Index("rekey_moves_due", "run_no", "stage", "due_at"),
+    Index("rekey_moves_old", "old_hash"),
+    **_options,
+)
+
+
+def create_ledger(engine: Engine) -> bool:
+    """Make the ledger's tables where they are missing, and the deployment's mark; safe to repeat.
+
+    Returns:
+        Whether anything had to be made.
+
+    Raises:
+        UsageError: The tables are of another version of the product.
+    """
+    made = not inspect(engine).has_table(meta.name)
+    metadata.create_all(engine)
+    with transaction(engine) as connection:
+        found: dict[str, str] = dict(connection.execute(select(meta.c.name, meta.c.value)).tuples().all())
+        if "schema_version" not in found:
+            connection.execute(
+                insert(meta), [{"name": "schema_version", "value": SCHEMA_VERSION}, {"name": "deployment", "value": uuid.uuid4().hex}]
+            )
+            return True
+    _check_version(found["schema_version"])
+    return made
+
+
+def ledger_ddl(dialect: Dialect) -> list[str]:
+    """The statements that make the ledger, for a database administrator to run."""
+    statements: list[str] = []
+    for table in metadata.sorted_tables:
+        statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+        statements.extend(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
+    rows = [("schema_version", SCHEMA_VERSION), ("deployment", uuid.uuid4().hex)]
+    statements.extend(f"INSERT INTO rekey_meta (name, value) VALUES ('{name}', '{value}')" for name, value in rows)
+    return [f"{statement};" for statement in statements]
+
+
+def dialect_of(url: str) -> Dialect:
+    """The SQL dialect that a database URL stands for, without connecting."""
+    return _make_url(url).get_dialect()()
+
+
+def deployment(connection: Connection) -> str:
+    """The mark of this ledger, which every message carries (S6, case 44).
+
+    Raises:
+        UsageError: The ledger's tables are missing or of another version.
+    """
+    if not inspect(connection).has_table(meta.name):
+        raise UsageError(
+            "the ledger's tables are missing in this database: run `rekey init` (or have a DBA run what `rekey init --sql` prints)"
+        )
+    found: dict[str, str] = dict(connection.execute(select(meta.c.name, meta.c.value)).tuples().all())
+    _check_version(found.get("schema_version", "none"))
+    return found["deployment"]
+
+
+def _check_version(found: str) -> None:
+    if found != SCHEMA_VERSION:
+        raise UsageError(f"the ledger's tables are of version {found}, this program needs {SCHEMA_VERSION}: upgrade the older of the two")

@@ -1,0 +1,220 @@
+"""What becomes of one switched move at a look: deletable, looked after for longer, healed, kept or in conflict (S1, S2, S4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.assets import AssetRow
+from app.copying import copy_by_parts
+from app.database import MICROSECONDS, read_now, transaction
+from app.ledger.moves import Other
+from app.ledger.records import Move, Outcome
+from app.looks import Looks, look
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
+from app.stages.context import Batch, again, changed_too_often, park
+from app.stages.copy_objects import keep
+from app.stages.naming import Claims, who_claims
+from app.states import MoveState, ParkedReason
+
+SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything that was seen, just now, of the objects and rows of some moves."""
+
+    claims: Claims
+    rows: dict[str, AssetRow]
+    looks: Looks
+    now: int  # the database's clock, microseconds
+    store_time: int  # the store's clock, seconds, never ahead of it
+    held_until: int  # no delete before this, by the database's clock
+
+
+def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
+    """Ask rows, ledger and store about *moves*; none of the answers is used once it is LOOK_AGE_SECONDS old."""
+    context = batch.context
+    keys = {key for move in moves for key in (move.old_key, move.new_key)}
+    claims = who_claims(context, moves, keys)
+    with transaction(context.moves.engine, read_only=True) as connection:
+        rows = context.assets.rows(connection, sorted({move.row_id for move in moves}))
+        now = read_now(connection)
+    run = context.runs.find(batch.run.id)
+    return View(
+        claims=claims,
+        rows=rows,
+        looks=look(context.store, keys, clock=context.clock),
+        now=now,
+        store_time=context.store.store_time(),
+        held_until=run.deletes_held_until if run else 0,
+    )
+
+
+def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Other]) -> Outcome | ObjectInfo:
+    """Decide one move; an ObjectInfo is the old object, to be deleted now.
+
+    *strangers* are other live moves on the same old object that are not decided together with this one.
+    """
+    for key in (move.old_key, move.new_key):
+        if key in view.looks.failed:
+            raise view.looks.failed[key]
+    if move.switched_at is None or move.grace_from is None:  # the worker died between the commit and the stamp: the grace begins now (H16)
+        return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=float(move.grace_seconds))
+    seen = Seen(
+        move=move,
+        row=view.rows.get(move.row_id),
+        old=view.looks.found[move.old_key],
+        new=view.looks.found[move.new_key],
+        strangers=strangers,
+    )
+    if seen.old is None:
+        return _old_is_gone(batch, move, seen.row, seen.new)
+    return (
+        _named(batch, view, seen) or _changed(batch, view, seen, seen.old) or _grace(batch, view, move) or _deletable(view, seen, seen.old)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of one move."""
+
+    move: Move
+    row: AssetRow | None
+    old: ObjectInfo | None
+    new: ObjectInfo | None
+    strangers: Sequence[Other]
+
+
+def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:
+    """The old object is somebody's: this row's again, another move's, another row's."""
+    move = seen.move
+    if seen.row is not None and seen.old is not None and batch.context.rules.equivalence.same(str(seen.row.key), move.old_key):
+        return _saved_back(batch, move, seen.old)
+    if view.claims.owner(move) is not None:
+        return _kept(move, "the object at the old key is the copy of another asset")
+    if seen.strangers:
+        return _shared(batch, move, seen.strangers)
+    return _sighted(view, move) if view.claims.named_by_others(move, move.old_key) else None
+
+
+def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome | None:
+    """The old object is not what was copied, or the copy is gone while the old object is there."""
+    move = seen.move
+    if move.source is None or not old.is_same_version(move.source):
+        return _late_write(batch, view, seen, old)
+    if seen.new is None and seen.row is not None and seen.row.key == move.new_key:
+        return _write_over(batch, move, old, IfAbsent(), "the copy was gone: written again")  # H22
+    return None
+
+
+def _old_is_gone(batch: Batch, move: Move, row: AssetRow | None, new: ObjectInfo | None) -> Outcome:
+    if new is None and row is not None and row.key in {move.new_key, move.old_key}:
+        return park(move, ParkedReason.CONFLICT, "damage: neither the old nor the new object is there")
+    if row is not None and row.key == move.old_key:  # saved back over the switch, and the old object is gone: switch once more (H14)
+        return again(
+            move, settings=batch.context.settings, detail="the old key was saved over the switch", to=MoveState.COPIED, source=None
+        )
+    vanished = None if move.intent_at else "vanished: the old object was gone before we deleted it"
+    return Outcome(move=replace(move, state=MoveState.DELETED, detail=vanished))
+
+
+def _saved_back(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
+    """The application saved the row it had loaded before the switch (H14)."""
+    unchanged = move.source is not None and old.is_same_version(move.source)
+    to = MoveState.COPIED if unchanged else MoveState.PLANNED
+    return again(move, settings=batch.context.settings, detail="the old key was saved over the switch", to=to, looks=0)
+
+
+def _kept(move: Move, why: str) -> Outcome:
+    return Outcome(move=replace(move, state=MoveState.KEPT, detail=why))
+
+
+def _sighted(view: View, move: Move) -> Outcome:
+    """A row names the old object: its grace begins anew at each sighting, and at its end the object stays (H29)."""
+    if _grace_left(view, move) <= 0:
+        return _kept(move, "a row still names the old object")
+    return Outcome(move=replace(move, looks=move.looks + 1), stamp=frozenset({"grace_from"}), due_in=float(move.grace_seconds))
+
+
+def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
+    """Another live move is on the same old object: the last of them deletes it (H29)."""
+    if all(other.run_no != batch.run.no for other in strangers):
+        return _kept(move, "a run on another table moves the same object")
+    return Outcome(move=replace(move, looks=move.looks + 1), due_in=SHARED_WAIT_SECONDS)
+
+
+def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome:
+    """The old object is not the version that was copied: copied again under every condition of S2, else both stay (H1)."""
+    move, new = seen.move, seen.new
+    if move.source is None or old.last_modified < move.source.last_modified:
+        return park(move, ParkedReason.CONFLICT, "the old object changed, but not to a later version")
+    if seen.row is None or seen.row.key != move.new_key:
+        return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and the row names neither key")
+    if view.claims.named_by_others(move, move.new_key) or (new is not None and not _is_ours(move, new)):
+        return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
+    overlapped = move.switch_store_time is not None and old.last_modified < move.switch_store_time
+    age = view.store_time - old.last_modified
+    settle = batch.context.settings.settle_seconds
+    if not overlapped and age <= settle:
+        return Outcome(move=replace(move, looks=move.looks + 1), due_in=float(settle - age + 1))
+    return _write_over(batch, move, old, IfMatch(new.etag) if new else IfAbsent(), "a late write to the old key was copied again")
+
+
+def _is_ours(move: Move, new: ObjectInfo) -> bool:
+    return move.copy is not None and new.is_same_version(move.copy)
+
+
+def _write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, detail: str) -> Outcome:
+    """Write the old object to the new key, which a row names: by parts, so that no stalling body locks it for readers (M5)."""
+    context = batch.context
+    if changed_too_often(move, context.settings):
+        return park(move, ParkedReason.CHANGED_TOO_OFTEN, "the old object is written again and again after the switch")
+    read = context.store.read(old.key, max_bytes=0)
+    if not read.info.is_same_version(old):
+        return Outcome(move=replace(move, looks=move.looks + 1), due_in=1.0)  # it changed once more while we looked
+    copied = copy_by_parts(context.store, read, move.new_key, condition=condition, deadline=batch.lease, keep=lambda: keep(batch))
+    fresh = replace(
+        move,
+        source=copied.source,
+        copy=replace(copied.copy, key=move.new_key),
+        copy_recorded=True,
+        changes=move.changes + 1,
+        looks=0,
+        detail=detail,
+    )
+    return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))
+
+
+def _grace_left(view: View, move: Move) -> float:
+    """Seconds until O may go: the grace by the database's clock since switch or last sighting, by the store's since our copy (H16)."""
+    by_database = move.grace_seconds - (view.now - (move.grace_from or 0)) / MICROSECONDS
+    by_store = by_database
+    if move.grace_seconds and move.copy and move.copy_recorded:
+        by_store = move.grace_seconds - (view.store_time - move.copy.last_modified)
+    held = (view.held_until - view.now) / MICROSECONDS
+    return max(by_database, float(by_store), held)
+
+
+def _grace(batch: Batch, view: View, move: Move) -> Outcome | None:
+    left = _grace_left(view, move)
+    if left <= 0:
+        return None
+    return Outcome(move=replace(move, looks=move.looks + 1), due_in=_until_next_look(batch, move, left))
+
+
+def _until_next_look(batch: Batch, move: Move, left: float) -> float:
+    """LOOK_SECONDS after the switch, then at doubling intervals, and at the end of the grace (S1)."""
+    return max(0.0, min(left, batch.context.settings.look_seconds * 2.0 ** min(move.looks, 20)))
+
+
+def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:
+    """The last questions before O goes: is what the row needs at N for sure (S4, H5, H11)?"""
+    move, row, new = seen.move, seen.row, seen.new
+    if new is not None and _is_ours(move, new):
+        return old
+    if row is None or row.key != move.new_key:
+        return park(move, ParkedReason.CONFLICT, "our copy is not at the new key any more, and the row does not name it")
+    if new is None or view.claims.named_by_others(move, move.new_key):
+        return park(move, ParkedReason.CONFLICT, "the object at the new key is not our copy, and another row names it")
+    return old

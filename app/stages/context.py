@@ -1,0 +1,197 @@
+"""What a stage works with, and what it makes of a batch of moves."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import exc
+
+from app import backoff
+from app.assets import Assets
+from app.byte_budget import ByteBudget
+from app.clock import Clock
+from app.errors import (
+    ArchivedError,
+    BadKeyError,
+    DeniedError,
+    EncryptedError,
+    FidelityError,
+    LockedError,
+    ObjectError,
+)
+from app.ledger.moves import MoveLedger, check_arrow
+from app.ledger.plans import PlanLedger
+from app.ledger.queues import QueueLedger
+from app.ledger.records import Lease, Move, Outcome, Run
+from app.ledger.runs import RunLedger
+from app.object_store import ObjectStore
+from app.planning import Rules, printable
+from app.settings import Settings
+from app.states import MoveState, ParkedReason
+
+_JITTER = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+LOOK_AGE_SECONDS = 5.0  # a look at the store or at the rows is this old at most when the request that relies on it is signed (S4, H3)
+CHANGES_AN_ATTEMPT = 4  # a service may well write an asset a few times while it is moved; only endless change is given up
+LONGEST_DETAIL = 500  # characters of an error's text in the ledger (H28)
+
+_REASONS: tuple[tuple[type[ObjectError], ParkedReason], ...] = (
+    (DeniedError, ParkedReason.DENIED),
+    (LockedError, ParkedReason.LOCKED),
+    (ArchivedError, ParkedReason.ARCHIVED),
+    (EncryptedError, ParkedReason.ENCRYPTED),
+    (BadKeyError, ParkedReason.BAD_NAME),
+    (FidelityError, ParkedReason.FIDELITY),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The collaborators of the stages for one run; ``settings`` are the run's own where they differ from the worker's."""
+
+    store: ObjectStore
+    assets: Assets
+    moves: MoveLedger
+    runs: RunLedger
+    plans: PlanLedger
+    queues: QueueLedger
+    rules: Rules
+    settings: Settings
+    clock: Clock
+    budget: ByteBudget
+    stopping: Callable[[], bool]
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What a task did with a batch."""
+
+    stage: str
+    ready: list[int] = field(default_factory=list)  # for the next stage, now
+    again: list[int] = field(default_factory=list)  # given back untouched for lack of time: for this stage, now
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def summary(self) -> str:
+        """One line as Flower shows it: "198 copied, 2 parked: missing_source 2"."""
+        plain = [f"{n} {what.replace('_', ' ')}" for what, n in sorted(self.counts.items()) if not what.startswith("parked:")]
+        parked = [(what.removeprefix("parked:"), n) for what, n in sorted(self.counts.items()) if what.startswith("parked:")]
+        if parked:
+            plain.append(f"{sum(n for _, n in parked)} parked: " + ", ".join(f"{what} {n}" for what, n in parked))
+        return ", ".join(plain) or "nothing to do"
+
+
+class Batch:
+    """Claimed moves of one run under one lease: takes outcomes and writes them, many in one statement."""
+
+    def __init__(self, run: Run, lease: Lease, moves: Sequence[Move], *, context: Context, result: Result) -> None:
+        """Start with *moves*, all of which must end up recorded or released."""
+        self.run = run
+        self.lease = lease
+        self.context = context
+        self.result = result
+        self._left = {(move.run_no, move.id): move for move in moves}
+        self._pending: list[Outcome] = []
+
+    @property
+    def left(self) -> list[Move]:
+        """Moves without an outcome yet."""
+        return list(self._left.values())
+
+    def join(self, moves: Sequence[Move]) -> None:
+        """Add moves that the lease took on later."""
+        self._left |= {(move.run_no, move.id): move for move in moves}
+
+    def add(self, outcome: Outcome, *, say: str | None = None) -> None:
+        """Take one move's outcome; it is written with the next ``flush``."""
+        before = self._left.pop((outcome.move.run_no, outcome.move.id))
+        check_arrow(before, outcome.move)
+        self._pending.append(outcome)
+        self.count(outcome, say=say)
+
+    def count(self, outcome: Outcome, *, say: str | None = None) -> None:
+        """Count an outcome for the summary."""
+        state = outcome.move.state
+        self.result.counts[say or (f"parked:{outcome.move.reason}" if state is MoveState.PARKED else str(state))] += 1
+
+    def done(self, outcomes: Sequence[Outcome]) -> None:
+        """Note outcomes that the stage has written itself, in a transaction of its own."""
+        for outcome in outcomes:
+            before = self._left.pop((outcome.move.run_no, outcome.move.id))
+            check_arrow(before, outcome.move)
+            self.count(outcome)
+
+    def flush(self) -> None:
+        """Write what is pending; hand those with a message ahead to the result."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        try:
+            written = self.context.moves.record(self.lease, pending)
+        except exc.IntegrityError:
+            written = set().union(*(self._record_singly(outcome) for outcome in pending))
+        for outcome in pending:
+            move = outcome.move
+            if outcome.hinted and (move.run_no, move.id) in written and move.run_no == self.run.no:
+                self.result.ready.append(move.id)
+
+    def _record_singly(self, outcome: Outcome) -> set[tuple[int, int]]:
+        try:
+            return self.context.moves.record(self.lease, [outcome])
+        except exc.IntegrityError:  # the new key of a re-planned move is wanted by another live move (H9, H25)
+            self.context.moves.record(
+                self.lease, [park(outcome.move, ParkedReason.COLLISION, "another asset gets the same new key", at=MoveState.PLANNED)]
+            )
+            self.result.counts["parked:collision"] += 1
+            return set()
+
+    def give_back(self, *, due_in: float = 0.0, hinted: bool = False) -> None:
+        """Release all moves without an outcome; *hinted*: they are sent again at once."""
+        left, self._left = self.left, {}
+        self.context.moves.release(self.lease, left, due_in=due_in, hinted=hinted)
+        if hinted:
+            self.result.again += [move.id for move in left if move.run_no == self.run.no]
+        self.result.counts["released"] += len(left)
+        if not left:
+            del self.result.counts["released"]
+
+
+def park(move: Move, reason: ParkedReason, detail: str, *, at: MoveState | None = None) -> Outcome:
+    """Park *move*, keeping the state that it was parked in (H17)."""
+    return Outcome(
+        move=replace(move, state=MoveState.PARKED, parked_from=at or move.state, reason=reason, detail=clean(detail), waiting=False)
+    )
+
+
+def refused(move: Move, error: ObjectError, *, settings: Settings) -> Outcome:
+    """What the store's refusal makes of *move*: parked for good reasons at once, for others after so many recorded errors (S8)."""
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return park(move, reason, str(error))
+    attempts = move.attempts + 1
+    if attempts >= settings.max_attempts:
+        return park(move, ParkedReason.FAILED, str(error))
+    return Outcome(
+        move=replace(move, attempts=attempts, detail=clean(str(error))), due_in=backoff.delay(attempts, base=1.0, cap=60.0, jitter=_JITTER)
+    )
+
+
+def again(move: Move, *, settings: Settings, detail: str, to: MoveState, **changes: Any) -> Outcome:  # noqa: ANN401 - fields of Move
+    """Send *move* back to be copied or switched once more; bounded, so that an asset in constant change does not spin."""
+    if changed_too_often(move, settings):
+        return park(move, ParkedReason.CHANGED_TOO_OFTEN, detail)
+    return Outcome(
+        move=replace(move, state=to, changes=move.changes + 1, claims=0, claimed_store_time=None, detail=clean(detail), **changes)
+    )
+
+
+def changed_too_often(move: Move, settings: Settings) -> bool:
+    """Whether *move* was sent back so often that it is given up."""
+    return move.changes + 1 > settings.max_attempts * CHANGES_AN_ATTEMPT
+
+
+def clean(text: str) -> str:
+    """An error's text as every database takes it."""
+    return printable(text)[:LONGEST_DETAIL]

@@ -1,0 +1,213 @@
+"""The copy stage: give each object a proved copy at its new key, overwriting nothing foreign (S3).
+
+Needs: a planned move. Promises: ``copied``, with the versions read and written on record. Undone by: removing the copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through, is_equal
+from app.database import transaction
+from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
+from app.ledger.records import Move, Outcome
+from app.looks import Looks, look
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
+from app.stages.context import Batch, Context, park, refused
+from app.stages.naming import Claims, who_claims
+from app.stages.replanning import replan
+from app.stages.runner import StoppedError
+from app.states import MoveState, ParkedReason
+
+WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
+LONGEST_WAIT_SECONDS = 15.0
+MISSED_LOOKS = 3  # a present object may answer 404 while drives are out (case 16): it is missing only after checks spread in time
+
+
+@dataclass(frozen=True, slots=True)
+class CopyObjects:
+    """Copies a batch of planned moves."""
+
+    chunk: int = 200
+
+    def act(self, batch: Batch) -> None:
+        """Copy the next chunk."""
+        moves = batch.left[: self.chunk]
+        context = batch.context
+        claims = who_claims(context, moves, [move.new_key for move in moves])
+        sources = look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
+        for move in moves:
+            if context.stopping():
+                raise StoppedError("the worker stops")
+            if sources is not None and not sources.fresh(move.old_key):
+                return  # the runner comes back with new looks
+            try:
+                outcome = copy_one(batch, move, claims=claims, sources=sources)
+            except ObjectError as error:
+                outcome = refused(move, error, settings=context.settings)
+            except UnansweredError as error:
+                batch.add(Outcome(move=replace(move, detail=str(error)), keep_lease=True), say="unanswered")
+                raise
+            batch.add(outcome, say="waiting" if outcome.move.waiting else None)
+
+
+def looks_first(context: Context) -> bool:
+    """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
+    capable = context.store.capabilities
+    return context.settings.copy_mode == "server" or (capable.copy_if_absent and capable.copy_source_if_match)
+
+
+def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:
+    """Copy one object, or say why not."""
+    context = batch.context
+    try:
+        if move.same_object:
+            return _same_object(context, move)
+        blocker = claims.blocker(move)
+        if blocker:
+            return _wait(move)
+        named = claims.named_by_others(move, move.new_key)
+        if named:
+            return park(move, ParkedReason.TARGET_EXISTS, f"row {named[0].row_id or 'of a table in REFERENCES'} names the new key")
+        try:
+            copied = _write(batch, move, sources)
+        except ConditionFailedError:
+            return _occupied(batch, move)
+    except MissingObjectError as error:
+        return missed(batch, move, error)
+    return _copied(move, copied, recorded=True)
+
+
+def _write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
+    context = batch.context
+    # A re-copy goes over the copy that this very move wrote, and over nothing else.
+    condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
+    if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
+        source = _looked_at(sources, move.old_key)
+        operator_vouches = context.settings.copy_mode == "server" and not context.store.capabilities.copy_if_absent
+        if operator_vouches and _is_there(context, move.new_key):
+            raise ConditionFailedError(move.new_key, "an object is there already")
+        if source.size <= SINGLE_COPY_BYTES:
+            return copy_by_store(
+                context.store, source, move.new_key, condition=None if operator_vouches else condition, deadline=batch.lease
+            )
+    return copy_through(
+        context.store,
+        move.old_key,
+        move.new_key,
+        condition=condition,
+        deadline=batch.lease,
+        max_bytes=context.settings.inline_bytes,
+        budget=context.budget,
+        keep=lambda: keep(batch),
+    )
+
+
+def _looked_at(sources: Looks, key: str) -> ObjectInfo:
+    if key in sources.failed:
+        raise sources.failed[key]
+    found = sources.found[key]
+    if found is None:
+        raise MissingObjectError(key)
+    return found
+
+
+def _is_there(context: Context, key: str) -> bool:
+    try:
+        context.store.stat(key)
+    except MissingObjectError:
+        return False
+    return True
+
+
+def keep(batch: Batch) -> None:
+    """Between two parts of a large object: stop if asked to, renew the lease when half of it is gone."""
+    context = batch.context
+    if context.stopping():
+        raise StoppedError("the worker stops")
+    if batch.lease.remaining() < context.settings.lease_seconds / 2:
+        context.moves.renew(batch.lease, batch.left, seconds=context.settings.lease_seconds)
+
+
+def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
+    done = replace(
+        move,
+        state=MoveState.COPIED,
+        source=copied.source,
+        copy=replace(copied.copy, key=move.new_key),
+        copy_recorded=recorded,
+        claims=0,
+        attempts=0,
+        missed_store_time=None,
+        waiting=False,
+        detail=None,
+    )
+    return Outcome(move=done, hinted=True)
+
+
+def _same_object(context: Context, move: Move) -> Outcome:
+    """Both keys are one object: nothing to copy; at most the row's text is corrected by the rename stage."""
+    found = context.store.stat(move.old_key)
+    if move.old_key == move.new_key:
+        return Outcome(move=replace(move, state=MoveState.IN_PLACE, source=found, copy=found))
+    return _copied(move, Copied(source=found, copy=found), recorded=False)
+
+
+def _wait(move: Move) -> Outcome:
+    looks = move.looks + 1
+    waiting = replace(move, waiting=True, looks=looks, detail="the new key is the old key of an asset that is still to be moved")
+    return Outcome(move=waiting, due_in=min(WAIT_SECONDS * 2 ** min(looks - 1, 5), LONGEST_WAIT_SECONDS))
+
+
+def _occupied(batch: Batch, move: Move) -> Outcome:
+    """An object is at the new key. It is ours only by evidence (H12); an equal one that nobody names may be adopted (S3)."""
+    context = batch.context
+    if move.copy is not None and not _is_there(context, move.new_key):
+        return Outcome(move=replace(move, copy=None, copy_recorded=False))  # our copy went away: write it anew
+    equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
+    if equal is not None:
+        source, there = equal[0].info, equal[1].info
+        earlier_claim = move.claims > 1 and move.claimed_store_time is not None
+        if earlier_claim and there.last_modified >= (move.claimed_store_time or 0):
+            return _copied(move, Copied(source=source, copy=there), recorded=False)
+        if context.store.store_time() - there.last_modified > context.settings.settle_seconds:
+            return _copied(move, Copied(source=source, copy=there), recorded=False)
+    return park(move, ParkedReason.TARGET_EXISTS, "another object is at the new key")
+
+
+def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
+    """The source is not there: healed from an earlier run's record, looked for again, or parked.
+
+    A row may be written up to SETTLE_SECONDS before its object (A3), and a present object may answer 404 for a moment (case 16).
+    """
+    context = batch.context
+    with transaction(context.moves.engine, read_only=True) as connection:
+        row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
+    if row is None or row.key != move.old_key:
+        return replan(batch, move, row)
+    healed = _healed(context, move)
+    if healed:
+        return healed
+    now = context.store.store_time()
+    since = move.missed_store_time if move.missed_store_time is not None else now
+    if move.looks + 1 >= MISSED_LOOKS and now - since >= context.settings.settle_seconds:
+        return park(move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
+    looks = move.looks + 1
+    wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))
+    return Outcome(move=replace(move, missed_store_time=since, looks=looks, detail=f"no object {error.object_key!r}"), due_in=wait)
+
+
+def _healed(context: Context, move: Move) -> Outcome | None:
+    """An earlier run moved this row's object and the row was set back since (H14): the bytes are at the new key, so name that."""
+    with transaction(context.moves.engine, read_only=True) as connection:
+        earlier = context.moves.earlier(connection, move)
+    for past in earlier:
+        if past.copy is None or past.new_hash != move.new_hash or past.state not in {MoveState.RENAMED, MoveState.DELETED, MoveState.KEPT}:
+            continue
+        try:
+            there = context.store.stat(move.new_key)
+        except MissingObjectError:
+            return None
+        if (there.etag, there.size) == (past.copy.etag, past.copy.size):
+            return _copied(move, Copied(source=None, copy=there), recorded=False)  # the rename stage sees by it that there is no source
+    return None

@@ -1,0 +1,159 @@
+"""The delete stage: look after switched assets until the grace is over, then delete the old object, last of all (S1, S2, S4).
+
+Needs: a switched row. Promises: ``deleted`` only where nothing and nobody needs the old object. Destroys: the version that was copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.copying import copy_through
+from app.database import transaction
+from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
+from app.ledger.records import Move, Outcome
+from app.object_store import IfAbsent, ObjectInfo
+from app.stages.aftercare import View, look_after, seen_now
+from app.stages.context import LOOK_AGE_SECONDS, Batch, clean, park, refused
+from app.stages.copy_objects import keep
+from app.stages.naming import who_claims
+from app.states import MoveState, ParkedReason
+
+BUSY_SECONDS = 1.0  # another worker holds a move of the same object
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObjects:
+    """Looks after a batch of switched moves, and deletes the old objects of those that are due."""
+
+    chunk: int = 200
+
+    def act(self, batch: Batch) -> None:
+        """Decide the next chunk object by object, then delete what is left of it in one request."""
+        moves = batch.left[: self.chunk]
+        moves += _join_sharing(batch, moves)
+        view = seen_now(batch, moves)
+        due: list[tuple[Move, ObjectInfo]] = []
+        for family in _by_object(moves):
+            if all(view.looks.fresh(key) for move in family for key in (move.old_key, move.new_key)):
+                due += _decide(batch, view, family)
+        batch.flush()
+        if due:
+            _delete(batch, view, due)
+            batch.flush()
+
+
+def _join_sharing(batch: Batch, moves: Sequence[Move]) -> list[Move]:
+    """Claim the other switched moves of the same old objects, so that one worker acts on an object (S7, H13)."""
+    context = batch.context
+    with transaction(context.moves.engine, read_only=True) as connection:
+        sharing = context.moves.sharing_old(connection, {move.old_hash for move in moves})
+    mine = {(move.run_no, move.id) for move in batch.left}
+    others = {(other.run_no, other.id): other for other in sharing if other.run_no == batch.run.no and other.state is MoveState.RENAMED}
+    missing = [other for key, other in others.items() if key not in mine]
+    joined = context.moves.claim_others(batch.lease, missing, lease_seconds=context.settings.lease_seconds) if missing else []
+    batch.join(joined)
+    already = [move for move in batch.left if (move.run_no, move.id) in others and move not in moves and move not in joined]
+    return joined + already
+
+
+def _by_object(moves: Sequence[Move]) -> list[list[Move]]:
+    families: dict[bytes, list[Move]] = {}
+    for move in moves:
+        families.setdefault(move.old_hash, []).append(move)
+    return list(families.values())
+
+
+def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, ObjectInfo]]:
+    """Give each move of one old object its outcome, or all of them for deletion together."""
+    ids = {(move.run_no, move.id) for move in family}
+    strangers = [other for other in view.claims.leaving_too(family[0]) if (other.run_no, other.id) not in ids]
+    verdicts: list[Outcome | ObjectInfo] = []
+    for move in family:
+        try:
+            verdicts.append(look_after(batch, view, move, strangers=strangers))
+        except UnansweredError as error:
+            batch.add(Outcome(move=replace(move, detail=clean(str(error))), keep_lease=True), say="unanswered")
+            raise
+        except ObjectError as error:
+            verdicts.append(refused(move, error, settings=batch.context.settings))
+    if all(isinstance(verdict, ObjectInfo) for verdict in verdicts):
+        return [(move, verdict) for move, verdict in zip(family, verdicts, strict=True) if isinstance(verdict, ObjectInfo)]
+    waits = [verdict.due_in for verdict in verdicts if isinstance(verdict, Outcome) and verdict.move.state is MoveState.RENAMED]
+    for move, verdict in zip(family, verdicts, strict=True):
+        # One that is due waits for those of the same object that are not.
+        outcome = verdict if isinstance(verdict, Outcome) else Outcome(move=move, due_in=max(waits, default=BUSY_SECONDS))
+        batch.add(outcome, say="looked after" if outcome.move.state is MoveState.RENAMED else None)
+    return []
+
+
+def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
+    context = batch.context
+    # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
+    intent = [Outcome(move=move, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
+    held = context.moves.record(batch.lease, intent)
+    due = [(move, found) for move, found in due if (move.run_no, move.id) in held]
+    stale = context.clock.boot() - view.claims.asked_at > LOOK_AGE_SECONDS or not all(view.looks.fresh(move.old_key) for move, _ in due)
+    if stale or context.stopping():
+        return _undecided(batch, due)
+    objects = {found.key: found for _, found in due}
+    try:
+        answers = context.store.delete(list(objects.values()), deadline=batch.lease)
+    except UnansweredError as error:
+        for move, _ in due:
+            batch.add(Outcome(move=replace(move, intent_at=view.now, detail=clean(str(error))), keep_lease=True), say="unanswered")
+        raise
+    gone = [move for move, found in due if answers[found.key] is None]
+    _ask_again(batch, view, gone)
+    for move, found in due:
+        answer = answers[found.key]
+        if isinstance(answer, ConditionFailedError):
+            batch.add(Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS), say="looked after")
+        elif answer is not None:
+            batch.add(refused(move, answer, settings=context.settings))
+    return None
+
+
+def _undecided(batch: Batch, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
+    for move, _ in due:
+        batch.add(Outcome(move=move), say="looked after")
+
+
+def _ask_again(batch: Batch, view: View, gone: Sequence[Move]) -> None:
+    """Ask the rows once more after the delete: one that names the old object by now gets its bytes back, where that is safe (H23)."""
+    context = batch.context
+    after = who_claims(context, gone, [move.old_key for move in gone])
+    for move in gone:
+        done = replace(move, intent_at=view.now)
+        named = after.rows_naming(move.old_key)
+        if not named:
+            note = None if move.row_id in view.rows else f"the row is gone: our copy was left at {move.new_key!r}"
+            batch.add(Outcome(move=replace(done, state=MoveState.DELETED, detail=note)))
+        elif context.store.capabilities.delete_if_match:  # what was deleted is for sure the version that was copied
+            batch.add(_put_back(batch, done))
+        else:
+            batch.add(
+                park(
+                    done,
+                    ParkedReason.CONFLICT,
+                    f"damage: a row named {move.old_key!r} while it was deleted; the copy is at {move.new_key!r}",
+                )
+            )
+
+
+def _put_back(batch: Batch, move: Move) -> Outcome:
+    context = batch.context
+    try:
+        copy_through(
+            context.store,
+            move.new_key,
+            move.old_key,
+            condition=IfAbsent(),
+            deadline=batch.lease,
+            max_bytes=context.settings.inline_bytes,
+            budget=context.budget,
+            keep=lambda: keep(batch),
+        )
+    except (ConditionFailedError, MissingObjectError) as error:
+        return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")
+    return Outcome(move=replace(move, state=MoveState.KEPT, detail="a row named the old key while its object was deleted: put back"))

@@ -1,0 +1,210 @@
+"""The rename stage: switch rows to the new key, in one short transaction a chunk, by compare-and-swap (S5).
+
+Needs: a proved copy. Promises: the row names the new key and the ledger says ``renamed``, or neither. Undone by: rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, exc
+
+from app.assets import AssetRow
+from app.database import brief, is_transient, transaction
+from app.errors import MissingObjectError, OutcomeUnknownError
+from app.ledger.records import Move, Outcome
+from app.looks import Looks, look
+from app.stages.cleaning import remove_copy
+from app.stages.context import Batch, again, park, refused
+from app.stages.copy_objects import missed
+from app.stages.replanning import replan
+from app.states import MoveState, ParkedReason
+
+
+class RowChangedError(Exception):
+    """A row is not as the move expects it: the transaction is rolled back and the moves are decided one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenameKeys:
+    """Switches a batch of copied moves."""
+
+    chunk: int = 200
+
+    def act(self, batch: Batch) -> None:
+        """Look at both objects of the next chunk, switch the rows whose copies are good, record."""
+        context = batch.context
+        moves = batch.left[: self.chunk]
+        looks = look(context.store, {key for move in moves for key in (move.old_key, move.new_key)}, clock=context.clock)
+        ready: list[Move] = []
+        for move in moves:
+            if not (looks.fresh(move.old_key) and looks.fresh(move.new_key)):
+                continue  # the runner comes back with new looks
+            verdict = before_switch(batch, move, looks)
+            if isinstance(verdict, Outcome):
+                batch.add(verdict)
+            else:
+                ready.append(verdict)
+        batch.flush()
+        if ready:
+            switch(batch, ready)
+
+
+def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
+    """Whether source and copy are still what they were; the move with its copy's exact time, or what else becomes of it."""
+    context = batch.context
+    for key in (move.old_key, move.new_key):
+        if key in looks.failed:
+            return refused(move, looks.failed[key], settings=context.settings)
+    source, copy = looks.found[move.old_key], looks.found[move.new_key]
+    if copy is not None and move.is_our_copy(copy):
+        if source is None and move.source is not None:
+            return _source_gone(batch, move)
+        if source is not None and (move.source is None or not source.is_same_version(move.source)):
+            return again(move, settings=context.settings, detail="the source changed before the switch", to=MoveState.PLANNED)
+        return replace(move, copy=copy)
+    if copy is None:  # a lifecycle rule or a janitor took it (H22)
+        return again(
+            move,
+            settings=context.settings,
+            detail="the copy was gone before the switch",
+            to=MoveState.PLANNED,
+            copy=None,
+            copy_recorded=False,
+        )
+    return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
+
+
+def _source_gone(batch: Batch, move: Move) -> Outcome:
+    """The old object was taken down before the switch: a switch would publish it again (H24)."""
+    outcome = missed(batch, move, MissingObjectError(move.old_key))
+    if outcome.move.state is MoveState.PARKED:
+        left = remove_copy(batch, move)
+        return replace(outcome, move=replace(outcome.move, detail="; ".join(filter(None, (outcome.move.detail, left)))))
+    return outcome
+
+
+def switch(batch: Batch, moves: Sequence[Move]) -> None:
+    """Switch all rows in one transaction; where one of them is in the way, one by one."""
+    context = batch.context
+    switch_store_time = context.store.store_time()  # a write to the old key up to here belongs to the row for sure (S1)
+    moves = [replace(move, switch_store_time=switch_store_time) for move in moves]
+    try:
+        _switch_all(batch, moves)
+    except (RowChangedError, exc.DBAPIError) as error:
+        if isinstance(error, exc.DBAPIError) and is_transient(error):
+            raise
+        for move in moves:
+            _switch_one(batch, move)
+
+
+def _switch_one(batch: Batch, move: Move) -> None:
+    try:
+        _switch_all(batch, [move])
+    except RejectedError as error:
+        batch.add(park(move, ParkedReason.REJECTED, str(error)))
+        batch.flush()
+    except RowChangedError:
+        _decide_again(batch, move)
+    except exc.DBAPIError as error:
+        if is_transient(error):
+            raise
+        # UNIQUE, CHECK, a trigger, a column that is too short: the database does not take this key (case 30, H11).
+        batch.add(park(move, ParkedReason.REJECTED, f"the database refused the new key: {brief(error)}"))
+        batch.flush()
+
+
+class RejectedError(RowChangedError):
+    """The database stored another key than the one that was written (H11)."""
+
+
+def _switch_all(batch: Batch, moves: Sequence[Move]) -> None:
+    outcomes: list[Outcome] = []
+    try:
+        with transaction(batch.context.moves.engine) as connection:
+            outcomes = _in_transaction(batch, connection, moves)
+    except OutcomeUnknownError:
+        # Read back by token on a new connection before going on (H30).
+        with transaction(batch.context.moves.engine) as connection:
+            held = batch.context.moves.held(connection, batch.lease, moves)
+        if not outcomes or any(held.get((move.run_no, move.id)) is not MoveState.RENAMED for move in moves if not move.same_object):
+            raise
+    _after_commit(batch, outcomes)
+
+
+def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move]) -> list[Outcome]:
+    context = batch.context
+    held = context.moves.held(connection, batch.lease, moves)
+    if len(held) < len(moves):
+        raise RowChangedError("a lease was lost")
+    rows = context.assets.rows(connection, [move.row_id for move in moves], lock=True)
+    for move in moves:
+        row = rows.get(move.row_id)
+        if row is None or row.key != move.old_key or not _same_plan(batch, move, row):
+            raise RowChangedError(f"row {move.row_id} changed")
+    naming = context.assets.naming(connection, [move.new_key for move in moves if not move.same_object])
+    mine = {move.row_id for move in moves}
+    for move in moves:
+        others = naming.get(context.rules.equivalence.canonical(move.new_key), [])
+        if any(other.row_id != move.row_id for other in others) and not move.same_object:
+            raise RowChangedError(f"another row names the new key of row {move.row_id}")
+    context.assets.set_keys(connection, [(rows[move.row_id], move.new_key) for move in moves])
+    stored = context.assets.rows(connection, sorted(mine))
+    for move in moves:
+        row = stored.get(move.row_id)
+        if row is None or row.key != move.new_key:
+            raise RejectedError(f"the database stored {row.key if row else None!r} instead of the new key")
+    outcomes = [_switched(move) for move in moves]
+    context.moves.record(batch.lease, [replace(outcome, keep_lease=True) for outcome in outcomes], connection=connection)
+    return outcomes
+
+
+def _same_plan(batch: Batch, move: Move, row: AssetRow) -> bool:
+    """Compute the new key again from the row as it is: the asset may have moved to another client (H10)."""
+    plan = batch.context.rules.plan(row)
+    return plan.reason is None and (plan.new_key == move.new_key or (plan.in_place and move.same_object))
+
+
+def _switched(move: Move) -> Outcome:
+    state = MoveState.IN_PLACE if move.same_object else MoveState.RENAMED
+    return Outcome(move=replace(move, state=state, claims=0, attempts=0, looks=0, missed_store_time=None, intent_at=None, detail=None))
+
+
+def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
+    """The commit was seen: only now the grace begins (H16), and the lease goes."""
+    context = batch.context
+    stamped = []
+    for outcome in outcomes:
+        grace = outcome.move.grace_seconds
+        first_look = max(0.0, min(context.settings.look_seconds - context.settings.reconcile_seconds, grace))
+        stamped.append(
+            replace(
+                outcome,
+                hinted=grace == 0,
+                due_in=0.0 if grace == 0 else min(first_look, grace),
+                stamp=frozenset({"switched_at", "grace_from"}),
+            )
+        )
+    written = context.moves.record(batch.lease, stamped)
+    batch.done(outcomes)
+    for outcome in stamped:
+        if outcome.hinted and outcome.move.state is MoveState.RENAMED and (outcome.move.run_no, outcome.move.id) in written:
+            batch.result.ready.append(outcome.move.id)
+
+
+def _decide_again(batch: Batch, move: Move) -> None:
+    """The row is not as it was planned: gone, re-pointed, of another client, or its new key is named by another row."""
+    context = batch.context
+    with transaction(context.moves.engine, read_only=True) as connection:
+        row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
+        naming = context.assets.naming(connection, [move.new_key])
+    if row is not None and row.key == move.old_key and _same_plan(batch, move, row):
+        others = naming.get(context.rules.equivalence.canonical(move.new_key), [])
+        if any(other.row_id != move.row_id for other in others):
+            batch.add(park(move, ParkedReason.TARGET_EXISTS, "a row names the new key"))
+        else:  # it was as planned after all, or changes while we look: once more
+            batch.add(again(move, settings=context.settings, detail="the row changed during the switch", to=MoveState.COPIED))
+    else:
+        batch.add(replan(batch, move, row))
+    batch.flush()

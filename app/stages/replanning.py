@@ -1,0 +1,60 @@
+"""A row that is not as it was planned: planned again in place, one generation on, in the same ledger row (H9)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.assets import AssetRow
+from app.ledger.records import Move, Outcome
+from app.stages.cleaning import remove_copy
+from app.stages.context import Batch, changed_too_often, clean, park
+from app.states import MoveState, ParkedReason
+
+
+def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
+    """What a changed row makes of a move before its switch.
+
+    Gone, or in need of no move: superseded. The same new key: copied anew over our own copy. Another new key: our copy is removed first.
+    """
+    if row is not None and row.key == move.new_key and move.state is MoveState.COPIED:
+        # Somebody switched the row already: what is left to do is the grace and the delete.
+        return Outcome(move=replace(move, state=MoveState.RENAMED, claims=0, looks=0), stamp=frozenset({"switched_at", "grace_from"}))
+    plan = batch.context.rules.plan(row) if row is not None else None
+    if plan is not None and not plan.in_place and changed_too_often(move, batch.context.settings):
+        return park(move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
+    if plan is not None and plan.reason is None and not plan.in_place and plan.new_key == move.new_key:
+        return Outcome(move=_next_generation(move, plan.old_key, plan.old_hash, plan.client))
+    left = remove_copy(batch, move)
+    if plan is None or plan.in_place:
+        why = "the row is gone" if plan is None else "the row names another key that needs no move"
+        superseded = replace(move, state=MoveState.SUPERSEDED, detail=clean("; ".join(filter(None, (why, left)))))
+        return Outcome(move=superseded)
+    again = replace(
+        _next_generation(move, plan.old_key, plan.old_hash, plan.client),
+        new_key=plan.new_key or move.new_key,
+        new_hash=plan.new_hash,
+        copy=None,
+        copy_recorded=False,
+        detail=left,
+    )
+    return park(again, plan.reason, plan.detail or "", at=MoveState.PLANNED) if plan.reason else Outcome(move=again)
+
+
+def _next_generation(move: Move, old_key: str, old_hash: bytes, client: str | None) -> Move:
+    return replace(
+        move,
+        state=MoveState.PLANNED,
+        generation=move.generation + 1,
+        changes=move.changes + 1,
+        old_key=old_key,
+        old_hash=old_hash,
+        client=client,
+        source=None,
+        claims=0,
+        claimed_store_time=None,
+        missed_store_time=None,
+        looks=0,
+        attempts=0,
+        waiting=False,
+        detail=None,
+    )

@@ -1,0 +1,135 @@
+"""The frame around a stage's work: claim, act in chunks for a few seconds, record, give the rest back (design section 6).
+
+A move whose lease was once lost without outcome is a suspect and runs alone in the whole run (H28).
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
+from app.ledger.records import Lease, Run
+from app.stages.context import Batch, Context, Result
+from app.states import RunState
+
+TASK_SECONDS = 5.0  # after about so long a task gives the rest back, so that pause and stop are heard (design section 6)
+GIVE_BACK_SECONDS = 1.0
+RETRY_SECONDS = 2.0  # an outage is tried again about so soon
+
+
+class Work(Protocol):
+    """What a stage does: act on some of the batch's moves, giving each an outcome with ``batch.add`` or ``batch.done``."""
+
+    @property
+    def chunk(self) -> int:
+        """Moves an act."""
+
+    def act(self, batch: Batch) -> None:
+        """Take up to ``chunk`` of ``batch.left`` and do the stage's work on them."""
+
+
+class StoppedError(LeaseLostError):
+    """The worker is asked to stop: the request that would have come next is not sent."""
+
+
+def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context) -> Result:
+    """Do one message's work: those of *ids* that are due for *stage*; whatever else the message names is left to the ledger (S6).
+
+    Safe to repeat: a move that somebody else holds, or that is past the stage, is not touched.
+
+    Raises:
+        DatabaseUnavailableError: The ledger did not answer; leases that could not be given back end by themselves.
+    """
+    result = Result(stage=stage)
+    if run.state is not RunState.RUNNING:
+        result.counts[f"ignored: run {run.state}"] = len(ids)
+        return result
+    started = context.clock.boot()
+    if not _claim_and_act(stage, work, run, ids, context=context, result=result, started=started):
+        _run_suspects(stage, work, run, ids, context=context, result=result, started=started)
+    return result
+
+
+def out_of_time(context: Context, started: float) -> bool:
+    """Whether the task should give the rest back now."""
+    return context.stopping() or context.clock.boot() - started > TASK_SECONDS
+
+
+def _claim_and_act(
+    stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float, suspects: bool = False
+) -> bool:
+    store_time = context.store.store_time()  # asked before the claim: only then does it bound what was there before us (H12)
+    lease_seconds = context.settings.lease_seconds
+    lease, claimed = context.moves.claim(
+        run, ids, stage=stage, lease_seconds=lease_seconds, store_time=store_time, clock=context.clock, suspects=suspects
+    )
+    try:
+        if claimed:
+            _act(work, Batch(run, lease, claimed, context=context, result=result), started=started)
+    except DatabaseUnavailableError:
+        _give_back_later(context, lease)
+        raise
+    finally:
+        context.moves.forget(lease)
+    return bool(claimed)
+
+
+def _give_back_later(context: Context, lease: Lease) -> None:
+    """The ledger did not answer: try for a while to give the moves back, so that an outage makes no suspects of them (S8)."""
+    while lease.remaining() > 0 and not context.stopping():
+        time.sleep(GIVE_BACK_SECONDS)
+        try:
+            context.moves.release_tokens([lease.token])
+        except DatabaseUnavailableError:
+            continue
+        return
+
+
+def _act(work: Work, batch: Batch, *, started: float) -> None:
+    context = batch.context
+    flushed = context.clock.boot()
+    try:
+        while batch.left:
+            if out_of_time(context, started) or batch.lease.remaining() < context.settings.request_timeout_seconds:
+                batch.flush()
+                batch.give_back(hinted=True)
+                return
+            work.act(batch)
+            if context.clock.boot() - flushed > 1:  # what is recorded survives a kill
+                batch.flush()
+                flushed = context.clock.boot()
+        batch.flush()
+    except UnansweredError:
+        # Nobody may act on these before the lease ends: the request may still be carried out (S7). The act recorded which.
+        batch.flush()
+        batch.give_back(due_in=_soon())
+        batch.result.counts["unanswered"] += 1
+    except StoppedError:
+        batch.flush()
+        batch.give_back(hinted=True)
+    except (StoreUnavailableError, ExpiredRequestError, LeaseLostError) as error:
+        batch.flush()
+        batch.give_back(due_in=_soon())
+        batch.result.counts[type(error).__name__.removesuffix("Error")] += 1
+
+
+def _soon() -> float:
+    return RETRY_SECONDS * (1 + random.random())  # noqa: S311 - spreads the retries of many workers
+
+
+def _run_suspects(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float) -> None:
+    suspects = [move.id for move in context.moves.load(run, ids) if move.suspect]
+    token = secrets.token_hex(8)
+    for number, move_id in enumerate(suspects):
+        alone = context.runs.take_suspects(run, token=token, seconds=context.settings.lease_seconds)
+        if not alone or out_of_time(context, started):
+            context.moves.unhint(run, suspects[number:])  # due at the reconciler's next tick
+            result.counts["suspects left for later"] += len(suspects) - number
+            break
+        _claim_and_act(stage, work, run, [move_id], context=context, result=result, started=started, suspects=True)
+    if suspects:
+        context.runs.leave_suspects(run, token=token)

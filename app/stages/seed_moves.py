@@ -1,0 +1,92 @@
+"""The seed: a page of rows becomes ledger rows, whose copies are then enqueued; passes until one plans nothing (H27, H33).
+
+Never holds more than a page, never sleeps: above MAX_IN_FLIGHT it stops and the reconciler starts it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.database import transaction
+from app.ledger.records import Run
+from app.looks import look
+from app.planning import Plan
+from app.stages.context import Context
+from app.states import RunState
+
+PAGE_ROWS = 2000
+MAX_PASSES = 3
+BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeded:
+    """What one page gave: ``batches`` of moves to copy, and whether the seed goes on at once."""
+
+    summary: str
+    batches: list[list[int]] = field(default_factory=list)
+    more: bool = False
+
+
+def seed_moves(run: Run, *, context: Context) -> Seeded:
+    """Plan the next page of *run*. Safe to repeat: the cursor moves by compare-and-swap, and a page is planned whole or not at all."""
+    if run.state is not RunState.RUNNING or run.seed_done:
+        return Seeded(summary="nothing to plan" if run.seed_done else f"ignored: run {run.state}")
+    in_flight = context.queues.in_flight(run)
+    if in_flight >= context.settings.max_in_flight:
+        context.plans.seed_due_now(run)
+        return Seeded(summary=f"held: {in_flight} moves are in flight")
+    with transaction(context.moves.engine, read_only=True) as connection:
+        page = context.assets.page(connection, after=run.seed_cursor, limit=PAGE_ROWS)
+        fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
+    if not page:
+        return _end_of_pass(run, context)
+    plans = [context.rules.plan(row) for row in page if row.row_id in fresh]
+    planned = context.plans.insert_page(
+        run, plans, in_place=_seen_in_place(context, plans), cursor=page[-1].row_id, grace_seconds=context.settings.grace_seconds
+    )
+    if planned is None:
+        return Seeded(summary="another seed was faster")
+    batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))
+    return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page)} rows planned", batches=batches, more=True)
+
+
+def _end_of_pass(run: Run, context: Context) -> Seeded:
+    more = context.plans.end_pass(run, max_passes=MAX_PASSES)
+    if not more and run.seed_planned and run.seed_pass >= MAX_PASSES:
+        context.runs.set_unseen(run, count_unseen(run, context))
+    return Seeded(summary=f"pass {run.seed_pass} is over" + ("" if more else ", seeding is done"), more=more)
+
+
+def count_unseen(run: Run, context: Context) -> int:
+    """Rows that would have to be moved and that no pass has examined (the last pass still found new ones)."""
+    unseen, after = 0, None
+    while True:
+        with transaction(context.moves.engine, read_only=True) as connection:
+            page = context.assets.page(connection, after=after, limit=PAGE_ROWS)
+            fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
+        if not page:
+            return unseen
+        unseen += sum(1 for row in page if row.row_id in fresh and not context.rules.plan(row).in_place)
+        after = page[-1].row_id
+
+
+def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
+    """Rows at their new key already whose object is there; where it is not, the copy stage looks again and parks (H33)."""
+    at = {plan.new_key: plan.row_id for plan in plans if plan.in_place and plan.reason is None}
+    if not at:
+        return set()
+    looks = look(context.store, list(at), clock=context.clock)
+    return {plan.row_id for plan in plans if plan.in_place and looks.found.get(plan.new_key) is not None}
+
+
+def batch_size(run: Run, page_rows: int, context: Context) -> int:
+    """Moves a message: BATCH_SIZE, or fewer where the run is too small to fill the copy stage's slots with that."""
+    rows = max(run.rows_estimate, page_rows, 1)
+    return max(1, min(context.settings.batch_size, rows // (BATCHES_A_WORKER * context.settings.copy_concurrency)))
+
+
+def split(ids: Sequence[int], *, size: int) -> list[list[int]]:
+    """*ids* in runs of *size*."""
+    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]

@@ -1,0 +1,73 @@
+"""What the tasks have in common: whose message it is, and how the next stage's is sent.
+
+A message is a hint (S6): one of another deployment or of a run that this ledger does not know is acknowledged and dropped, since the
+ledger that it belongs to will hint again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from app import resources
+from app.celery_app import celery, send
+from app.errors import BrokerUnavailableError, RekeyError
+from app.ledger.records import Run
+from app.pipeline import BY_NAME, SEED, MoveStage
+from app.stages.context import Result
+from app.stages.runner import run_stage
+
+log = logging.getLogger(__name__)
+
+
+def known_run(deployment: str, run_id: str) -> Run | None:
+    """The run that a message is for, if it is one of ours."""
+    run = resources.runs().find(run_id) if deployment == resources.deployment() else None
+    if run is None:
+        log.warning("dropped a message of another deployment or run %s", run_id[:8], extra={"action": "batch_refused"})
+    return run
+
+
+def enqueue(run: Run, stage: MoveStage, ids: Sequence[int]) -> bool:
+    """Send *ids* to *stage* after the ledger's commit; if the broker takes nothing, the ledger has them due at once.
+
+    Returns:
+        Whether the broker took the message.
+    """
+    try:
+        send(celery.tasks[stage.task], resources.deployment(), run.id, list(ids))
+    except BrokerUnavailableError as error:
+        log.warning("%s", error, extra={"action": "broker_warning", "run_id": run.id})
+        resources.moves().unhint(run, ids)
+        return False
+    return True
+
+
+def enqueue_seed(run: Run) -> None:
+    """Send the seed of *run*; lost, it is sent again by the reconciler."""
+    try:
+        send(celery.tasks[SEED.task], resources.deployment(), run.id)
+    except BrokerUnavailableError as error:
+        log.warning("%s", error, extra={"action": "broker_warning", "run_id": run.id})
+
+
+def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> str:
+    """One message's work for the stage *name*: do it, hand over what is done, send again what is not."""
+    run = known_run(deployment, run_id)
+    if run is None:
+        return "ignored: not a run of this deployment"
+    stage = BY_NAME[name]
+    try:
+        result = run_stage(name, stage.work, run, move_ids, context=resources.context(run))
+    except RekeyError as error:  # the leases are back or end by themselves; the reconciler sends the moves again
+        log.warning("%s of run %s stopped: %s", name, run.id[:8], error, extra={"action": "batch_released", "run_id": run.id})
+        return f"stopped: {error}"
+    _hand_over(run, stage, result)
+    return result.summary()
+
+
+def _hand_over(run: Run, stage: MoveStage, result: Result) -> None:
+    if result.ready and stage.next:
+        enqueue(run, BY_NAME[stage.next], result.ready)
+    if result.again:
+        enqueue(run, stage, result.again)

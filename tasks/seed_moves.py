@@ -1,0 +1,23 @@
+"""The seed task."""
+
+from __future__ import annotations
+
+from app import resources
+from app.celery_app import celery
+from app.pipeline import BY_NAME, SEED
+from app.stages import seed_moves as stage
+from tasks.messages import enqueue, enqueue_seed, known_run
+
+
+@celery.task(name="seed_moves", queue="seed")  # type: ignore[untyped-decorator] # celery has no types
+def seed_moves(deployment: str, run_id: str) -> str:
+    """Plan the next page of rows, hand them to the copy stage, go on with the page after it."""
+    run = known_run(deployment, run_id)
+    if run is None:
+        return "ignored: not a run of this deployment"
+    seeded = stage.seed_moves(run, context=resources.context(run))
+    for batch in seeded.batches:
+        enqueue(run, BY_NAME[SEED.next or ""], batch)
+    if seeded.more:
+        enqueue_seed(run)
+    return seeded.summary
