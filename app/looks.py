@@ -1,0 +1,147 @@
+"""Looks at many keys at once: where they lie close together, one page of a listing costs less than their HEADs (S7, H3).
+
+A listing is a check only as a single page from start-after (M1: MinIO serves continued listings from a snapshot), its age counts from its
+sending, and a key is absent only if the page covers it. Whatever is odd about a key or a page is looked at by HEAD.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.errors import MissingObjectError, ObjectError
+from app.object_store import MAX_LISTED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from app.clock import Clock
+    from app.object_store import ListedPage, ObjectInfo, ObjectStore
+
+MAX_AGE_SECONDS = 5.0  # a look is this old at most when the request that relies on it is signed (S4)
+LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it can still be relied on
+# What requests cost a store, in HEADs (FACTS.md: 0.3 ms a HEAD, three times that a listing and 0.03 ms each key in it).
+PAGE_COST = 3.0
+LISTED_COST = 1 / 13
+WORTH = 0.6  # a page is asked for where it may cost this much of the HEADs that it replaces
+WASTE = 0.5  # and as long as pages that failed to have not cost this much more in all
+# An empty, "." or ".." segment is left to HEAD: stores fold or refuse those, and a listing would show another name.
+_SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+"
+_PLAIN = re.compile(f"{_SEGMENT}(?:/{_SEGMENT})*").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What was seen of each key, and when the request for it was sent. A key in neither mapping was not looked at for lack of time."""
+
+    clock: Clock
+    found: dict[str, ObjectInfo | None] = field(default_factory=dict)  # None: no object has the key
+    failed: dict[str, ObjectError] = field(default_factory=dict)  # denied, encrypted, a bad key ...: neither present nor absent
+    sent_at: dict[str, float] = field(default_factory=dict)  # boot-clock seconds
+
+    def age(self, key: str) -> float:
+        """Seconds since the look at *key* was sent; endless for a key that was not looked at."""
+        return self.clock.boot() - self.sent_at.get(key, float("-inf"))
+
+    def fresh(self, key: str) -> bool:
+        """Whether an act may still rely on the look at *key*."""
+        return self.age(key) <= MAX_AGE_SECONDS
+
+
+def look(store: ObjectStore, keys: Collection[str], *, clock: Clock, seconds: float = LOOK_SECONDS) -> Looks:
+    """Look at *keys*; after *seconds* no further request is sent, and the keys left are in no mapping.
+
+    Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side.
+
+    Raises:
+        TransientError: The store did not answer.
+    """
+    keys = dict.fromkeys(keys)
+    looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0)
+    if store.capabilities.ordered_listing and not store.capabilities.folds_case:
+        folders: dict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            if _PLAIN(key):
+                folders[key[: key.rfind("/") + 1]].append(key)
+        looking.credit = WASTE * sum(map(len, folders.values()))
+        for folder, members in sorted(folders.items(), key=lambda item: -len(item[1])):
+            looking.list_folder(folder, sorted(members))
+    looking.head([key for key in keys if key not in looking.looks.sent_at])
+    return looking.looks
+
+
+@dataclass(slots=True)
+class _Looking:
+    """One look under way. *credit*: what listing may still waste, in HEADs."""
+
+    store: ObjectStore
+    looks: Looks
+    end: float
+    credit: float
+
+    def head(self, keys: Sequence[str]) -> None:
+        """Look at each key by a HEAD of its own."""
+        looks = self.looks
+        for key in keys:
+            sent_at = looks.clock.boot()
+            if sent_at >= self.end and looks.sent_at:
+                return
+            try:
+                looks.found[key] = self.store.stat(key)
+            except MissingObjectError:
+                looks.found[key] = None
+            except ObjectError as error:
+                looks.failed[key] = error
+            looks.sent_at[key] = sent_at
+
+    def list_folder(self, folder: str, keys: Sequence[str]) -> None:
+        """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""
+        density = 1.0  # as if the keys were all that is there
+        while keys:
+            limit = min(MAX_LISTED, math.ceil(len(keys) / density))
+            cost = PAGE_COST + limit * LISTED_COST
+            sent_at = self.looks.clock.boot()
+            if cost > min(WORTH * limit * density, self.credit) or sent_at >= self.end:
+                return
+            page = self._page(folder, before(keys[0]), limit)
+            if page is None:
+                return
+            covered = [key for key in keys if not page.truncated or (page.last is not None and key <= page.last)]
+            seen = {info.key: info for info in page.objects}
+            self.looks.found.update({key: seen.get(key) for key in covered})
+            self.looks.sent_at.update(dict.fromkeys(covered, sent_at))
+            self.credit -= max(cost - len(covered), 0.0)
+            density = len(covered) / limit
+            keys = keys[len(covered) :] if covered else []
+
+    def _page(self, folder: str, start_after: str, limit: int) -> ListedPage | None:
+        """The page, or None where there is none to rely on."""
+        try:
+            page = self.store.list_page(prefix=folder, start_after=start_after, limit=limit)
+        except ObjectError:  # listing may be denied where a HEAD is not (CASES 15)
+            self.credit = 0.0
+            return None
+        return page if _is_sound(page, folder, start_after) else None
+
+
+def before(key: str) -> str:
+    """A string just before *key* that no object of the usual letters lies behind: its own pages start there, not at its elder siblings.
+
+    ``a/12`` gives ``a/11~~``: from ``a/1`` on, a page would first show ``a/10...`` and ``a/11...``. The slash is left out, since from
+    there on a store would have to show a folder it has passed.
+    """
+    head, last = key[:-1], ord(key[-1]) - 1
+    return f"{head}{chr(last - 1 if chr(last) == '/' else last)}~~"
+
+
+def _is_sound(page: ListedPage, folder: str, start_after: str) -> bool:
+    """Whether the page keeps what the probe promised: ascending keys of this folder, all after the start."""
+    previous = start_after
+    for info in page.objects:
+        if info.key <= previous or not info.key.startswith(folder):
+            return False
+        previous = info.key
+    return True

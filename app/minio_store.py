@@ -1,0 +1,273 @@
+"""The object store over S3: MinIO first, any other S3 endpoint by what the probe saw of it.
+
+Requests of the moves go the lean way (``app.s3_client``); what only a person asks for (doctor, dev) goes through minio's own client.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from functools import cached_property
+from hashlib import md5
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, urlencode
+
+import urllib3
+from minio import Minio
+from minio.commonconfig import ENABLED
+from minio.credentials.providers import Provider, StaticProvider
+from minio.error import MinioException, S3Error
+from minio.lifecycleconfig import Rule
+from minio.versioningconfig import VersioningConfig
+from minio.xml import unmarshal
+
+from app import s3_multipart, s3_xml
+from app.clock import BootClock, Clock
+from app.errors import ConditionFailedError, StoreRequestError, StoreUnavailableError, UsageError
+from app.object_store import (
+    MAX_LISTED,
+    Capabilities,
+    Condition,
+    Deadline,
+    ListedPage,
+    ObjectAttributes,
+    ObjectInfo,
+    ReadObject,
+)
+from app.s3_client import Reply, S3Client, Seconds
+from app.s3_delete import delete_objects
+from app.s3_errors import proof_missing, store_error
+from app.s3_http import SocketTransport, tls_context
+from app.s3_multipart import read_result, success, written
+from app.s3_objects import MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
+from app.s3_signing import ProvidedCredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from app.errors import ObjectError
+
+_Result = TypeVar("_Result")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]").fullmatch
+
+
+class MinioStore:
+    """One bucket of one S3 endpoint, as ``app.object_store.ObjectStore`` describes it; safe for threads."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        access_key: str,
+        secret_key: str,
+        bucket: str,
+        region: str = "us-east-1",
+        request_timeout: float = 10.0,
+        pool_size: int = 1,
+        capabilities: Capabilities | None = None,
+        clock: Clock | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        if not _BUCKET(bucket):
+            raise UsageError(f"{bucket!r} cannot be the name of a bucket")
+        clock = clock or BootClock()
+        transport = SocketTransport(endpoint, clock=clock, keep=pool_size, ca_file=ca_file)
+        self._secure = endpoint.startswith("https:")
+        self._host = transport.host
+        self._bucket = bucket
+        self._region = region
+        self._timeout = request_timeout
+        self._ca_file = ca_file
+        self._capabilities = capabilities
+        self._provider: Provider = StaticProvider(access_key, secret_key)
+        self._client = S3Client(
+            transport,
+            host=transport.host,
+            bucket=bucket,
+            region=region,
+            request_timeout=request_timeout,
+            clock=clock,
+            credentials=ProvidedCredentials(self._provider),
+        )
+
+    def __repr__(self) -> str:
+        return f"MinioStore({self._host}/{self._bucket})"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this endpoint honours: as given, or as set after the probe."""
+        if self._capabilities is None:
+            raise UsageError("the S3 endpoint has not been probed")
+        return self._capabilities
+
+    @capabilities.setter
+    def capabilities(self, value: Capabilities) -> None:
+        self._capabilities = value
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def store_time(self) -> int:
+        """UTC seconds by the store's clock, never ahead of it."""
+        return int(self._client.store_time())
+
+    def stat(self, key: str) -> ObjectInfo:
+        """HEAD."""
+        reply = self._client.read("HEAD", key)
+        if reply.answer.status != 200:  # noqa: PLR2004
+            raise self._client.head_error(reply, key)
+        return self._described(key, reply.answer.headers)
+
+    def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
+        """One ListObjectsV2 request from *start_after*."""
+        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit)}
+        query.update({"prefix": prefix, "start-after": start_after, "delimiter": delimiter})
+        body = success(self._client.read("GET", None, {name: value for name, value in query.items() if value}), prefix)
+        try:
+            return s3_xml.read_page(body)
+        except s3_xml.XmlError as error:
+            raise StoreRequestError(prefix, str(error)) from error
+
+    def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
+        """GET with all attributes that a write can carry on; *admit* is called before the body is read."""
+        answer = (reply := self._client.read("GET", key, max_body=max_bytes, admit=admit)).answer
+        if answer.status != 200:  # noqa: PLR2004
+            raise reply.error(key)
+        return ReadObject(
+            info=self._described(key, answer.headers),
+            attributes=read_attributes(answer.headers, now=reply.date or self.store_time()),
+            body=answer.body,
+        )
+
+    def tags(self, key: str) -> str:
+        """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
+        body = success(self._client.read("GET", key, {"tagging": ""}), key)
+        try:
+            return urlencode(s3_xml.read_tags(body), quote_via=quote)
+        except s3_xml.XmlError as error:
+            raise StoreRequestError(key, str(error)) from error
+
+    def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """PUT. The ``last_modified`` returned is an upper bound (the answer's Date)."""
+        headers = {**attributes.headers, **condition_headers(condition)}
+        if any(name.startswith("x-amz-object-lock-") for name in headers):
+            headers["content-md5"] = b64encode(md5(body, usedforsecurity=False).digest()).decode()  # S3 asks for it with a lock
+        reply = self._client.write("PUT", key, headers=headers, body=body, deadline=deadline)
+        written(reply, key, condition)
+        etag = reply.answer.headers.get("etag", "").strip('"')
+        if not etag:
+            raise proof_missing(key, reply.answer.headers)
+        return self._written(key, etag, len(body), reply)
+
+    def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """CopyObject of exactly *source*."""
+        headers = {
+            "x-amz-copy-source": self._client.path(source.key),
+            "x-amz-copy-source-if-match": f'"{source.etag}"',
+            **condition_headers(condition),
+        }
+        reply = self._client.write("PUT", key, headers=headers, deadline=deadline)
+        try:
+            body = success(reply, source.key)
+        except ConditionFailedError as error:
+            if condition is None:
+                raise
+            raise ConditionFailedError(key, f"{error.detail} (or the source's)") from error  # the answer does not say whose
+        etag, modified = read_result(body, "CopyObjectResult", key)
+        return self._written(key, etag, source.size, reply, modified)
+
+    def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
+        """Start a multipart upload and give its id."""
+        return s3_multipart.create_upload(self._client, key, attributes, deadline=deadline)
+
+    def copy_part(self, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline) -> str:
+        """UploadPartCopy of bytes *first* to *last* (inclusive) of exactly *source*."""
+        return s3_multipart.copy_part(self._client, upload_id, key, number, source, first=first, last=last, deadline=deadline)
+
+    def put_part(self, upload_id: str, key: str, number: int, body: bytes, *, deadline: Deadline) -> str:
+        """UploadPart."""
+        return s3_multipart.put_part(self._client, upload_id, key, number, body, deadline=deadline)
+
+    def complete_upload(self, upload_id: str, key: str, etags: Sequence[str], *, condition: Condition | None, deadline: Deadline) -> str:
+        """CompleteMultipartUpload; gives the object's ETag."""
+        return s3_multipart.complete_upload(self._client, upload_id, key, etags, condition=condition, deadline=deadline)
+
+    def abort_upload(self, upload_id: str, key: str) -> None:
+        """Give up a multipart upload; one that is gone already is no error."""
+        s3_multipart.abort_upload(self._client, upload_id, key)
+
+    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+        """DeleteObjects (keys that XML cannot carry: singly), never by version id."""
+        conditional = self._capabilities is None or self._capabilities.delete_if_match  # the probe must send what it asks about
+        return delete_objects(self._client, objects, deadline=deadline, conditional=conditional)
+
+    def is_versioned(self) -> bool:
+        """Whether a DELETE leaves a marker (suspended versioning keeps nothing: H7)."""
+        body = success(self._client.read("GET", None, {"versioning": ""}), self._bucket)
+        try:
+            return unmarshal(VersioningConfig, body.decode()).status == ENABLED
+        except (SyntaxError, ValueError) as error:  # ElementTree's ParseError is a SyntaxError
+            raise StoreRequestError(self._bucket, f"GetBucketVersioning: {error}") from error
+
+    def put_expired(self, key: str, body: bytes) -> None:
+        """Send a PUT whose signature ended 20 s ago; raises what the store says (the probe hopes for ExpiredRequestError)."""
+        reply = self._client.write("PUT", key, body=body, deadline=Seconds(10), signed_ago=30)
+        success(reply, key)
+
+    def delete_expired(self, info: ObjectInfo) -> None:
+        """Send a DeleteObjects whose signature ended 20 s ago; raises what the store says."""
+        refusal = delete_objects(self._client, [info], deadline=Seconds(10), conditional=False, signed_ago=30)[info.key]
+        if refusal is not None:
+            raise refusal
+
+    def bucket_exists(self) -> bool:
+        """Whether the bucket is there and may be looked at."""
+        return bool(self._control(lambda client: client.bucket_exists(self._bucket)))
+
+    def make_bucket(self) -> None:
+        """Make the bucket (demo, dev up)."""
+        self._control(lambda client: client.make_bucket(self._bucket))
+
+    def expiring_prefixes(self) -> list[str]:
+        """The prefixes whose objects a lifecycle rule removes (H22: doctor warns where new keys would lie below one)."""
+        config = self._control(lambda client: client.get_bucket_lifecycle(self._bucket))
+        return [_rule_prefix(rule) for rule in config.rules if rule.status == ENABLED and rule.expiration is not None] if config else []
+
+    def _control(self, call: Callable[[Minio], _Result]) -> _Result:
+        try:
+            return call(self._minio)
+        except S3Error as error:
+            raise store_error(self._bucket, status=error.response.status, code=error.code or "", message=error.message or "") from error
+        except (MinioException, ValueError) as error:
+            raise StoreRequestError(self._bucket, str(error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise StoreUnavailableError(f"{self._host}: {error}") from error
+
+    @cached_property
+    def _minio(self) -> Minio:
+        pool = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(total=self._timeout),
+            ssl_context=tls_context(self._ca_file) if self._secure else None,
+        )
+        return Minio(self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=pool)
+
+    def _described(self, key: str, headers: Mapping[str, str]) -> ObjectInfo:
+        try:
+            return read_info(key, headers)
+        except MalformedHeadersError as error:
+            raise StoreRequestError(key, str(error)) from error
+
+    def _written(self, key: str, etag: str, size: int, reply: Reply, modified: int | None = None) -> ObjectInfo:
+        if modified is None:
+            modified = self.store_time() + 2 if reply.date is None else reply.date  # an upper bound
+        return ObjectInfo(key=key, etag=etag, size=size, last_modified=modified, version_id=read_version(reply.answer.headers))
+
+
+def _rule_prefix(rule: Rule) -> str:
+    chosen = rule.rule_filter
+    if chosen is None:
+        return ""
+    both = chosen.and_operator
+    return (both.prefix if both is not None else chosen.prefix) or ""

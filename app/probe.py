@@ -1,0 +1,249 @@
+"""What an endpoint honours, seen by trying it on throw-away objects (never assumed from its name).
+
+Each capability is tested by its effect: a condition counts as honoured only if the request that should fail failed *and* changed nothing,
+and the one that should succeed did.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
+from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, ObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEASE_SECONDS = 60.0  # nobody else knows the throw-away keys
+OTHER_ETAG = "0" * 32
+_OLD, _NEW = b"old", b"newer"
+_ATTRIBUTES = ObjectAttributes(headers={"content-type": "text/x-probe", "expires": "Thu, 01 Jan 2099 00:00:00 GMT"})
+# The trap of stores that list a tree of folders: byte by byte "p-b" < "p.b" < "p/x" < "p0", folder by folder "p/x" comes first.
+_LISTED = ("P", "_p", "p-b", "p.b", "p/x", "p/y/z", "p0", "q")
+
+
+class ProbedStore(ObjectStore, Protocol):
+    """The port, and what only a probe asks. An unprobed store sends ETags with its deletes."""
+
+    def is_versioned(self) -> bool:
+        """Whether a DELETE leaves a marker."""
+
+    def put_expired(self, key: str, body: bytes) -> None:
+        """A PUT whose query signature has ended; raises what the store says."""
+
+    def delete_expired(self, info: ObjectInfo) -> None:
+        """A DeleteObjects whose query signature has ended; raises what the store says."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    def remaining(self) -> float:
+        """Always the same."""
+        return LEASE_SECONDS
+
+
+def probe(store: ProbedStore, *, prefix: str | None = None) -> Capabilities:
+    """Try everything below *prefix* (a random one below ``.rekey/`` by default) and clean up.
+
+    Raises ProofError where a copy does not arrive (a proxy that drops x-amz-copy-source: CASES 8), DeniedError where the credentials lack
+    a right that every run needs, and the TransientErrors of the store.
+    """
+    trial = _Trial(store, prefix or f".rekey/probe-{secrets.token_hex(8)}/")
+    try:
+        return trial.run()
+    finally:
+        trial.clean_up()
+
+
+class _Trial:
+    """One probe: its objects and its questions."""
+
+    def __init__(self, store: ProbedStore, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._keys: dict[str, None] = {}
+        self._lease = _Lease()
+        self._source = self._write("source", _NEW)
+
+    def run(self) -> Capabilities:
+        """Ask everything."""
+        return Capabilities(
+            keeps_expires=self._copies(),
+            put_if_absent=self._honours_absent("put", self._put),
+            put_if_match=self._honours_match("put", self._put),
+            copy_if_absent=self._honours_absent("copy", self._copy),
+            copy_if_match=self._honours_match("copy", self._copy),
+            copy_source_if_match=self._honours_source_match(),
+            complete_if_absent=self._honours_absent("complete", self._upload),
+            complete_if_match=self._honours_match("complete", self._upload),
+            delete_if_match=self._honours_delete_match("delete") and self._honours_delete_match("delete\x10alone"),
+            query_signed_expiry=self._honours_expiry(),
+            ordered_listing=self._lists_in_order(),
+            folds_leading_slash=self._same("lead", f"/{self._prefix}lead"),
+            folds_double_slash=self._same("double/x", f"{self._prefix}double//x"),
+            folds_backslash=self._same("back/x", f"{self._prefix}back\\x"),
+            folds_case=self._same("Case", f"{self._prefix}cASE"),
+            versioning=self._is_versioned(),
+        )
+
+    def clean_up(self) -> None:
+        """Remove what is left, in the reverse order so that folders empty before they go."""
+        for key in reversed(self._keys):
+            with suppress(RekeyError):
+                self._store.delete([self._store.stat(key)], deadline=self._lease)
+
+    def _key(self, name: str) -> str:
+        key = self._prefix + name
+        self._keys[key] = None
+        return key
+
+    def _write(self, name: str, body: bytes) -> ObjectInfo:
+        return self._store.put(self._key(name), body, _ATTRIBUTES, condition=None, deadline=self._lease)
+
+    def _body(self, name: str) -> bytes | None:
+        try:
+            return self._store.read(self._key(name), max_bytes=1024).body
+        except MissingObjectError:
+            return None
+
+    def _put(self, name: str, condition: Condition | None) -> None:
+        self._store.put(self._key(name), _NEW, _ATTRIBUTES, condition=condition, deadline=self._lease)
+
+    def _copy(self, name: str, condition: Condition | None) -> None:
+        self._store.copy(self._source, self._key(name), condition=condition, deadline=self._lease)
+
+    def _upload(self, name: str, condition: Condition | None) -> None:
+        key = self._key(name)
+        upload = self._store.create_upload(key, _ATTRIBUTES, deadline=self._lease)
+        try:
+            etag = self._store.copy_part(upload, key, 1, self._source, first=0, last=len(_NEW) - 1, deadline=self._lease)
+            self._store.complete_upload(upload, key, [etag], condition=condition, deadline=self._lease)
+        except BaseException:
+            self._store.abort_upload(upload, key)
+            raise
+
+    def _copies(self) -> bool:
+        """Whether Expires survives a copy; the copy itself must, or nothing can be moved."""
+        self._copy("copied", None)
+        copied = self._store.read(self._key("copied"), max_bytes=1024)
+        if copied.body != _NEW:
+            raise ProofError(copied.info.key, "CopyObject does not copy: does a proxy drop x-amz-copy-source?")
+        return "expires" in copied.attributes.headers
+
+    def _honours_absent(self, kind: str, write: Callable[[str, Condition | None], None]) -> bool:
+        self._write(f"{kind}-taken", _OLD)
+        return (
+            _succeeds(lambda: write(f"{kind}-free", IfAbsent()))
+            and self._body(f"{kind}-free") == _NEW
+            and _fails(lambda: write(f"{kind}-taken", IfAbsent()))
+            and self._body(f"{kind}-taken") == _OLD
+        )
+
+    def _honours_match(self, kind: str, write: Callable[[str, Condition | None], None]) -> bool:
+        written = self._write(f"{kind}-match", _OLD)
+        return (
+            _fails(lambda: write(f"{kind}-match", IfMatch(OTHER_ETAG)))
+            and self._body(f"{kind}-match") == _OLD
+            and _fails(lambda: write(f"{kind}-none", IfMatch(written.etag)))
+            and self._body(f"{kind}-none") is None
+            and _succeeds(lambda: write(f"{kind}-match", IfMatch(written.etag)))
+            and self._body(f"{kind}-match") == _NEW
+        )
+
+    def _honours_source_match(self) -> bool:
+        other = ObjectInfo(key=self._source.key, etag=OTHER_ETAG, size=self._source.size, last_modified=self._source.last_modified)
+        key = self._key("source-match")
+        return _fails(lambda: self._store.copy(other, key, condition=None, deadline=self._lease)) and self._body("source-match") is None
+
+    def _honours_delete_match(self, name: str) -> bool:
+        try:
+            written = self._write(name, _OLD)
+        except ObjectError:
+            return True  # the store takes no such key: none is ever deleted alone
+        other = ObjectInfo(key=written.key, etag=OTHER_ETAG, size=written.size, last_modified=written.last_modified)
+        refusal = self._store.delete([other], deadline=self._lease)[other.key]
+        if not isinstance(refusal, ConditionFailedError) or self._body(name) != _OLD:
+            return False
+        return self._store.delete([written], deadline=self._lease)[written.key] is None and self._body(name) is None
+
+    def _honours_expiry(self) -> bool:
+        written = self._write("expired", _OLD)
+        return (
+            _expires(lambda: self._store.put_expired(written.key, _NEW))
+            and self._body("expired") == _OLD
+            and _expires(lambda: self._store.delete_expired(written))
+            and self._body("expired") == _OLD
+        )
+
+    def _lists_in_order(self) -> bool:
+        there = {name: self._write(f"list/{name}", _OLD).etag for name in _LISTED}
+        if not self._pages_agree(there):
+            return False
+        # Each page must be taken afresh: an overwritten, a new and a deleted object show at once.
+        there["p0"] = self._write("list/p0", _NEW).etag
+        there["p1"] = self._write("list/p1", _OLD).etag
+        self._store.delete([self._store.stat(self._key("list/q"))], deadline=self._lease)
+        del there["q"]
+        return self._pages_agree(there)
+
+    def _pages_agree(self, there: dict[str, str]) -> bool:
+        """Whether pages from any place show exactly what lies in the range that they cover, in byte order."""
+        folder = self._key("list/")
+        del self._keys[folder]
+        files = sorted((folder + name, etag) for name, etag in there.items() if "/" not in name)
+        for start in ("", "P", "_", "p", "p-a", "p.", "p.b", "p.~", "p0", "z"):
+            for limit in (1, 2, 1000):
+                page = self._store.list_page(prefix=folder, start_after=folder + start, limit=limit)
+                if page.truncated and page.last is None:
+                    return False
+                end = page.last if page.truncated else None
+                expected = [(key, etag) for key, etag in files if key > folder + start and (end is None or key <= end)]
+                if [(info.key, info.etag) for info in page.objects] != expected:
+                    return False
+        return True
+
+    def _same(self, written: str, asked: str) -> bool:
+        """Whether the store takes the key *asked* for the object *written*."""
+        self._write(written, _OLD)
+        try:
+            self._store.stat(asked)
+        except ObjectError:
+            return False
+        return True
+
+    def _is_versioned(self) -> bool:
+        try:
+            return self._store.is_versioned()
+        except ObjectError:  # denied or not implemented; a marker is then just not counted on
+            return False
+
+
+def _succeeds(call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except ObjectError:
+        return False
+    return True
+
+
+def _fails(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except ConditionFailedError:
+        return True
+    except ObjectError:
+        return False
+    return False
+
+
+def _expires(call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except (ExpiredRequestError, DeniedError):
+        return True
+    except ObjectError:
+        return False
+    return False

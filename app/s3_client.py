@@ -1,0 +1,157 @@
+"""Signed requests to one bucket: reads signed in the header, writes in the query with an end that the store keeps (S7, M2).
+
+Everything is dated by the store's own clock, learned from its answers; a worker whose clock is hours off works like any other (CASES 20).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import BadKeyError, LeaseLostError, RekeyError, StoreUnavailableError
+from app.s3_clock import StoreClock
+from app.s3_errors import answer_error
+from app.s3_signing import Credentials, Signer
+from app.s3_text import encode_key, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.clock import Clock
+    from app.object_store import Deadline
+    from app.s3_http import Answer, Transport
+
+MAX_SKEW_SECONDS = 900  # S3 refuses header-signed requests that are further off
+MIN_WRITE_SECONDS = 1  # X-Amz-Expires is in whole seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole answer to a signed request, with what is needed to tell an expired signature from a denial."""
+
+    answer: Answer
+    date: int | None  # the answer's own Date, UTC seconds
+    expires_at: int | None  # the end of the signature (writes)
+
+    def error(self, key: str) -> RekeyError:
+        """What the answer says if it is no success."""
+        return answer_error(self.answer, key, expires_at=self.expires_at, now=self.date)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A deadline that is always as far away, for requests that no lease covers."""
+
+    seconds: float
+
+    def remaining(self) -> float:
+        """The seconds given."""
+        return self.seconds
+
+
+class S3Client:
+    """Sends signed requests about one bucket (path-style) over a transport; counts no error as success, repeats nothing."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        host: str,
+        bucket: str,
+        region: str,
+        request_timeout: float,
+        clock: Clock,
+        credentials: Callable[[], Credentials],
+    ) -> None:
+        self._transport = transport
+        self._signer = Signer(host=host, region=region)
+        self._root = f"/{bucket}"
+        self._timeout = request_timeout
+        self._clock = clock
+        self._store_clock = StoreClock()
+        self._credentials = credentials
+
+    def store_time(self) -> float:
+        """UTC seconds by the store's clock, never ahead of it; an unsigned request learns it where no answer has come yet."""
+        if not self._store_clock.known():
+            reply = self._observe(self._transport.send("HEAD", self._root, {}, timeout=self._timeout), None)
+            if reply.date is None:
+                raise StoreUnavailableError("the store's answer has no Date")
+        return self._store_clock.at(self._clock.boot())
+
+    def read(
+        self,
+        method: str,
+        key: str | None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        max_body: int | None = None,
+        admit: Callable[[int], None] | None = None,
+    ) -> Reply:
+        """Send a request that changes nothing; *key* is None for the bucket itself."""
+        date = int(self.store_time())
+        path = self.path(key)
+        canonical = "&".join(sorted([f"{name}={encode_value(value)}" for name, value in query.items()])) if query else ""
+        signed = self._signer.in_headers(method, path, canonical, headers or {}, who=self._credentials(), date=date)
+        target = f"{path}?{canonical}" if canonical else path
+        answer = self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit)
+        reply = self._observe(answer, None)
+        if reply.answer.status == 403 and reply.date is not None and abs(reply.date - date) > MAX_SKEW_SECONDS:  # noqa: PLR2004
+            raise StoreUnavailableError("the store's clock was set: the request was dated wrongly and refused")
+        return reply
+
+    def write(
+        self,
+        method: str,
+        key: str | None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: bytes = b"",
+        deadline: Deadline | None,
+        signed_ago: int = 0,
+    ) -> Reply:
+        """Send a request that the store refuses once the deadline has passed, or the request time-out (from *signed_ago* seconds back).
+
+        No deadline means that the request may come as late as the time-out allows.
+        """
+        date = int(self.store_time()) - signed_ago
+        seconds = self._timeout if deadline is None else min(self._timeout, deadline.remaining())
+        if seconds < MIN_WRITE_SECONDS:
+            raise LeaseLostError("the lease ends before the request could be carried out")
+        expires = math.floor(seconds)
+        pairs = [(name, encode_value(value)) for name, value in query.items()] if query else []
+        sent = headers or {}
+        target = self._signer.in_query(method, self.path(key), pairs, sent, who=self._credentials(), date=date, expires=expires)
+        return self._observe(self._transport.send(method, target, sent, body, timeout=seconds), date + expires)
+
+    def head_error(self, reply: Reply, key: str) -> RekeyError:
+        """What a failed HEAD means: it has no body, and a 400 may be SSE-C, an expired token or a bad key; one byte's GET says which."""
+        if reply.answer.status != 400 or "x-minio-error-code" in reply.answer.headers:  # noqa: PLR2004
+            return reply.error(key)
+        asked = self.read("GET", key, headers={"range": "bytes=0-0"})
+        return asked.error(key) if asked.answer.status >= 400 else reply.error(key)  # noqa: PLR2004
+
+    def path(self, key: str | None) -> str:
+        """The object's path on the endpoint, also the form that x-amz-copy-source takes."""
+        if key is None:
+            return self._root
+        if not key.strip("/"):
+            # Such a path may be the bucket's own, and a DELETE the bucket's end.
+            raise BadKeyError(key, "the key is empty")
+        try:
+            return f"{self._root}/{encode_key(key)}"
+        except UnicodeEncodeError as error:
+            raise BadKeyError(key, "the key is not Unicode") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _observe(self, answer: Answer, expires_at: int | None) -> Reply:
+        date = None
+        if "age" not in answer.headers and "date" in answer.headers:  # an answer from a cache has an old date
+            date = self._store_clock.observe(answer.headers["date"], sent_at=answer.sent_at, received_at=answer.received_at)
+        return Reply(answer=answer, date=date, expires_at=expires_at)

@@ -1,0 +1,221 @@
+"""The road to one S3 endpoint: a request goes out once, its whole answer comes back in a bounded time, or an error says which it is.
+
+``Transport`` is the seam; ``SocketTransport`` speaks HTTP/1.1 itself over kept connections. urllib3 and http.client cost 0.2 ms more a
+request, re-send when told nothing else, rewrite paths with ``..``, and bound each read but not the whole answer (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import certifi
+
+from app.errors import StoreUnavailableError, UnansweredError, UsageError
+from app.s3_wire import AnswerReader, BrokenAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.clock import Clock
+
+# Servers close idle connections (MinIO after 30 s, load balancers earlier). A request that meets the closing is unanswered, and a write
+# must then wait its lease out; a new connection is cheaper.
+IDLE_SECONDS = 4.0
+SEND_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole HTTP answer; times are the boot clock's."""
+
+    status: int
+    headers: Mapping[str, str]  # lower-case names; latin-1, so that the bytes can be sent on
+    body: bytes | None  # None: longer than was asked for
+    sent_at: float
+    received_at: float
+
+
+class Transport(Protocol):
+    """Sends one request, once."""
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        timeout: float,
+        max_body: int | None = None,
+        admit: Callable[[int], None] | None = None,
+    ) -> Answer:
+        """The whole answer within *timeout* seconds; *max_body* and *admit* as in ``AnswerReader.read``.
+
+        Raises StoreUnavailableError if the request cannot have arrived, UnansweredError if it may have.
+        """
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+
+
+class SocketTransport:
+    """HTTP/1.1 over kept connections, one request at a time on each; safe for threads, and for children of a fork."""
+
+    def __init__(self, endpoint: str, *, clock: Clock, keep: int, ca_file: str | None = None) -> None:
+        parts = urlsplit(endpoint)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+            raise UsageError("the S3 endpoint must be http://host[:port] or https://host[:port]")
+        default = 443 if parts.scheme == "https" else 80
+        self._address = (parts.hostname, parts.port or default)
+        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self.host = name if self._address[1] == default else f"{name}:{self._address[1]}"
+        self._tls = tls_context(ca_file) if parts.scheme == "https" else None
+        self._clock = clock
+        self._keep = max(keep, 1)
+        self._idle: list[tuple[socket.socket, float]] = []  # the last one given back goes out first; append and pop are atomic
+        self._process = os.getpid()
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        timeout: float,
+        max_body: int | None = None,
+        admit: Callable[[int], None] | None = None,
+    ) -> Answer:
+        """The whole answer within *timeout* seconds."""
+        request = self._head(method, target, headers, body)
+        end = self._clock.boot() + timeout
+        sock = self._borrow(end)
+        try:
+            sent_at = self._clock.boot()
+            reader = AnswerReader(sock, end=end, clock=self._clock)
+            self._send_request(sock, reader, request, body, end=end)
+            status, answered, content = self._read_answer(reader, method, max_body, admit)
+            received_at = self._clock.boot()
+        except BaseException:
+            sock.close()
+            raise
+        if reader.reusable:
+            self._give_back(sock, received_at)
+        else:
+            sock.close()
+        return Answer(status=status, headers=answered, body=content, sent_at=sent_at, received_at=received_at)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop()[0].close()
+
+    def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", f"host: {self.host}", "user-agent: asset-rekey", "accept-encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body or method in {"PUT", "POST"}:
+            lines.append(f"content-length: {len(body)}")
+        text = "\r\n".join(lines)
+        if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
+            raise ValueError("a header holds a line break")
+        return f"{text}\r\n\r\n".encode("latin-1")
+
+    def _send_request(self, sock: socket.socket, reader: AnswerReader, head: bytes, body: bytes, *, end: float) -> None:
+        try:
+            self._send_all(sock, head, body, end)
+        except (BrokenPipeError, ConnectionResetError):
+            reader.spoiled = True  # refused before the end of the body: the answer may be there all the same
+        except TimeoutError as error:
+            raise UnansweredError("the request could not be sent in time") from error
+        except OSError as error:
+            raise UnansweredError(f"the request could not be sent: {error}") from error
+
+    def _read_answer(
+        self, reader: AnswerReader, method: str, max_body: int | None, admit: Callable[[int], None] | None
+    ) -> tuple[int, dict[str, str], bytes | None]:
+        try:
+            return reader.read(method, max_body, admit)
+        except TimeoutError as error:
+            raise UnansweredError(f"{method}: no whole answer in time") from error
+        except (OSError, BrokenAnswerError) as error:
+            raise UnansweredError(f"{method}: {error}") from error
+
+    def _send_all(self, sock: socket.socket, head: bytes, body: bytes, end: float) -> None:
+        # Head and small body in one segment: a store may hold a lock from the head on (M5).
+        data = memoryview(head + body)
+        while data:
+            left = end - self._clock.boot()
+            if left <= 0:
+                raise TimeoutError
+            sock.settimeout(left)
+            data = data[sock.send(data[:SEND_BYTES]) :]
+
+    def _borrow(self, end: float) -> socket.socket:
+        if self._process != os.getpid():
+            # A forked child must not speak on its parent's connections.
+            self._process = os.getpid()
+            self.close()
+        while True:
+            try:
+                sock, since = self._idle.pop()
+            except IndexError:
+                return self._connect(end)
+            if self._clock.boot() - since < IDLE_SECONDS and not _readable(sock):
+                return sock
+            sock.close()
+
+    def _give_back(self, sock: socket.socket, now: float) -> None:
+        if len(self._idle) >= self._keep:
+            sock.close()
+        else:
+            self._idle.append((sock, now))
+
+    def _connect(self, end: float) -> socket.socket:
+        host, port = self._address
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot resolve {host}: {error}") from error
+        failure: OSError | None = None
+        for tried, (family, kind, protocol, _, address) in enumerate(found):
+            left = (end - self._clock.boot()) / (len(found) - tried)  # an address that swallows packets leaves time for the next
+            if left <= 0:
+                break
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(left)
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=host)
+            except OSError as error:  # refused, timed out, certificate refused
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+        raise StoreUnavailableError(f"cannot connect to {self.host}: {failure or 'timed out'}") from failure
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Whether an idle connection has something to say: it was closed, or is out of step."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Certificates and host names are verified: against *ca_file* alone, else the system's and certifi's authorities (S10)."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if ca_file is None:
+        context.load_verify_locations(cafile=certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

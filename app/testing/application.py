@@ -1,0 +1,72 @@
+"""The other party at a store in memory: the application that owns the objects, and the test that looks on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from app.errors import MissingObjectError
+from app.testing.requests import RequestPath
+from app.testing.versions import Behaviour, Bucket, StoredVersion, etag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.clock import Clock
+    from app.object_store import ObjectInfo
+
+DEFAULT_TYPE = "binary/octet-stream"
+
+
+class ApplicationSide(RequestPath):
+    """What the application does: no conditions, no leases, no faults."""
+
+    def __init__(
+        self, behaviour: Behaviour, *, clock: Clock | None, request_timeout: float, on_call: Callable[[str, str], None] | None
+    ) -> None:
+        super().__init__(behaviour, clock=clock, request_timeout=request_timeout, on_call=on_call)
+        self._bucket = Bucket(behaviour)
+
+    def app_put(self, key: str, body: bytes, headers: Mapping[str, str] | None = None, *, tags: str = "") -> ObjectInfo:
+        """Upload or overwrite an object."""
+        return self._add(self._behaviour.name(key), body, etag_of(body), headers or {}, tags=tags).info(key)
+
+    def app_get(self, key: str) -> bytes:
+        """Read an object. Raises MissingObjectError."""
+        return self._current(key).body or b""
+
+    def app_delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        self._bucket.remove(self._behaviour.name(key), now=int(self.now))
+
+    def app_set_headers(self, key: str, headers: Mapping[str, str]) -> ObjectInfo:
+        """Mend the headers by a copy onto itself: the same ETag, a later time (M7)."""
+        found = self._current(key)
+        return self._add(self._behaviour.name(key), found.body or b"", found.etag, headers, tags=found.tags).info(key)
+
+    def app_set_tags(self, key: str, tags: str) -> None:
+        """Set the tags: neither ETag nor time change (M7)."""
+        self._bucket.replace_current(self._behaviour.name(key), replace(self._current(key), tags=tags))
+
+    # For assertions
+
+    def contents(self) -> dict[str, bytes]:
+        """The bytes of every object by name."""
+        return {name: self.app_get(name) for name in sorted(self._bucket.names())}
+
+    def versions(self, key: str) -> tuple[StoredVersion, ...]:
+        """All versions of an object, oldest first."""
+        return self._bucket.versions(self._behaviour.name(key))
+
+    def _current(self, key: str) -> StoredVersion:
+        found = self._bucket.current(self._behaviour.name(key))
+        if found is None:
+            raise MissingObjectError(key, "NoSuchKey")
+        return found
+
+    def _add(self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "") -> StoredVersion:
+        kept = {"content-type": DEFAULT_TYPE, **headers}
+        tags = kept.pop("x-amz-tagging", tags)
+        return self._bucket.add(
+            name, StoredVersion(body=body, etag=etag, last_modified=int(self.now), version_id=None, headers=kept, tags=tags)
+        )

@@ -1,0 +1,246 @@
+"""An object store in memory that keeps every promise of the port, with S3's semantics and faults by script."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from app.errors import ConditionFailedError, MissingObjectError, ObjectError, StoreRequestError
+from app.object_store import (
+    MAX_DELETED,
+    MAX_LISTED,
+    Condition,
+    Deadline,
+    IfAbsent,
+    ListedPage,
+    ObjectAttributes,
+    ObjectInfo,
+    ReadObject,
+)
+from app.testing.application import ApplicationSide
+from app.testing.listing import list_names
+from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour, StoredVersion, etag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from app.clock import Clock
+
+
+@dataclass(slots=True)
+class _Upload:
+    name: str
+    headers: Mapping[str, str]
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class InMemoryStore(ApplicationSide):
+    """``app.object_store.ObjectStore`` in memory."""
+
+    def __init__(
+        self,
+        behaviour: Behaviour = CONDITIONAL,
+        *,
+        clock: Clock | None = None,
+        request_timeout: float = 10.0,
+        on_call: Callable[[str, str], None] | None = None,
+    ) -> None:
+        super().__init__(behaviour, clock=clock, request_timeout=request_timeout, on_call=on_call)
+        self._uploads: dict[str, _Upload] = {}
+        self._upload_numbers = itertools.count(1)
+
+    @classmethod
+    def conditional(cls, *, clock: Clock | None = None, on_call: Callable[[str, str], None] | None = None) -> InMemoryStore:
+        """A store that honours every condition and folds no key, like AWS."""
+        return cls(CONDITIONAL, clock=clock, on_call=on_call)
+
+    @classmethod
+    def like_minio(cls, *, clock: Clock | None = None, on_call: Callable[[str, str], None] | None = None) -> InMemoryStore:
+        """A store that ignores conditions on CopyObject and DeleteObjects and folds a leading slash (M3, M6)."""
+        return cls(LIKE_MINIO, clock=clock, on_call=on_call)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def stat(self, key: str) -> ObjectInfo:
+        """HEAD."""
+        return self._read("stat", key, lambda: self._current(key).info(key))
+
+    def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
+        """One ListObjectsV2 request from *start_after*."""
+
+        def act() -> ListedPage:
+            page = list_names(
+                self._bucket.names(),
+                prefix=prefix,
+                start_after=start_after,
+                delimiter=delimiter,
+                limit=min(limit, MAX_LISTED),
+                by_folder=not self._behaviour.ordered_listing,
+            )
+            objects = [replace(self._current(name).info(name), version_id=None) for name in page.names]
+            return ListedPage(objects=objects, truncated=page.truncated, last=page.last)
+
+        return self._read("list_page", prefix, act)
+
+    def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
+        """GET."""
+
+        def act() -> ReadObject:
+            found = self._current(key)
+            body = found.body if found.body is not None and len(found.body) <= max_bytes else None
+            if body is not None:
+                admit(len(body))
+            attributes = ObjectAttributes(headers=dict(found.headers), tag_count=len(parse_qsl(found.tags, keep_blank_values=True)))
+            return ReadObject(info=found.info(key), attributes=attributes, body=body)
+
+        return self._read("read", key, act)
+
+    def tags(self, key: str) -> str:
+        """The object's tags, URL-encoded."""
+        return self._read("tags", key, lambda: self._current(key).tags)
+
+    def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """PUT."""
+        rules = self._behaviour
+
+        def act() -> ObjectInfo:
+            name = rules.name(key)
+            self._check(key, name, condition, absent=rules.put_if_absent, match=rules.put_if_match)
+            return self._add(name, body, etag_of(body), attributes.headers).info(key)
+
+        return self._write("put", key, deadline, act)
+
+    def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """CopyObject of exactly *source*."""
+        rules = self._behaviour
+
+        def act() -> ObjectInfo:
+            name = rules.name(key)
+            found = self._source(source)
+            self._check(key, name, condition, absent=rules.copy_if_absent, match=rules.copy_if_match)
+            headers = {item: value for item, value in found.headers.items() if rules.keeps_expires or item != "expires"}
+            copied = self._add(name, found.body or b"", etag_of(found.body or b""), headers, tags=found.tags)
+            return copied.info(key)
+
+        return self._write("copy", key, deadline, act)
+
+    def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
+        """Start a multipart upload and give its id."""
+
+        def act() -> str:
+            upload_id = f"upload-{next(self._upload_numbers)}"
+            self._uploads[upload_id] = _Upload(self._behaviour.name(key), dict(attributes.headers))
+            return upload_id
+
+        return self._write("create_upload", key, deadline, act)
+
+    def copy_part(self, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline) -> str:
+        """UploadPartCopy of bytes *first* to *last* of exactly *source*."""
+
+        def act() -> str:
+            part = (self._source(source).body or b"")[first : last + 1]
+            if len(part) != last + 1 - first:
+                raise StoreRequestError(key, "InvalidRange")
+            self._upload(upload_id, key).parts[number] = part
+            return etag_of(part)
+
+        return self._write("copy_part", key, deadline, act)
+
+    def put_part(self, upload_id: str, key: str, number: int, body: bytes, *, deadline: Deadline) -> str:
+        """UploadPart."""
+
+        def act() -> str:
+            self._upload(upload_id, key).parts[number] = body
+            return etag_of(body)
+
+        return self._write("put_part", key, deadline, act)
+
+    def complete_upload(self, upload_id: str, key: str, etags: Sequence[str], *, condition: Condition | None, deadline: Deadline) -> str:
+        """CompleteMultipartUpload."""
+        rules = self._behaviour
+
+        def act() -> str:
+            upload = self._upload(upload_id, key)
+            parts = [upload.parts.get(number, b"") for number in range(1, len(etags) + 1)]
+            if not parts or [etag_of(part) for part in parts] != list(etags):
+                raise StoreRequestError(key, "InvalidPart")
+            self._check(key, upload.name, condition, absent=rules.complete_if_absent, match=rules.complete_if_match)
+            del self._uploads[upload_id]
+            digests = b"".join(bytes.fromhex(etag) for etag in etags)
+            return self._add(upload.name, b"".join(parts), f"{etag_of(digests)}-{len(parts)}", upload.headers).etag
+
+        return self._write("complete_upload", key, deadline, act)
+
+    def abort_upload(self, upload_id: str, key: str) -> None:
+        """Give up a multipart upload."""
+        self._request("abort_upload", key, None, lambda: self._uploads.pop(upload_id, None))
+
+    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+        """DeleteObjects, never by version id."""
+        if len(objects) > MAX_DELETED:
+            raise ValueError(f"at most {MAX_DELETED} objects a request")
+        first = objects[0].key if objects else ""
+        return self._write(
+            "delete", first, deadline, lambda: {info.key: self._delete_key(info, first=info is objects[0]) for info in objects}
+        )
+
+    def is_versioned(self) -> bool:
+        """Whether a DELETE leaves a marker."""
+        return self._behaviour.versioning
+
+    def put_expired(self, key: str, body: bytes) -> None:
+        """A PUT whose query signature has ended."""
+        self._expire()
+        self._add(self._behaviour.name(key), body, etag_of(body), {})
+
+    def delete_expired(self, info: ObjectInfo) -> None:
+        """A DeleteObjects whose query signature has ended."""
+        self._expire()
+        self._bucket.remove(self._behaviour.name(info.key), now=int(self.now))
+
+    def unfinished_uploads(self) -> list[str]:
+        """The ids of uploads neither completed nor aborted."""
+        return list(self._uploads)
+
+    def _delete_key(self, info: ObjectInfo, *, first: bool) -> ObjectError | None:
+        if not first and self.on_call is not None:
+            self.on_call("delete", info.key)
+        fault = self.faults.take("delete_key", info.key)
+        try:
+            if fault is not None:
+                raise fault.error(info.key)
+            name = self._behaviour.name(info.key)
+            found = self._bucket.current(name)
+            if found is not None and self._behaviour.delete_if_match and found.etag != info.etag:
+                return ConditionFailedError(info.key, "PreconditionFailed")
+            if found is not None:
+                self._bucket.remove(name, now=int(self.now))
+        except MissingObjectError:
+            return None
+        except ObjectError as error:
+            return error
+        return None
+
+    def _source(self, source: ObjectInfo) -> StoredVersion:
+        found = self._current(source.key)
+        if self._behaviour.copy_source_if_match and found.etag != source.etag:
+            raise ConditionFailedError(source.key, "PreconditionFailed")
+        return found
+
+    def _check(self, key: str, name: str, condition: Condition | None, *, absent: bool, match: bool) -> None:
+        found = self._bucket.current(name)
+        if isinstance(condition, IfAbsent):
+            refused = absent and found is not None
+        else:
+            refused = condition is not None and match and (found is None or found.etag != condition.etag)
+        if refused:
+            raise ConditionFailedError(key, "PreconditionFailed")
+
+    def _upload(self, upload_id: str, key: str) -> _Upload:
+        upload = self._uploads.get(upload_id)
+        if upload is None or upload.name != self._behaviour.name(key):
+            raise StoreRequestError(key, "NoSuchUpload")
+        return upload

@@ -1,0 +1,141 @@
+"""What an in-memory bucket holds, and how it behaves where real ones differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from hashlib import md5
+from typing import TYPE_CHECKING
+
+from app.errors import BadKeyError
+from app.object_keys import Equivalence
+from app.object_store import Capabilities, ObjectInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_KEY_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """A store's known differences: each condition honoured or silently ignored, keys folded or refused (FACTS.md, Stores)."""
+
+    put_if_absent: bool = True
+    put_if_match: bool = True
+    copy_if_absent: bool = True
+    copy_if_match: bool = True
+    copy_source_if_match: bool = True
+    complete_if_absent: bool = True
+    complete_if_match: bool = True
+    delete_if_match: bool = True
+    query_signed_expiry: bool = True
+    ordered_listing: bool = True
+    folds_leading_slash: bool = False
+    folds_double_slash: bool = False
+    folds_backslash: bool = False
+    folds_case: bool = False
+    versioning: bool = False
+    keeps_expires: bool = True
+    refuses_double_slash: bool = False
+    refuses_dot_segments: bool = False
+    longest_segment: int | None = None  # bytes
+
+    def capabilities(self) -> Capabilities:
+        """What a probe finds."""
+        return Capabilities(**{item.name: getattr(self, item.name) for item in fields(Capabilities)})
+
+    def name(self, key: str) -> str:
+        """The key under which the object is kept. Raises BadKeyError."""
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError as error:
+            raise BadKeyError(key, "the key is not Unicode") from error
+        if not key.strip("/"):
+            raise BadKeyError(key, "the key is empty")
+        if size > MAX_KEY_BYTES:
+            raise BadKeyError(key, "KeyTooLongError")
+        segments = key.removeprefix("/").split("/") if self.folds_leading_slash else key.split("/")
+        if self.refuses_dot_segments and not {".", ".."}.isdisjoint(segments):
+            raise BadKeyError(key, "a segment is . or ..")
+        if self.refuses_double_slash and "" in segments[:-1]:
+            raise BadKeyError(key, "a segment is empty")
+        if self.longest_segment is not None and any(len(part.encode()) > self.longest_segment for part in segments):
+            raise BadKeyError(key, "a segment is too long")
+        return Equivalence.of(self).canonical(key)
+
+
+CONDITIONAL = Behaviour()
+LIKE_MINIO = Behaviour(
+    copy_if_absent=False,
+    copy_if_match=False,
+    delete_if_match=False,
+    folds_leading_slash=True,
+    keeps_expires=False,
+    refuses_double_slash=True,
+    refuses_dot_segments=True,
+    longest_segment=255,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """One version of an object, or a delete marker (``body`` None)."""
+
+    body: bytes | None
+    etag: str
+    last_modified: int
+    version_id: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tags: str = ""
+
+    def info(self, key: str) -> ObjectInfo:
+        """The version as the port describes it."""
+        return ObjectInfo(key=key, etag=self.etag, size=len(self.body or b""), last_modified=self.last_modified, version_id=self.version_id)
+
+
+class Bucket:
+    """Versions by name, newest last; an unversioned bucket keeps one."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+        self._versions: dict[str, list[StoredVersion]] = {}
+        self._written = 0
+
+    def current(self, name: str) -> StoredVersion | None:
+        """The object of that name, None behind a marker."""
+        versions = self._versions.get(name)
+        return versions[-1] if versions and versions[-1].body is not None else None
+
+    def versions(self, name: str) -> tuple[StoredVersion, ...]:
+        """All versions, oldest first."""
+        return tuple(self._versions.get(name, ()))
+
+    def names(self) -> list[str]:
+        """The names of the objects, in no order."""
+        return [name for name, versions in self._versions.items() if versions[-1].body is not None]
+
+    def add(self, name: str, version: StoredVersion) -> StoredVersion:
+        """Make *version* the current one."""
+        if not self._behaviour.versioning:
+            self._versions[name] = [version]
+            return version
+        self._written += 1
+        version = replace(version, version_id=f"v{self._written}")
+        self._versions.setdefault(name, []).append(version)
+        return version
+
+    def remove(self, name: str, *, now: int) -> None:
+        """Delete without a version id: a marker in a versioned bucket, else for good."""
+        if self._behaviour.versioning:
+            self.add(name, StoredVersion(body=None, etag="", last_modified=now, version_id=None))
+        else:
+            self._versions.pop(name, None)
+
+    def replace_current(self, name: str, version: StoredVersion) -> None:
+        """Change the current version in place (tags)."""
+        self._versions[name][-1] = version
+
+
+def etag_of(body: bytes) -> str:
+    """The ETag of an object written in one piece."""
+    return md5(body, usedforsecurity=False).hexdigest()
