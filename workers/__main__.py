@@ -1,0 +1,78 @@
+"""``python -m workers``: all stage workers and beat; ``python -m workers copy``: one of them; ``python -m workers health``: a check.
+
+Options after a stage's name go to ``celery worker`` as they are: ``python -m workers copy -c 20``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from app import install
+from app.errors import UsageError
+from workers import health
+
+USAGE = "usage: python -m workers [STAGE [celery worker options] | beat [celery beat options] | health [STAGE | beat]]"
+_FOLLOW = "--follow"  # how the supervisor starts its children: with its process id
+
+
+def main(args: Sequence[str]) -> int:
+    """Do what *args* say and give the exit status."""
+    try:
+        install.check()
+        if args[:1] == ["health"]:
+            return _health(args[1:])
+        if args[:1] == [_FOLLOW]:
+            from workers.supervisor import follow  # noqa: PLC0415 - a health check needs none of this
+
+            follow(int(args[1]))
+            args = args[2:]
+        if args and args[0] in {"-h", "--help"}:
+            print(f"{__doc__}\n{USAGE}")  # noqa: T201 - what --help is for
+            return 0
+        return _run_one(args[0], args[1:]) if args else _run_all()
+    except UsageError as error:
+        sys.stderr.write(f"rekey: {error}\n")
+        return 2
+
+
+def _health(args: Sequence[str]) -> int:
+    found = health.findings(*args[:1])
+    print("\n".join(found) or "consuming")  # noqa: T201 - the check's answer
+    return 1 if found else 0
+
+
+def _run_one(name: str, options: Sequence[str]) -> int:
+    """Become the Celery process of one stage, or beat, so that signals reach it directly."""
+    from app import resources  # noqa: PLC0415 - a health check needs none of this
+    from workers import profiles  # noqa: PLC0415
+
+    settings = resources.settings()
+    names = (*profiles.by_queue(settings), "beat")
+    if name not in names:
+        raise UsageError(f"there is no stage {name!r}; {USAGE}; the stages are {', '.join(names[:-1])}")
+    level = ["-l", settings.log_level.upper()]
+    # Quick to start: nobody needs to know its neighbours, since revoking and clocks are not used.
+    worker = ["worker", "-Q", name, "-n", f"{name}@%h", "--without-gossip", "--without-mingle", *level]
+    command = ["celery", "-A", "app", "-q", *(["beat", *level] if name == "beat" else worker), *options]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell wanted
+
+
+def _run_all() -> int:
+    from app import logs, resources  # noqa: PLC0415 - a health check needs none of this
+    from workers import profiles  # noqa: PLC0415
+    from workers.supervisor import Child, Supervisor  # noqa: PLC0415
+
+    settings = resources.settings()  # refused here once, instead of by each child
+    logs.setup(settings.log_format, level=settings.log_level, secrets=settings.secrets)
+    names = (*profiles.by_queue(settings), "beat")
+    logging.getLogger(__name__).info("starting %s", ", ".join(names), extra={"action": "worker_started"})
+    own = [sys.executable, "-m", "workers", _FOLLOW, str(os.getpid())]
+    return Supervisor([Child(name, [*own, name]) for name in names]).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
