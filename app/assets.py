@@ -92,6 +92,11 @@ class Assets:
             self._version = column(self._table, names.version_column) if names.version_column else None
             self._references = [_reference(engine, name) for name in names.references]
 
+    @property
+    def key_type(self) -> object:
+        """The SQL type of the key column."""
+        return self._key.type
+
     def count(self, connection: Connection) -> int:
         """How many rows the run's WHERE selects."""
         return int(connection.execute(self._filtered(select(func.count()).select_from(self._table))).scalar_one())

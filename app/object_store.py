@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.errors import ObjectError
+
 MAX_LISTED = 1000  # keys a ListObjectsV2 page (S3)
 MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
 MAX_PARTS = 10_000  # parts of a multipart upload (S3)

@@ -28,7 +28,9 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     next_delete = queues.next_delete_at(run) if totals["renamed"] > totals["deleted"] + totals["kept"] else None
     report = {"run": run.id, "state": str(run.state), "stall": None} | totals | {"unseen": run.unseen, "deletes_due_at": next_delete}
     report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
-    report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=queues.last_errors(run, limit=1), grace=_grace(run))
+    report["stall"] = stall(
+        run, now=now, counts=counts, next_delete=next_delete, errors=queues.last_errors(run, limit=1), grace=_grace(run)
+    )
     return report
 
 
@@ -51,6 +53,7 @@ def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
         "renamed": reached["renamed"],
         "deleted": by_state[_S.DELETED],
         "open": sum(by_state[state] for state in OPEN_STATES),
+        "open_switched": by_state[_S.RENAMED],
         "waiting": sum(count.moves for count in counts if count.waiting and count.state in OPEN_STATES),
         **finals,
         "parked_reasons": dict(sorted(reasons.items())),
@@ -66,14 +69,10 @@ def rates(run: Run, *, now: int, done: int, rows: int) -> dict[str, Any]:
     return {"seconds": round(seconds, 3), "per_second": round(per_second, 1), "eta_seconds": None if eta is None else round(eta)}
 
 
-def stall(
-    run: Run, *, now: int, counts: Sequence[Count], next_delete: int | None, errors: Sequence[str], grace: int
-) -> str | None:
+def stall(run: Run, *, now: int, counts: Sequence[Count], next_delete: int | None, errors: Sequence[str], grace: int) -> str | None:
     """Why nothing moves, in words that name the remedy; None while it moves or is over."""
-    if run.state is RunState.PAUSED:
-        return "paused: `rekey resume` goes on"
     if run.state is not RunState.RUNNING:
-        return None
+        return "paused: `rekey resume` goes on" if run.state is RunState.PAUSED else None
     silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
     if silent > SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5)):
         return f"no reconciler tick for {silent:.0f} s: is beat running, and a worker for the seed queue (`python -m workers`)?"
@@ -82,9 +81,7 @@ def stall(
     opened = {count.state for count in counts if count.state in OPEN_STATES}
     if opened == {_S.RENAMED} and grace and next_delete is not None and next_delete > now:
         return f"all rows are switched; the grace of {grace} s runs, the next look is in {(next_delete - now) / MICROSECONDS:.0f} s"
-    if errors:
-        return errors[0]
-    return None
+    return errors[0] if errors else None
 
 
 def is_done(report: Mapping[str, Any]) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from kombu.exceptions import OperationalError
+
 from app import resources
-from app.celery_app import celery, send
+from app.celery_app import PUBLISH_SECONDS, celery, send
 from app.errors import BrokerUnavailableError, RekeyError
 from app.ledger.records import Run
 from app.pipeline import BY_NAME, SEED, MoveStage
@@ -26,6 +28,15 @@ def known_run(deployment: str, run_id: str) -> Run | None:
     if run is None:
         log.warning("dropped a message of another deployment or run %s", run_id[:8], extra={"action": "batch_refused"})
     return run
+
+
+def check_broker() -> None:
+    """Raise BrokerUnavailableError unless the broker answers now."""
+    try:
+        with celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=PUBLISH_SECONDS)
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailableError(f"the broker (REKEY_BROKER_URL) does not answer: {error}") from error
 
 
 def enqueue(run: Run, stage: MoveStage, ids: Sequence[int]) -> bool:

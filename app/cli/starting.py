@@ -1,0 +1,106 @@
+"""Starting a run: see that every part is fit for it, write its record, send the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import hashlib
+import json
+import socket
+
+from sqlalchemy import String
+
+from app import resources
+from app.assets import Assets
+from app.cli import product_version
+from app.database import MICROSECONDS, refuse_replica, transaction
+from app.errors import UsageError
+from app.ledger.records import Run
+from app.object_store import Capabilities
+from app.planning import rules_of
+from app.probe import probe
+from app.settings import Settings
+from app.stages.seed_moves import PAGE_ROWS
+
+PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
+
+
+def start(settings: Settings) -> Run:
+    """Start a run from *settings* and send its seed.
+
+    Raises:
+        UsageError: A part is not as a run needs it, or a live run is on the same bucket and table.
+        BrokerUnavailableError: The broker does not answer; no run was made.
+    """
+    from tasks.messages import check_broker, enqueue_seed  # noqa: PLC0415 - Celery is imported by the commands that send
+
+    resources.configure(settings)
+    resources.deployment()  # the ledger is there, and this is the primary
+    capabilities = probed(settings)
+    refuse_unsafe(settings, capabilities)
+    rules = rules_of(settings, capabilities)
+    assets = Assets(resources.engine(), resources.table_names(settings), rules.equivalence)
+    with transaction(resources.engine(), read_only=True) as connection:
+        refuse_replica(connection)
+        rows = assets.count(connection)
+        first = assets.page(connection, after=None, limit=PAGE_ROWS)
+    longest = max((len(plan.new_key) for plan in map(rules.plan, first)), default=0)
+    _refuse_short_column(settings, assets.key_type, longest)
+    check_broker()
+    run = resources.runs().create(
+        bucket=settings.s3_bucket,
+        table_name=settings.table,
+        settings=resources.run_settings(settings),
+        capabilities=dataclasses.asdict(capabilities),
+        rows=rows,
+        user=f"{getpass.getuser()}@{socket.gethostname()}",
+        version=product_version(),
+    )
+    enqueue_seed(run)
+    return run
+
+
+def probed(settings: Settings) -> Capabilities:
+    """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
+    name = "probe:" + hashlib.sha256(json.dumps([settings.s3_endpoint, settings.s3_bucket]).encode()).hexdigest()
+    runs = resources.runs()
+    now = runs.now()
+    known = runs.remembered(name)
+    if known:
+        kept = json.loads(known)
+        if now - kept["at"] < PROBE_HOURS * 3600 * MICROSECONDS and set(kept["capabilities"]) == set(Capabilities.__slots__):
+            return Capabilities(**kept["capabilities"])
+    store = resources.store(settings.s3_bucket, None, pool_size=1)
+    try:
+        found = probe(store)
+    finally:
+        store.close()
+    runs.remember(name, json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
+    return found
+
+
+def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:
+    """Raise UsageError if this endpoint offers no write that cannot replace a foreign object (S3), nor any that expires (M2)."""
+    needed = {
+        "PUT If-None-Match": capabilities.put_if_absent or capabilities.copy_if_absent,
+        "PUT If-Match": capabilities.put_if_match or capabilities.copy_if_match,
+        "If-None-Match on CompleteMultipartUpload": capabilities.complete_if_absent,
+        "If-Match on CompleteMultipartUpload": capabilities.complete_if_match,
+    }
+    missing = [name for name, honoured in needed.items() if not honoured]
+    if missing and settings.copy_mode != "server":
+        raise UsageError(
+            f"{settings.s3_endpoint} does not honour {', '.join(missing)}: set REKEY_COPY=server if nobody else writes under the new keys"
+        )
+    if not capabilities.query_signed_expiry:
+        raise UsageError(
+            f"{settings.s3_endpoint} carries out requests after their signature has expired: a late one could undo newer writes"
+        )
+
+
+def _refuse_short_column(settings: Settings, key_type: object, longest: int) -> None:
+    length = getattr(key_type, "length", None) if isinstance(key_type, String) else None
+    if length is not None and longest > length:
+        raise UsageError(
+            f"the column {settings.key_column!r} takes {length} characters, but new keys have up to {longest}: widen it before the run"
+        )

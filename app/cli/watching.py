@@ -1,0 +1,113 @@
+"""Watching a run: a bar a stage in a terminal, plain lines elsewhere, until it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from app import resources
+from app.errors import DatabaseUnavailableError
+from app.ledger.records import Run
+from app.report import snapshot
+from app.states import RunState
+
+POLL_SECONDS = 0.5
+LINE_SECONDS = 10.0  # between plain lines, where no terminal is
+STAGES = ("copied", "renamed", "deleted")
+ENDED = frozenset({RunState.FINISHED, RunState.CANCELLED})
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def watch(run: Run, *, until: str | None = None) -> dict[str, Any]:
+    """Show *run* until it ends (or until all rows are switched) and give the last report. An outage of the database is waited out."""
+    with _display(run) as show:
+        while True:
+            report = _report(run)
+            if report is not None:
+                show(report)
+                if report["state"] in ENDED or (until == "renamed" and all_switched(run, report)):
+                    return report
+            time.sleep(POLL_SECONDS)
+
+
+def _report(run: Run) -> dict[str, Any] | None:
+    try:
+        now = resources.runs().find(run.id)
+        return snapshot(now, runs=resources.runs(), queues=resources.queues()) if now else None
+    except DatabaseUnavailableError as error:
+        sys.stderr.write(f"{error}; trying again\n")
+        return None
+
+
+def all_switched(run: Run, report: dict[str, Any]) -> bool:
+    """Whether no row is left to be switched, as far as the passes have seen."""
+    now = resources.runs().find(run.id)
+    return now is not None and now.seed_done and report["open"] == report["open_switched"]
+
+
+@contextmanager
+def _display(run: Run) -> Iterator[Show]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_lines()
+        return
+    progress = Progress(TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), console=console)
+    bars = {stage: progress.add_task(stage, total=run.rows_estimate or None) for stage in STAGES}
+    with Live(console=console, refresh_per_second=4) as live:
+
+        def show(report: dict[str, Any]) -> None:
+            movable = max(report["rows"], run.rows_estimate) - report["in_place"]
+            for stage, bar in bars.items():
+                progress.update(bar, completed=report[stage], total=max(movable - report["parked"], report[stage]))
+            live.update(Group(progress, Text(line(report)), *([Text(report["stall"], style="yellow")] if report["stall"] else [])))
+
+        yield show
+
+
+def _plain_lines() -> Show:
+    shown_at, shown = 0.0, ""
+
+    def show(report: dict[str, Any]) -> None:
+        nonlocal shown_at, shown
+        text = line(report) + (f" | {report['stall']}" if report["stall"] else "")
+        if text != shown and (time.monotonic() - shown_at >= LINE_SECONDS or report["state"] in ENDED):
+            shown_at, shown = time.monotonic(), text
+            sys.stderr.write(text + "\n")
+
+    return show
+
+
+def line(report: dict[str, Any]) -> str:
+    """One line: where the run stands, its rate, its time left, what was parked and why."""
+    parts = [f"run {report['run'][:8]} {report['state']}"]
+    parts += [f"{report[name]} {name.replace('_', ' ')}" for name in STAGES]
+    parts += [
+        f"{report[name]} {name.replace('_', ' ')}" for name in ("in_place", "kept", "superseded", "waiting", "unseen") if report[name]
+    ]
+    parts.append(f"{report['open']} open of {report['rows']}")
+    parts.append(f"{report['per_second']:.0f}/s")
+    if report["eta_seconds"] is not None and report["open"]:
+        parts.append(f"about {report['eta_seconds']} s left")
+    if report["parked"]:
+        parts.append(f"{report['parked']} parked: " + ", ".join(f"{reason} {n}" for reason, n in report["parked_reasons"].items()))
+    return " | ".join(parts)
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The article's summary at the end: copied, renamed, deleted, and all else that the run has to say."""
+    lines = [f"Run {report['run'][:8]} {report['state']} after {report['seconds']:.1f} s, {report['per_second']:.0f} assets/s"]
+    lines += [f"  {name:<9} {report[name]:>9}" for name in STAGES]
+    names = ("in_place", "kept", "superseded", "cancelled", "rolled_back", "open", "unseen")
+    lines += [f"  {name.replace('_', ' '):<9} {report[name]:>9}" for name in names if report[name]]
+    lines += [f"  {'parked':<9} {report['parked']:>9}"] if report["parked"] else []
+    lines += [f"    {reason:<20} {n}" for reason, n in report["parked_reasons"].items()]
+    return "\n".join(lines)
