@@ -1,0 +1,96 @@
+# `make demo` shows it at work, `make test` runs the whole test-suite, `make check` the quick checks: each from nothing but Python,
+# make and a package index. Variables: VENV (.venv), PYTHON (the newest that works), ARGS (passed on to the command).
+SHELL := /bin/sh
+VENV ?= .venv
+ARGS ?=
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asset-rekey
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+PYTHONS := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3)
+
+# A virtual environment of ours whose Python is gone (an upgrade, a folder that was moved) is made anew: the scripts in it are dead.
+$(shell if [ -e $(VENV)/.demo ] && ! [ -x "$$(sed -n '1s/^#! *//p' $(VENV)/bin/rekey | cut -d ' ' -f 1)" ]; then rm -rf $(VENV); fi)
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: demo
+demo: $(VENV)/.demo ## Move real files under a live reader and writer, with private servers
+	@$(VENV)/bin/rekey demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.test minio ## Run the whole test-suite (ARGS: for pytest)
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.test format lint types layers unit ## Check format, lint, types and layers, run the unit tests
+
+.PHONY: format lint types layers unit
+format: $(VENV)/.test ## Check the format
+	@$(PY) -m ruff format --check --quiet || { echo 'mend it with: $(PY) -m ruff format'; exit 1; }
+lint: $(VENV)/.test ## Lint
+	@$(PY) -m ruff check --quiet
+types: $(VENV)/.test ## Check the types
+	@$(PY) -m mypy --no-error-summary
+layers: $(VENV)/.test ## Check that imports point down only
+	@report=$$($(VENV)/bin/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
+unit: $(VENV)/.test ## Run the unit tests
+	@$(PY) -m pytest $(wildcard tests/unit tests/property) $(ARGS)
+
+.PHONY: pins
+pins: $(VENV)/.created ## Pin the newest versions anew, with the hashes of every platform's files
+	@$(PIP_INSTALL) uv
+	@$(VENV)/bin/uv $(UV_COMPILE) --extra mysql --extra demo --group build --upgrade --output-file constraints.txt
+	@$(VENV)/bin/uv $(UV_COMPILE) --group test --group check --upgrade --constraint constraints.txt \
+	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' constraints.txt) --output-file tests/constraints.txt
+
+UV_COMPILE := pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins'
+
+.PHONY: clean
+clean: ## Remove what the targets above made in this folder
+	@rm -rf .venv build dist .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	@find app tasks workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What follows sets up. Each stamp holds until the pins or pyproject.toml change; what is there already is not fetched again.
+$(VENV)/.created:
+	@if ! $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  new=; bare=; \
+	  for python in $(PYTHONS); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null || continue; \
+	    if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then new=$$python; break; fi; bare=$$python; \
+	  done; \
+	  if [ -z "$$new" ]; then \
+	    if [ -n "$$bare" ]; then echo "$$bare has no venv: install the package python3-venv (apt-get install python3-venv), or name another Python with PYTHON=..." >&2; \
+	    else echo "Python 3.11 or later is needed, none of these is one: $(PYTHONS); name one with PYTHON=..." >&2; fi; \
+	    exit 1; \
+	  fi; \
+	  echo "Setting up $(VENV) with $$("$$new" --version)"; \
+	  "$$new" -m venv $(VENV); \
+	fi
+	@touch $@
+
+# pip refuses hashes together with a local project; so first the pins, the build back-end among them, then the project without any.
+$(VENV)/.demo: $(VENV)/.created constraints.txt pyproject.toml
+	@echo 'Installing the packages of constraints.txt'
+	@$(PIP_INSTALL) --require-hashes --requirement constraints.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo tests/constraints.txt
+	@echo 'Installing the packages of tests/constraints.txt'
+	@$(PIP_INSTALL) --require-hashes --requirement constraints.txt --requirement tests/constraints.txt
+	@touch $@
+
+# MinIO has no package any more: it is built from its last source, once, outside this folder. Without Go its tests are skipped.
+MINIO := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+.PHONY: minio
+minio: ## Build MinIO for the tests, unless it is there
+	@if ! command -v minio >/dev/null && ! [ -x "$(CACHE)/bin/minio" ] && command -v go >/dev/null; then \
+	  echo 'Building MinIO from source (once; two to five minutes)'; \
+	  mkdir -p "$(CACHE)/bin" && building=$$(mktemp -d "$(CACHE)/building.XXXXXX") && \
+	  GOBIN="$$building" go install -buildvcs=false -ldflags='-s -w' $(MINIO) >"$$building/log" 2>&1 </dev/null && \
+	  mv "$$building/minio" "$(CACHE)/bin/minio" || { tail -n 5 "$$building/log"; echo 'MinIO could not be built: its tests have no server' >&2; }; \
+	  rm -rf "$$building"; \
+	fi
