@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 FILE_NAME = "rekey.toml"
-NO_SETTINGS = frozenset({"config", "debug"})  # REKEY_CONFIG names the file, REKEY_DEBUG=1 shows tracebacks
+NO_SETTINGS = frozenset({"config", "debug", "flower_open"})  # the file, tracebacks, and what app.dashboard reads
 
 
 class Source(PydanticBaseSettingsSource):

@@ -1,0 +1,41 @@
+"""``rekey init``: the ledger's tables, made or printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from app import schema
+from app.cli.options import echo_json, json_flag, settings_flags
+from app.database import open_engine, refuse_replica, transaction
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+@click.command()
+@click.option("--sql", is_flag=True, help="Print the SQL for a DBA instead; nothing is sent to the database.")
+@json_flag
+@settings_flags(required=("database_url",))
+def init(*, settings: Settings, sql: bool, as_json: bool) -> None:
+    """Make the ledger's tables beside the assets table, or print their SQL for a DBA; safe to repeat."""
+    url = settings.database_url.get_secret_value()
+    if sql:
+        statements = schema.ledger_ddl(schema.dialect_of(url))
+        if as_json:
+            echo_json({"schema_version": schema.SCHEMA_VERSION, "sql": statements})
+        else:
+            click.echo("\n".join(statements))
+        return
+    engine = open_engine(url, pool_size=1)
+    try:
+        with transaction(engine, read_only=True) as connection:
+            refuse_replica(connection)
+        made = schema.create_ledger(engine)
+    finally:
+        engine.dispose()
+    if as_json:
+        echo_json({"schema_version": schema.SCHEMA_VERSION, "made": made})
+    else:
+        click.echo(f"the ledger's tables are {'made' if made else 'there already'} (version {schema.SCHEMA_VERSION})")

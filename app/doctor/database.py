@@ -1,0 +1,145 @@
+"""Is the primary there, the table as the settings say, its indexes, and the ledger beside it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Connection, Engine, Index, Table, exc, false, inspect, make_url, update
+from sqlalchemy.schema import CreateIndex
+
+from app import schema
+from app.assets import Assets, column, reflect
+from app.database import brief, open_engine, refuse_replica, transaction
+from app.doctor.findings import Finding, Findings
+from app.errors import DatabaseUnavailableError, UsageError
+from app.key_values import MAX_KEY_BYTES
+from app.object_keys import EXACT
+from app.planning import Rules
+from app.resources import table_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.settings import Settings
+
+SAMPLE_ROWS = 1000
+
+
+def check_database(settings: Settings) -> list[Finding]:
+    """Try the database: an answer, the primary, table and columns, the id, indexes, room for new keys, the right to update, the ledger."""
+    found = Findings("database")
+    path = make_url(settings.database_url.get_secret_value()).database
+    if settings.database_url.get_secret_value().startswith("sqlite:") and not Path(path or "").is_file():
+        found.unreachable(f"there is no file {path!r}", remedy="correct REKEY_DATABASE_URL")  # opening it would make it
+        return found
+    try:
+        engine = open_engine(settings.database_url.get_secret_value(), pool_size=2)
+    except UsageError as error:
+        found.unreachable(str(error), remedy="correct REKEY_DATABASE_URL")
+        return found
+    try:
+        _check_all(engine, settings, found)
+    except DatabaseUnavailableError as error:
+        found.unreachable(str(error), remedy="start it, or correct REKEY_DATABASE_URL")
+    except exc.SQLAlchemyError as error:
+        found.unreachable(f"it refuses: {brief(error)}", remedy="correct REKEY_DATABASE_URL, or the rights of its user")
+    finally:
+        engine.dispose()
+    return found
+
+
+def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
+    with transaction(engine, read_only=True) as connection:
+        found.ok(f"{engine.dialect.name} {'.'.join(map(str, engine.dialect.server_version_info or ()))} answers")
+        try:
+            refuse_replica(connection)
+        except UsageError as error:
+            found.problem(str(error), remedy="give the primary")
+        _check_ledger(connection, found)
+    try:
+        assets = Assets(engine, table_names(settings), EXACT)
+        table = reflect(engine, settings.table)
+    except UsageError as error:
+        found.problem(str(error), remedy="correct the setting, or the table")
+        return
+    found.ok(f"the table {table.fullname!r} has all columns that the settings name")
+    _check_id(engine, table, settings, found)
+    _check_index(engine, table, column(table, settings.key_column), found)
+    for name in settings.references:
+        table_name, _, column_name = name.rpartition(".")
+        other = reflect(engine, table_name)
+        _check_index(engine, other, column(other, column_name.strip('"')), found)
+    with transaction(engine, read_only=True) as connection:
+        _check_room(connection, assets, column(table, settings.key_column), settings, found)
+    _check_right(engine, table, column(table, settings.key_column), found)
+
+
+def _check_ledger(connection: Connection, found: Findings) -> None:
+    try:
+        schema.deployment(connection)
+    except UsageError as error:
+        found.problem(str(error), remedy="rekey init")
+    else:
+        found.ok("the ledger's tables are there")
+
+
+def _check_id(engine: Engine, table: Table, settings: Settings, found: Findings) -> None:
+    """The id columns must be unique: a switch goes by them, and so do the pages."""
+    inspector = inspect(engine)
+    keys: list[Sequence[str | None]] = [inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"]]
+    keys += [key["column_names"] for key in inspector.get_unique_constraints(table.name, table.schema)]
+    keys += [index["column_names"] for index in inspector.get_indexes(table.name, table.schema) if index["unique"]]
+    if not any(set(key) == set(settings.id_columns) for key in keys):
+        names = ", ".join(settings.id_columns)
+        found.problem(f"{table.fullname!r} has no primary key or unique index on {names}", remedy="name its primary key in REKEY_ID_COLUMN")
+
+
+def _check_index(engine: Engine, table: Table, wanted: Column[Any], found: Findings) -> None:
+    """Before each delete the database is asked who names the key: without an index that reads the whole table."""
+    inspector = inspect(engine)
+    first = {tuple(index["column_names"][:1]) for index in inspector.get_indexes(table.name, table.schema)}
+    first |= {tuple(key["column_names"][:1]) for key in inspector.get_unique_constraints(table.name, table.schema)}
+    first.add(tuple(inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"][:1]))
+    if (wanted.name,) in first:
+        found.ok(f"{table.fullname}.{wanted.name} has an index")
+        return
+    found.problem(
+        f"{table.fullname}.{wanted.name} has no index: each check before a delete reads the whole table",
+        remedy=index_sql(engine, table, wanted),
+    )
+
+
+def index_sql(engine: Engine, table: Table, wanted: Column[Any]) -> str:
+    """The statement that makes an index on one column, without stopping the application where the database can do so."""
+    # MySQL indexes only a prefix of a TEXT column, and must be told which.
+    length: dict[str, Any] = {} if getattr(wanted.type, "length", None) else {"mysql_length": 255, "mariadb_length": 255}
+    index = Index(f"{table.name}_{wanted.name}_rekey", wanted, postgresql_concurrently=True, **length)
+    sql = str(CreateIndex(index).compile(dialect=engine.dialect)).strip()
+    table.indexes.discard(index)
+    return sql + ";"
+
+
+def _check_room(connection: Connection, assets: Assets, key: Column[Any], settings: Settings, found: Findings) -> None:
+    """The key column must take the longest new key: PostgreSQL refuses a longer one, lax MySQL cuts it (H11)."""
+    length = getattr(key.type, "length", None)
+    if length is None or length >= MAX_KEY_BYTES:
+        return
+    rules = Rules(bucket=settings.s3_bucket, template=settings.key_template, equivalence=EXACT)
+    longest = max((len(rules.plan(row).new_key) for row in assets.page(connection, after=None, limit=SAMPLE_ROWS)), default=0)
+    text = f"{key.name} takes {length} characters; the longest new key of the first {SAMPLE_ROWS} rows has {longest}"
+    if longest > length:
+        found.problem(text, remedy=f"widen the column to {MAX_KEY_BYTES} characters")
+    else:
+        found.note(text + ", and longer ones would be parked as rejected")
+
+
+def _check_right(engine: Engine, table: Table, key: Column[Any], found: Findings) -> None:
+    """May the login update the key column? EXPLAIN checks the right and runs nothing, no trigger either."""
+    statement = update(table).where(false()).values({key: key})
+    sql = "EXPLAIN " + str(statement.compile(dialect=engine.dialect))
+    try:
+        with transaction(engine, read_only=True) as connection:
+            connection.exec_driver_sql(sql)
+    except exc.DBAPIError as error:
+        found.problem(f"its user may not update {table.fullname}.{key.name}: {brief(error)}", remedy="GRANT UPDATE on that column to it")

@@ -1,0 +1,186 @@
+"""Is the bucket there, may we do in it what a run does, and what does its endpoint honour?"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from app.doctor.findings import Finding, Findings
+from app.errors import DeniedError, ObjectError, TransientError
+from app.object_store import Capabilities, ObjectAttributes, ObjectInfo
+from app.probe import probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.minio_store import MinioStore
+    from app.settings import Settings
+
+TRIAL_SECONDS = 60.0  # nobody else knows the throw-away key
+TRIAL_FOLDER = ".rekey/"
+
+
+class _Deadline:
+    """Far enough away for one trial."""
+
+    def remaining(self) -> float:
+        """Always the same."""
+        return TRIAL_SECONDS
+
+
+def check_store(settings: Settings, store: MinioStore) -> tuple[list[Finding], Capabilities | None]:
+    """Try the bucket, the rights that a run needs, and what the endpoint honours; only throw-away objects are written."""
+    found = Findings("object store")
+    try:
+        if not _exists(store):
+            found.problem(f"there is no bucket {settings.s3_bucket!r}", remedy="make it, or correct REKEY_S3_BUCKET")
+            return found, None
+        found.ok(f"the endpoint of bucket {settings.s3_bucket!r} answers")
+        folders = dict.fromkeys((TRIAL_FOLDER, new_prefix(settings.template) + TRIAL_FOLDER))
+        allowed = [_check_rights(store, folder, found) for folder in folders]
+        _check_lifecycle(store, new_prefix(settings.template), found)
+        if not all(allowed):
+            return found, None
+        capabilities = probe(store)
+        _check_capabilities(settings, capabilities, found)
+    except TransientError as error:
+        found.unreachable(
+            f"it does not answer: {error}", remedy="start it, or correct REKEY_S3_ENDPOINT (and REKEY_S3_CA_FILE for its certificate)"
+        )
+    except DeniedError as error:
+        found.problem(
+            f"it refuses: {error.detail}", remedy="correct REKEY_S3_ACCESS_KEY and REKEY_S3_SECRET_KEY, or let them look at the bucket"
+        )
+    except ObjectError as error:
+        found.problem(str(error), remedy="see what stands between this machine and the store: the answer is none that S3 gives")
+    else:
+        return found, capabilities
+    return found, None
+
+
+def new_prefix(template: str) -> str:
+    """The folders that all new keys begin with, whatever the row says."""
+    literal = template.partition("{")[0]
+    return literal[: literal.rfind("/") + 1]
+
+
+def _exists(store: MinioStore) -> bool:
+    try:
+        return store.bucket_exists()
+    except DeniedError:
+        return True  # it asks for the right to list; which rights there are is tried one by one
+
+
+def _check_rights(store: MinioStore, folder: str, found: Findings) -> bool:
+    """Try every right that a run needs on one throw-away object below *folder*."""
+    trials = _Trials(store, folder)
+    refused: dict[str, str] = {}
+    for right, trial in trials.all().items():
+        try:
+            trial()
+        except DeniedError as error:
+            refused[right] = error.detail
+    if not refused:
+        found.ok(f"the credentials have all rights that a run needs below {folder!r}")
+    elif trials.written is None:
+        found.problem(
+            f"it refuses a PUT below {folder!r}: {refused['s3:PutObject']}",
+            remedy=f"correct the credentials, or allow them {', '.join(trials.all())}",
+        )
+    else:
+        left = f"; the throw-away object {trials.key!r} is left" if "s3:DeleteObject" in refused else ""
+        found.problem(f"the credentials lack {', '.join(refused)} below {folder!r}{left}", remedy="allow it in their policy")
+    return not refused
+
+
+class _Trials:
+    """One throw-away object, and for each right a request that needs it."""
+
+    def __init__(self, store: MinioStore, folder: str) -> None:
+        self._store = store
+        self._folder = folder
+        self.key = f"{folder}doctor-{secrets.token_hex(8)}"
+        self.written: ObjectInfo | None = None
+
+    def all(self) -> dict[str, Callable[[], object]]:
+        """The rights by name, in the order to try them."""
+        return {
+            "s3:PutObject": self._put,
+            "s3:PutObjectTagging": self._put_tagged,
+            "s3:GetObject": lambda: self.written and self._store.read(self.key, max_bytes=1),
+            "s3:GetObjectTagging": lambda: self.written and self._store.tags(self.key),
+            "s3:ListBucket": lambda: self._store.list_page(prefix=self._folder, start_after=self._folder, limit=1),
+            "s3:AbortMultipartUpload": self._upload,
+            "s3:DeleteObject": self._delete,
+        }
+
+    def _put(self) -> None:
+        self.written = self._store.put(self.key, b"", ObjectAttributes(), condition=None, deadline=_Deadline())
+
+    def _put_tagged(self) -> None:
+        if self.written:
+            attributes = ObjectAttributes(headers={"x-amz-tagging": "kind=trial"}, tag_count=1)
+            self.written = self._store.put(self.key, b"", attributes, condition=None, deadline=_Deadline())
+
+    def _upload(self) -> None:
+        if self.written:
+            self._store.abort_upload(self._store.create_upload(self.key, ObjectAttributes(), deadline=_Deadline()), self.key)
+
+    def _delete(self) -> None:
+        if self.written:
+            refusal = self._store.delete([self.written], deadline=_Deadline())[self.key]
+            if refusal is not None:
+                raise refusal
+
+
+def _check_lifecycle(store: MinioStore, prefix: str, found: Findings) -> None:
+    try:
+        expiring = [rule for rule in store.expiring_prefixes() if rule.startswith(prefix) or prefix.startswith(rule)]
+    except ObjectError as error:
+        found.note(f"its lifecycle rules cannot be read: {error.detail}", remedy=f"see that none removes objects below {prefix!r}")
+        return
+    if expiring:
+        found.problem(
+            f"a lifecycle rule removes objects below {' and '.join(map(repr, expiring))}, where new keys lie",
+            remedy="take the rule away, or narrow it",
+        )
+
+
+def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings) -> None:
+    safe_small = seen.copy_if_absent or seen.put_if_absent
+    safe_large = seen.copy_if_absent or seen.complete_if_absent
+    if settings.copy_mode == "server":
+        found.note(
+            "REKEY_COPY=server: a foreign object that comes to a new key at the wrong moment is overwritten",
+            remedy="leave REKEY_COPY out unless nobody else writes under the new keys",
+        )
+    elif not (safe_small and safe_large):
+        found.problem(
+            "it honours no If-None-Match, so that a copy could overwrite a foreign object",
+            remedy="use another store, or set REKEY_COPY=server if nobody else writes under the new keys",
+        )
+    else:
+        way = "CopyObject" if seen.copy_if_absent else f"GET + PUT up to {settings.inline_bytes} bytes, parts above"
+        found.ok(f"nothing foreign is overwritten: conditional writes are honoured (copies go by {way})")
+    if not seen.copy_source_if_match:
+        found.problem("it ignores x-amz-copy-source-if-match: a source could change under the copy", remedy="use another store")
+    if not seen.query_signed_expiry:
+        found.note("it does not refuse expired requests: an unanswered one counts as possibly done for 15 minutes")
+    if not seen.ordered_listing:
+        found.note("its listings are not in byte order or not fresh: every check is a HEAD of its own, which is slower")
+    if not seen.delete_if_match:
+        found.note("it deletes unconditionally: what protects a late write is the look just before the delete (README, safety)")
+    if seen.versioning:
+        found.note("the bucket is versioned: a delete leaves a marker, and old versions keep their room")
+    folded = [name for name, folds in _folds(seen).items() if folds]
+    if folded:
+        found.note(f"it takes some keys for one object ({', '.join(folded)}); they are compared as it does")
+
+
+def _folds(seen: Capabilities) -> dict[str, bool]:
+    return {
+        "/x and x": seen.folds_leading_slash,
+        "a//b and a/b": seen.folds_double_slash,
+        "a\\b and a/b": seen.folds_backslash,
+        "A and a": seen.folds_case,
+    }
