@@ -40,7 +40,7 @@ class Heartbeat:
     def beat(self) -> None:
         """Say that the work goes on."""
         fresh = self._path.with_name(f".{self._path.name}")
-        fresh.write_text(f"{_clock.boot():.1f}", encoding="ascii")
+        fresh.write_text(str(_clock.boot()), encoding="ascii")
         fresh.replace(self._path)  # a check never reads half a file
 
     def end(self) -> None:
