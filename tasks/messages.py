@@ -71,10 +71,15 @@ def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> st
     try:
         result = run_stage(name, stage.work, run, move_ids, context=resources.context(run))
     except RekeyError as error:  # the leases are back or end by themselves; the reconciler sends the moves again
-        log.warning("%s of run %s stopped: %s", name, run.id[:8], error, extra={"action": "batch_released", "run_id": run.id})
-        return f"stopped: {error}"
+        return stopped(name, run, error)
     _hand_over(run, stage, result)
     return result.summary()
+
+
+def stopped(what: str, run: Run, error: RekeyError) -> str:
+    """Log why a task could not do its work, and give the words for Flower; the ledger has it done again."""
+    log.warning("%s of run %s stopped: %s", what, run.id[:8], error, extra={"action": "batch_released", "run_id": run.id})
+    return f"stopped: {error}"
 
 
 def _hand_over(run: Run, stage: MoveStage, result: Result) -> None:

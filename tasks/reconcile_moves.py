@@ -7,8 +7,10 @@ import socket
 
 from app import resources
 from app.celery_app import celery
+from app.errors import RekeyError
+from app.ledger.records import Run
 from app.reconcile import reconcile
-from tasks.messages import enqueue, enqueue_seed
+from tasks.messages import enqueue, enqueue_seed, stopped
 
 log = logging.getLogger(__name__)
 
@@ -17,15 +19,28 @@ log = logging.getLogger(__name__)
 def reconcile_moves() -> str:
     """Enqueue again whatever is due in any live run, and end the runs that are over."""
     said = []
-    for run in resources.runs().all_live():
-        found = reconcile(run, context=resources.context(run), host=socket.gethostname())
-        for stage, ids in found.messages:
-            enqueue(run, stage, ids)
-        if found.seed:
-            enqueue_seed(run)
-        sent = sum(len(ids) for _, ids in found.messages)
-        notes = ([f"{sent} moves sent"] if sent else []) + found.notes
+    try:
+        live = resources.runs().all_live()
+    except RekeyError as error:
+        log.warning("the reconciler stopped: %s", error, extra={"action": "batch_released"})
+        return f"stopped: {error}"
+    for run in live:
+        try:
+            notes = _tick(run)
+        except RekeyError as error:  # the next tick tries again
+            said.append(stopped("reconcile", run, error))
+            continue
         if notes:
             said.append(f"run {run.id[:8]}: {', '.join(notes)}")
             log.info("%s", said[-1], extra={"action": "reconciled", "run_id": run.id})
     return "; ".join(said) or "nothing is due"
+
+
+def _tick(run: Run) -> list[str]:
+    found = reconcile(run, context=resources.context(run), host=socket.gethostname())
+    for stage, ids in found.messages:
+        enqueue(run, stage, ids)
+    if found.seed:
+        enqueue_seed(run)
+    sent = sum(len(ids) for _, ids in found.messages)
+    return ([f"{sent} moves sent"] if sent else []) + found.notes

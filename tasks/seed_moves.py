@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from app import resources
 from app.celery_app import celery
+from app.errors import RekeyError
 from app.pipeline import BY_NAME, SEED
 from app.stages import seed_moves as stage
-from tasks.messages import enqueue, enqueue_seed, known_run
+from tasks.messages import enqueue, enqueue_seed, known_run, stopped
 
 
 @celery.task(name="seed_moves", queue="seed")  # type: ignore[untyped-decorator] # celery has no types
@@ -15,7 +16,10 @@ def seed_moves(deployment: str, run_id: str) -> str:
     run = known_run(deployment, run_id)
     if run is None:
         return "ignored: not a run of this deployment"
-    seeded = stage.seed_moves(run, context=resources.context(run))
+    try:
+        seeded = stage.seed_moves(run, context=resources.context(run))
+    except RekeyError as error:  # the reconciler starts the seed again
+        return stopped("seed", run, error)
     for batch in seeded.batches:
         enqueue(run, BY_NAME[SEED.next or ""], batch)
     if seeded.more:

@@ -56,7 +56,7 @@ _RECORD = _record_statement()
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A live move that touches an object of ours."""
+    """A live move, or one parked after its switch, that touches an object of ours."""
 
     run_no: int
     id: int
@@ -255,8 +255,12 @@ class MoveLedger:
             )
 
     def sharing_old(self, connection: Connection, hashes: Collection[bytes]) -> list[Other]:
-        """Live moves, of any run, whose old key is one of these objects."""
-        return self._others(connection, moves.c.old_hash.in_(list(hashes)) & moves.c.state.in_(_OPEN)) if hashes else []
+        """Live moves, of any run, whose old key is one of these objects, and those that were parked after their switch.
+
+        A parked move's objects are touched by nobody until the operator decides, so its old object is not deleted for another's sake.
+        """
+        parked = and_(moves.c.state == MoveState.PARKED, moves.c.parked_from == MoveState.RENAMED)
+        return self._others(connection, moves.c.old_hash.in_(list(hashes)) & or_(moves.c.state.in_(_OPEN), parked)) if hashes else []
 
     def wanting_new(self, connection: Connection, hashes: Collection[bytes]) -> list[Other]:
         """Live moves, of any run, whose new key is one of these objects."""

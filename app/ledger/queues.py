@@ -56,6 +56,14 @@ class QueueLedger:
                 connection.execute(update(moves).where(*where, moves.c.id.in_(ids)).values(due_at=now + later, hints=moves.c.hints + 1))
             return ids
 
+    def forget_hints(self, run: Run) -> None:
+        """Messages that were sent before a pause are gone: whatever had one is due now, and so is the seed."""
+        now = database_now()
+        with transaction(self.engine) as connection:
+            hinted = (moves.c.run_no == run.no, moves.c.stage.is_not(None), moves.c.hints > 0, moves.c.lease_token.is_(None))
+            connection.execute(update(moves).where(*hinted, moves.c.due_at > now).values(hints=0, due_at=now))
+            connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0))
+
     def mark_suspects(self, run: Run, *, max_deaths: int) -> int:
         """Find leases lost without outcome: those moves run alone from now on, and park once their worker died *max_deaths* times.
 

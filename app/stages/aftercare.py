@@ -35,7 +35,7 @@ class View:
 def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
     """Ask rows, ledger and store about *moves*; none of the answers is used once it is LOOK_AGE_SECONDS old."""
     context = batch.context
-    keys = {key for move in moves for key in (move.old_key, move.new_key)}
+    keys = [key for move in moves for key in (move.old_key, move.new_key)]
     claims = who_claims(context, moves, keys)
     with transaction(context.moves.engine, read_only=True) as connection:
         rows = context.assets.rows(connection, sorted({move.row_id for move in moves}))
@@ -139,6 +139,8 @@ def _sighted(view: View, move: Move) -> Outcome:
 
 def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
     """Another live move is on the same old object: the last of them deletes it (H29)."""
+    if all(other.state is MoveState.PARKED for other in strangers):
+        return _kept(move, "an asset that was parked shares the old object")
     if all(other.run_no != batch.run.no for other in strangers):
         return _kept(move, "a run on another table moves the same object")
     return Outcome(move=replace(move, looks=move.looks + 1), due_in=SHARED_WAIT_SECONDS)

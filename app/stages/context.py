@@ -36,6 +36,8 @@ from app.states import MoveState, ParkedReason
 _JITTER = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 LOOK_AGE_SECONDS = 5.0  # a look at the store or at the rows is this old at most when the request that relies on it is signed (S4, H3)
 CHANGES_AN_ATTEMPT = 4  # a service may well write an asset a few times while it is moved; only endless change is given up
+TASK_SECONDS = 5.0  # after about so long a task gives the rest back, so that pause and stop are heard (design section 6)
+FLUSH_SECONDS = 1.0
 LONGEST_DETAIL = 500  # characters of an error's text in the ledger (H28)
 
 _REASONS: tuple[tuple[type[ObjectError], ParkedReason], ...] = (
@@ -86,19 +88,31 @@ class Result:
 class Batch:
     """Claimed moves of one run under one lease: takes outcomes and writes them, many in one statement."""
 
-    def __init__(self, run: Run, lease: Lease, moves: Sequence[Move], *, context: Context, result: Result) -> None:
-        """Start with *moves*, all of which must end up recorded or released."""
+    def __init__(self, run: Run, lease: Lease, moves: Sequence[Move], *, context: Context, result: Result, started: float) -> None:
+        """Start with *moves*, all of which must end up recorded or released; the task began at boot-clock time *started*."""
         self.run = run
         self.lease = lease
         self.context = context
         self.result = result
         self._left = {(move.run_no, move.id): move for move in moves}
         self._pending: list[Outcome] = []
+        self._started = started
+        self._flushed = started
 
     @property
     def left(self) -> list[Move]:
         """Moves without an outcome yet."""
         return list(self._left.values())
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the rest should be given back: the worker stops, the task took long enough, or the lease is too short for a request."""
+        context = self.context
+        return (
+            context.stopping()
+            or context.clock.boot() - self._started > TASK_SECONDS
+            or self.lease.remaining() < context.settings.request_timeout_seconds
+        )
 
     def join(self, moves: Sequence[Move]) -> None:
         """Add moves that the lease took on later."""
@@ -137,6 +151,12 @@ class Batch:
             if outcome.hinted and (move.run_no, move.id) in written and move.run_no == self.run.no:
                 self.result.ready.append(move.id)
 
+    def flush_sometimes(self) -> None:
+        """Write what is pending if the last time was a while ago: what is recorded survives a kill."""
+        if self.context.clock.boot() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+            self._flushed = self.context.clock.boot()
+
     def _record_singly(self, outcome: Outcome) -> set[tuple[int, int]]:
         try:
             return self.context.moves.record(self.lease, [outcome])
@@ -150,12 +170,10 @@ class Batch:
     def give_back(self, *, due_in: float = 0.0, hinted: bool = False) -> None:
         """Release all moves without an outcome; *hinted*: they are sent again at once."""
         left, self._left = self.left, {}
-        self.context.moves.release(self.lease, left, due_in=due_in, hinted=hinted)
-        if hinted:
-            self.result.again += [move.id for move in left if move.run_no == self.run.no]
-        self.result.counts["released"] += len(left)
-        if not left:
-            del self.result.counts["released"]
+        if left:
+            self.context.moves.release(self.lease, left, due_in=due_in, hinted=hinted)
+            self.result.again += [move.id for move in left if hinted and move.run_no == self.run.no]
+            self.result.counts["given back"] += len(left)
 
 
 def park(move: Move, reason: ParkedReason, detail: str, *, at: MoveState | None = None) -> Outcome:
@@ -170,12 +188,16 @@ def refused(move: Move, error: ObjectError, *, settings: Settings) -> Outcome:
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return park(move, reason, str(error))
+    return failed(move, str(error), settings=settings)
+
+
+def failed(move: Move, detail: str, *, settings: Settings) -> Outcome:
+    """Record an error: tried again after a while, parked once there are MAX_ATTEMPTS of them (S8)."""
     attempts = move.attempts + 1
     if attempts >= settings.max_attempts:
-        return park(move, ParkedReason.FAILED, str(error))
-    return Outcome(
-        move=replace(move, attempts=attempts, detail=clean(str(error))), due_in=backoff.delay(attempts, base=1.0, cap=60.0, jitter=_JITTER)
-    )
+        return park(move, ParkedReason.FAILED, detail)
+    wait = backoff.delay(attempts, base=1.0, cap=60.0, jitter=_JITTER)
+    return Outcome(move=replace(move, attempts=attempts, detail=clean(detail)), due_in=wait)
 
 
 def again(move: Move, *, settings: Settings, detail: str, to: MoveState, **changes: Any) -> Outcome:  # noqa: ANN401 - fields of Move

@@ -37,10 +37,9 @@ class CopyObjects:
         claims = who_claims(context, moves, [move.new_key for move in moves])
         sources = look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
         for move in moves:
-            if context.stopping():
-                raise StoppedError("the worker stops")
-            if sources is not None and not sources.fresh(move.old_key):
-                return  # the runner comes back with new looks
+            if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
+                return  # the runner gives the rest back, or comes again with new looks
+            batch.flush_sometimes()
             try:
                 outcome = copy_one(batch, move, claims=claims, sources=sources)
             except ObjectError as error:
@@ -139,6 +138,7 @@ def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
         claims=0,
         attempts=0,
         missed_store_time=None,
+        looks=0,
         waiting=False,
         detail=None,
     )

@@ -103,6 +103,8 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
         for move, _ in due:
             batch.add(Outcome(move=replace(move, intent_at=view.now, detail=clean(str(error))), keep_lease=True), say="unanswered")
         raise
+    except ObjectError as error:  # the request as a whole: the credentials may not delete, say
+        answers = dict.fromkeys(objects, error)
     gone = [move for move, found in due if answers[found.key] is None]
     _ask_again(batch, view, gone)
     for move, found in due:

@@ -11,7 +11,7 @@ from app.ledger.moves import Other
 from app.ledger.records import Move
 from app.planning import Rules
 from app.stages.context import Context
-from app.states import MoveState
+from app.states import OPEN_STATES, MoveState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Claims:
 
     rules: Rules
     rows: dict[str, list[Naming]]  # by canonical key
-    leaving: dict[bytes, list[Other]]  # live moves by their old key
+    leaving: dict[bytes, list[Other]]  # live moves, and those parked after their switch, by their old key
     coming: dict[bytes, list[Other]]  # live moves by their new key
     asked_at: float
 
@@ -34,10 +34,11 @@ class Claims:
 
     def blocker(self, move: Move) -> Other | None:
         """A live move, not this one, whose old object is at *move*'s new key: it must go first (H19)."""
-        return next((other for other in self.leaving.get(move.new_hash, []) if not is_self(move, other)), None)
+        leaving = self.leaving.get(move.new_hash, [])
+        return next((other for other in leaving if other.state in OPEN_STATES and not is_self(move, other)), None)
 
     def leaving_too(self, move: Move) -> list[Other]:
-        """Other live moves with the same old object (H13, H29)."""
+        """Other moves with the same old object, live or parked after their switch (H13, H29)."""
         return [other for other in self.leaving.get(move.old_hash, []) if not is_self(move, other)]
 
     def owner(self, move: Move) -> Other | None:

@@ -36,7 +36,7 @@ class RenameKeys:
         """Look at both objects of the next chunk, switch the rows whose copies are good, record."""
         context = batch.context
         moves = batch.left[: self.chunk]
-        looks = look(context.store, {key for move in moves for key in (move.old_key, move.new_key)}, clock=context.clock)
+        looks = look(context.store, [key for move in moves for key in (move.old_key, move.new_key)], clock=context.clock)
         ready: list[Move] = []
         for move in moves:
             if not (looks.fresh(move.old_key) and looks.fresh(move.new_key)):

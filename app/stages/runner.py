@@ -13,10 +13,9 @@ from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
 from app.ledger.records import Lease, Run
-from app.stages.context import Batch, Context, Result
+from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
-TASK_SECONDS = 5.0  # after about so long a task gives the rest back, so that pause and stop are heard (design section 6)
 GIVE_BACK_SECONDS = 1.0
 RETRY_SECONDS = 2.0  # an outage is tried again about so soon
 
@@ -54,11 +53,6 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
     return result
 
 
-def out_of_time(context: Context, started: float) -> bool:
-    """Whether the task should give the rest back now."""
-    return context.stopping() or context.clock.boot() - started > TASK_SECONDS
-
-
 def _claim_and_act(
     stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float, suspects: bool = False
 ) -> bool:
@@ -69,7 +63,7 @@ def _claim_and_act(
     )
     try:
         if claimed:
-            _act(work, Batch(run, lease, claimed, context=context, result=result), started=started)
+            _act(work, Batch(run, lease, claimed, context=context, result=result, started=started))
     except DatabaseUnavailableError:
         _give_back_later(context, lease)
         raise
@@ -89,25 +83,18 @@ def _give_back_later(context: Context, lease: Lease) -> None:
         return
 
 
-def _act(work: Work, batch: Batch, *, started: float) -> None:
-    context = batch.context
-    flushed = context.clock.boot()
+def _act(work: Work, batch: Batch) -> None:
+    claimed = len(batch.left)
     try:
-        while batch.left:
-            if out_of_time(context, started) or batch.lease.remaining() < context.settings.request_timeout_seconds:
-                batch.flush()
-                batch.give_back(hinted=True)
-                return
+        while batch.left and not batch.time_is_up:
             work.act(batch)
-            if context.clock.boot() - flushed > 1:  # what is recorded survives a kill
-                batch.flush()
-                flushed = context.clock.boot()
+            batch.flush_sometimes()
         batch.flush()
+        batch.give_back(hinted=True)
     except UnansweredError:
-        # Nobody may act on these before the lease ends: the request may still be carried out (S7). The act recorded which.
+        # The move whose request is unanswered keeps its lease to the end: it may still be carried out (S7). The others go back.
         batch.flush()
         batch.give_back(due_in=_soon())
-        batch.result.counts["unanswered"] += 1
     except StoppedError:
         batch.flush()
         batch.give_back(hinted=True)
@@ -115,6 +102,14 @@ def _act(work: Work, batch: Batch, *, started: float) -> None:
         batch.flush()
         batch.give_back(due_in=_soon())
         batch.result.counts[type(error).__name__.removesuffix("Error")] += 1
+    except DatabaseUnavailableError:
+        raise
+    except Exception as error:
+        # A fault of ours. In a batch, the lost lease makes each move run alone; alone, it is this move's recorded error (H28).
+        if claimed == 1 and batch.left:
+            batch.add(failed(batch.left[0], f"{type(error).__name__}: {error}", settings=batch.context.settings))
+            batch.flush()
+        raise
 
 
 def _soon() -> float:
@@ -126,7 +121,7 @@ def _run_suspects(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
     token = secrets.token_hex(8)
     for number, move_id in enumerate(suspects):
         alone = context.runs.take_suspects(run, token=token, seconds=context.settings.lease_seconds)
-        if not alone or out_of_time(context, started):
+        if not alone or context.stopping() or context.clock.boot() - started > TASK_SECONDS:
             context.moves.unhint(run, suspects[number:])  # due at the reconciler's next tick
             result.counts["suspects left for later"] += len(suspects) - number
             break
