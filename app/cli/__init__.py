@@ -33,12 +33,12 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "enqueue": Entry("app.cli.enqueue:enqueue", "Start a run, and watch it with --watch."),
-    "status": Entry("app.cli.status:status", "Show how a run stands."),
-    "pause": Entry("app.cli.steer:pause", "Pause a run."),
-    "resume": Entry("app.cli.steer:resume", "Let a paused run go on."),
     "doctor": Entry("app.cli.doctor:doctor", "Try database, broker and object store, and say what to mend."),
     "init": Entry("app.cli.init:init", "Make the ledger's tables, or print their SQL for a DBA."),
+    "enqueue": Entry("app.cli.enqueue:enqueue", "Start a run over the table, and watch it with --watch."),
+    "status": Entry("app.cli.status:status", "Say how far a run is, and why it stands still if it does."),
+    "pause": Entry("app.cli.steer:pause", "Let a run rest; what is under way ends."),
+    "resume": Entry("app.cli.steer:resume", "Let a paused run go on."),
 }
 
 

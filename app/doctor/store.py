@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.doctor.findings import Finding, Findings
 from app.errors import DeniedError, ObjectError, TransientError
 from app.object_store import Capabilities, ObjectAttributes, ObjectInfo
-from app.probe import probe
+from app.probe import ProbedStore, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.minio_store import MinioStore
     from app.settings import Settings
 
 TRIAL_SECONDS = 60.0  # nobody else knows the throw-away key
 TRIAL_FOLDER = ".rekey/"
+
+
+class ExaminedStore(ProbedStore, Protocol):
+    """What can be probed, and what only doctor asks of a bucket."""
+
+    def bucket_exists(self) -> bool:
+        """Whether the bucket is there; raises DeniedError where the credentials may not look."""
+
+    def expiring_prefixes(self) -> list[str]:
+        """The prefixes whose objects a lifecycle rule removes."""
 
 
 class _Deadline:
@@ -28,7 +37,7 @@ class _Deadline:
         return TRIAL_SECONDS
 
 
-def check_store(settings: Settings, store: MinioStore) -> tuple[list[Finding], Capabilities | None]:
+def check_store(settings: Settings, store: ExaminedStore) -> tuple[list[Finding], Capabilities | None]:
     """Try the bucket, the rights that a run needs, and what the endpoint honours; only throw-away objects are written."""
     found = Findings("object store")
     try:
@@ -64,14 +73,14 @@ def new_prefix(template: str) -> str:
     return literal[: literal.rfind("/") + 1]
 
 
-def _exists(store: MinioStore) -> bool:
+def _exists(store: ExaminedStore) -> bool:
     try:
         return store.bucket_exists()
     except DeniedError:
         return True  # it asks for the right to list; which rights there are is tried one by one
 
 
-def _check_rights(store: MinioStore, folder: str, found: Findings) -> bool:
+def _check_rights(store: ExaminedStore, folder: str, found: Findings) -> bool:
     """Try every right that a run needs on one throw-away object below *folder*."""
     trials = _Trials(store, folder)
     refused: dict[str, str] = {}
@@ -96,7 +105,7 @@ def _check_rights(store: MinioStore, folder: str, found: Findings) -> bool:
 class _Trials:
     """One throw-away object, and for each right a request that needs it."""
 
-    def __init__(self, store: MinioStore, folder: str) -> None:
+    def __init__(self, store: ExaminedStore, folder: str) -> None:
         self._store = store
         self._folder = folder
         self.key = f"{folder}doctor-{secrets.token_hex(8)}"
@@ -133,7 +142,7 @@ class _Trials:
                 raise refusal
 
 
-def _check_lifecycle(store: MinioStore, prefix: str, found: Findings) -> None:
+def _check_lifecycle(store: ExaminedStore, prefix: str, found: Findings) -> None:
     try:
         expiring = [rule for rule in store.expiring_prefixes() if rule.startswith(prefix) or prefix.startswith(rule)]
     except ObjectError as error:

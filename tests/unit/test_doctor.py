@@ -1,0 +1,342 @@
+"""What doctor finds in each part, on SQLite and on stores and brokers in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from sqlalchemy import create_engine
+
+from app.cli.doctor import as_lines, as_object, exit_status
+from app.database import open_engine
+from app.doctor import broker
+from app.doctor.broker import check_broker
+from app.doctor.database import check_database
+from app.doctor.findings import Finding, Level
+from app.doctor.store import check_store, new_prefix
+from app.errors import DeniedError, ObjectError, StoreUnavailableError
+from app.schema import create_ledger
+from app.settings import Settings
+from app.testing.memory_store import InMemoryStore
+from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from app.object_store import Condition, Deadline, ListedPage, ObjectAttributes, ObjectInfo
+
+GOOD = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key VARCHAR(1024)); CREATE INDEX k ON assets (object_key);"
+
+
+def database(folder: Path, sql: str, **more: object) -> list[Finding]:
+    """What doctor finds in a SQLite database made by *sql*, with the ledger in it."""
+    path = folder / "app.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(sql)
+    engine = open_engine(f"sqlite:///{path}")
+    create_ledger(engine)
+    engine.dispose()
+    return check_database(Settings(database_url=f"sqlite:///{path}", s3_bucket="assets", **({"table": "assets"} | more)))
+
+
+def bad(found: Sequence[Finding]) -> list[str]:
+    """The texts of what must be mended."""
+    return [finding.text for finding in found if finding.level in {Level.PROBLEM, Level.UNREACHABLE}]
+
+
+def test_database_as_it_should_be_has_nothing_to_mend(tmp_path: Path) -> None:
+    """A table with a primary key, an index on the key column and room for any key."""
+    assert bad(database(tmp_path, GOOD)) == []
+
+
+def test_database_that_is_not_there_is_unreachable_and_not_made(tmp_path: Path) -> None:
+    """A misspelt SQLite file is named, and not created by looking."""
+    (found,) = check_database(Settings(database_url=f"sqlite:///{tmp_path}/none.db", table="assets"))
+
+    assert (found.level, found.text) == (Level.UNREACHABLE, f"there is no file '{tmp_path}/none.db'")
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("sql", "more", "text"),
+    [
+        (GOOD, {"table": "Assets2"}, "no table 'Assets2'"),
+        (GOOD, {"key_column": "path"}, "has no column 'path'; it has id, client_id, object_key"),
+        (GOOD, {"template": "{col.folder}/{file_name}"}, "has no column 'folder'"),
+        (GOOD, {"references": ("thumbs.k",)}, "no table 'thumbs'"),
+        (GOOD, {"id_column": "client_id"}, "has no primary key or unique index on client_id"),
+        (GOOD.replace("(object_key);", "(client_id, object_key);"), {}, "assets.object_key has no index"),
+        (GOOD + "CREATE TABLE thumbs (k TEXT);", {"references": ("thumbs.k",)}, "thumbs.k has no index"),
+        (GOOD.replace("1024", "20") + "INSERT INTO assets VALUES (1, 7, 'up/abcd.png');", {}, "takes 20 characters; the longest new key"),
+    ],
+)
+def test_database_problem_is_named(sql: str, more: dict[str, object], text: str, tmp_path: Path) -> None:
+    """Each thing that would stop or slow a run is found, with a remedy."""
+    found = database(tmp_path, sql, **more)
+
+    (problem,) = [finding for finding in found if finding.level is Level.PROBLEM]
+    assert text in problem.text
+    assert problem.remedy
+
+
+def test_missing_index_comes_with_a_statement_that_makes_it(tmp_path: Path) -> None:
+    """The remedy can be run as it stands, names of any kind included."""
+    sql = 'CREATE TABLE "Client Assets" (id INTEGER PRIMARY KEY, client_id INTEGER, "File Key" VARCHAR(1024));'
+    names = {"table": '"Client Assets"', "key_column": "File Key"}
+    (problem,) = [finding for finding in database(tmp_path, sql, **names) if finding.level is Level.PROBLEM]
+    with contextlib.closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.executescript(problem.remedy)
+
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/app.db", s3_bucket="assets", **names)
+    assert bad(check_database(settings)) == []
+
+
+def test_missing_ledger_is_a_problem(tmp_path: Path) -> None:
+    """``rekey init`` has to be run first."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.executescript(GOOD)
+
+    found = check_database(Settings(database_url=f"sqlite:///{tmp_path}/app.db", table="assets", s3_bucket="assets"))
+
+    assert [finding.remedy for finding in found if finding.level is Level.PROBLEM] == ["rekey init"]
+
+
+def test_database_check_changes_no_row(tmp_path: Path) -> None:
+    """The right to update is asked for without an update: not even a trigger fires."""
+    sql = GOOD + "INSERT INTO assets VALUES (1, 7, 'up/a.png'); CREATE TABLE fired (n INTEGER);"
+    sql += "CREATE TRIGGER t AFTER UPDATE ON assets BEGIN INSERT INTO fired VALUES (1); END;"
+
+    assert bad(database(tmp_path, sql)) == []
+    engine = create_engine(f"sqlite:///{tmp_path}/app.db")
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM assets").all()
+        fired = connection.exec_driver_sql("SELECT * FROM fired").all()
+    engine.dispose()
+    assert ([tuple(row) for row in rows], list(fired)) == ([(1, 7, "up/a.png")], [])
+
+
+class Redis:
+    """As much of a Redis as doctor asks."""
+
+    def __init__(self, error: Exception | None = None, **info: object) -> None:
+        self._error = error
+        self._info = {"redis_version": "7.2.4", "maxmemory_policy": "noeviction", "aof_enabled": 1} | info
+        self.keys: dict[str, str] = {}
+        self.touched: list[str] = []
+
+    def info(self) -> dict[str, object]:
+        """INFO."""
+        if isinstance(self._error, redis.ConnectionError):
+            raise self._error
+        return self._info
+
+    def set(self, key: str, value: str, *, ex: int) -> None:
+        """SET with an expiry."""
+        assert ex > 0
+        if self._error:
+            raise self._error
+        self.keys[key] = value
+        self.touched.append(key)
+
+    def delete(self, key: str) -> None:
+        """DEL."""
+        del self.keys[key]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def check_redis(monkeypatch: pytest.MonkeyPatch, server: Redis) -> list[Finding]:
+    """What doctor finds about *server*."""
+    monkeypatch.setattr(broker, "connect", lambda _url: server)
+    return check_broker(Settings(broker_url="redis://host/0"))
+
+
+def test_broker_as_it_should_be_has_nothing_to_mend_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a throw-away key under the deployment's prefix is written, and it is removed."""
+    server = Redis()
+
+    assert bad(check_redis(monkeypatch, server)) == []
+    assert server.keys == {}
+    assert [key.startswith("rekey:doctor-") for key in server.touched] == [True]
+
+
+@pytest.mark.parametrize(
+    ("server", "level", "text"),
+    [
+        (Redis(redis_version="6.0.16"), Level.PROBLEM, "Redis 6.0.16 is too old"),
+        (Redis(redis_version="7.2.4", valkey_version="9.1.0"), Level.OK, "Valkey 9.1.0 answers"),
+        (Redis(maxmemory_policy="allkeys-lru"), Level.PROBLEM, "maxmemory-policy is allkeys-lru"),
+        (Redis(aof_enabled=0), Level.NOTE, "do not survive its restart"),
+        (Redis(redis.ReadOnlyError("READONLY")), Level.PROBLEM, "it is a replica"),
+        (Redis(redis.OutOfMemoryError("OOM")), Level.PROBLEM, "its memory is full"),
+        (Redis(redis.exceptions.NoPermissionError("no SET")), Level.PROBLEM, "the login lacks a right: no SET"),
+        (Redis(redis.AuthenticationError("WRONGPASS")), Level.UNREACHABLE, "it refuses the login: WRONGPASS"),
+        (Redis(redis.ConnectionError("refused")), Level.UNREACHABLE, "it does not answer: refused"),
+    ],
+)
+def test_broker_finding_is_named(server: Redis, level: Level, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each state of a broker that matters to a run."""
+    found = check_redis(monkeypatch, server)
+
+    assert [finding.level for finding in found if text in finding.text] == [level]
+
+
+class Store(InMemoryStore):
+    """A store in memory that can refuse rights, and has a lifecycle."""
+
+    def __init__(self, behaviour: Behaviour = CONDITIONAL, *, denied: Sequence[str] = (), error: Exception | None = None) -> None:
+        super().__init__(behaviour)
+        self.denied = denied
+        self.error = error
+        self.expiring: list[str] = []
+        self.there = True
+
+    def bucket_exists(self) -> bool:
+        """HEAD of the bucket."""
+        if self.error:
+            raise self.error
+        return self.there
+
+    def expiring_prefixes(self) -> list[str]:
+        """The lifecycle's prefixes."""
+        return self.expiring
+
+    def _allow(self, right: str, key: str) -> None:
+        if right in self.denied:
+            raise DeniedError(key, "AccessDenied")
+
+    def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+        """PUT, if allowed."""
+        self._allow("s3:PutObject", key)
+        return super().put(key, body, attributes, condition=condition, deadline=deadline)
+
+    def tags(self, key: str) -> str:
+        """GET of the tags, if allowed."""
+        self._allow("s3:GetObjectTagging", key)
+        return super().tags(key)
+
+    def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = 1000) -> ListedPage:
+        """A listing, if allowed."""
+        self._allow("s3:ListBucket", prefix)
+        return super().list_page(prefix=prefix, start_after=start_after, delimiter=delimiter, limit=limit)
+
+    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+        """DeleteObjects; its refusals stand in the answer."""
+        if "s3:DeleteObject" in self.denied:
+            return {info.key: DeniedError(info.key) for info in objects}
+        return super().delete(objects, deadline=deadline)
+
+
+def keys_of(store: InMemoryStore) -> list[str]:
+    """All keys that the store holds."""
+    return [info.key for info in store.list_page(prefix="", start_after="", delimiter="").objects]
+
+
+SETTINGS = Settings(s3_bucket="assets")
+
+
+@pytest.mark.parametrize("behaviour", [CONDITIONAL, LIKE_MINIO])
+def test_store_as_it_should_be_has_nothing_to_mend_and_is_left_as_it_was(behaviour: Behaviour) -> None:
+    """All throw-away objects are gone, and what the endpoint honours is known."""
+    store = Store(behaviour)
+
+    found, capabilities = check_store(SETTINGS, store)
+
+    assert bad(found) == []
+    assert capabilities is not None
+    assert capabilities.copy_if_absent is (behaviour is CONDITIONAL)
+    assert keys_of(store) == []
+
+
+@pytest.mark.parametrize(
+    ("denied", "text"),
+    [
+        (["s3:PutObject"], "it refuses a PUT below 'clients/.rekey/': AccessDenied"),
+        (["s3:GetObjectTagging", "s3:ListBucket"], "the credentials lack s3:GetObjectTagging, s3:ListBucket below 'clients/.rekey/'"),
+        (
+            ["s3:DeleteObject"],
+            "the credentials lack s3:DeleteObject below 'clients/.rekey/'; the throw-away object 'clients/.rekey/doctor-",
+        ),
+    ],
+)
+def test_store_names_the_lacking_right(denied: list[str], text: str) -> None:
+    """The rights that a policy lacks are named as its author knows them (case 15)."""
+    found, capabilities = check_store(SETTINGS, Store(denied=denied))
+
+    assert [finding for finding in bad(found) if finding.startswith(text)]
+    assert capabilities is None
+
+
+def test_store_without_the_bucket_or_answer_is_named() -> None:
+    """A missing bucket can be mended here; a silent endpoint cannot be looked at."""
+    store = Store()
+    store.there = False
+
+    assert bad(check_store(SETTINGS, store)[0]) == ["there is no bucket 'assets'"]
+    (silent,) = check_store(SETTINGS, Store(error=StoreUnavailableError("no route")))[0]
+    assert (silent.level, silent.text) == (Level.UNREACHABLE, "it does not answer: no route")
+
+
+@pytest.mark.parametrize(("rule", "problem"), [("", True), ("clients/7/", True), ("cli", True), ("uploads/", False)])
+def test_lifecycle_rule_over_new_keys_is_a_problem(rule: str, problem: bool) -> None:  # noqa: FBT001 - an expectation
+    """A rule that would remove new objects is found whether it lies above or below their prefix (H22)."""
+    store = Store()
+    store.expiring = [rule]
+
+    found, _ = check_store(SETTINGS, store)
+
+    assert bool(bad(found)) is problem
+
+
+def test_store_without_conditions_is_a_problem_unless_the_operator_says_so() -> None:
+    """Plain CopyObject is the operator's decision (S3)."""
+    behaviour = dataclasses.replace(CONDITIONAL, **dict.fromkeys([name for name in fields_of(CONDITIONAL) if "absent" in name], False))
+
+    assert bad(check_store(SETTINGS, Store(behaviour))[0]) == [
+        "it honours no If-None-Match, so that a copy could overwrite a foreign object"
+    ]
+    assert bad(check_store(Settings(s3_bucket="assets", copy_mode="server"), Store(behaviour))[0]) == []
+
+
+def fields_of(behaviour: Behaviour) -> list[str]:
+    """The names of what a store can do."""
+    return [field.name for field in dataclasses.fields(behaviour)]
+
+
+@pytest.mark.parametrize(
+    ("template", "prefix"), [("clients/{client_id}/x", "clients/"), ("a/b-{client_id}/x", "a/"), ("{client_id}/x", ""), ("c{key}", "")]
+)
+def test_new_prefix_is_the_folder_of_all_new_keys(template: str, prefix: str) -> None:
+    """Whole folders only: a part of a name is no place for throw-away objects."""
+    assert new_prefix(template) == prefix
+
+
+def finding(level: Level) -> Finding:
+    """A finding of this level."""
+    return Finding(part="broker", level=level, text="text", remedy="remedy")
+
+
+@pytest.mark.parametrize(
+    ("levels", "status"),
+    [([], 0), ([Level.OK, Level.NOTE], 0), ([Level.OK, Level.PROBLEM], 3), ([Level.PROBLEM, Level.UNREACHABLE], 1)],
+)
+def test_exit_status_says_how_bad_it_is(levels: list[Level], status: int) -> None:
+    """0 fine, 3 findings, 1 when a part cannot be reached."""
+    assert exit_status([finding(level) for level in levels]) == status
+
+
+def test_findings_are_shown_for_people_and_programs() -> None:
+    """Problems stand out with their remedy below; JSON counts them."""
+    found = [finding(Level.PROBLEM), Finding(part="database", level=Level.OK, text="fine")]
+
+    assert as_lines(found) == ["broker       PROBLEM      text", f"{'':<26}-> remedy", "database     ok           fine"]
+    shown: dict[str, Any] = json.loads(json.dumps(as_object(found, None)))
+    assert (shown["problems"], shown["capabilities"]) == (1, None)
+    assert shown["findings"][1] == {"part": "database", "level": "ok", "text": "fine", "remedy": ""}
