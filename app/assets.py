@@ -162,7 +162,9 @@ class Assets:
         return select(*self._ids, self._client, self._key, *name, *self._extra)
 
     def _filtered(self, statement: Any) -> Any:  # noqa: ANN401 - a Select of any shape
-        return statement.where(text(f"({self._names.where})")) if self._names.where else statement
+        if not self._names.where:
+            return statement
+        return statement.where(text("(" + self._names.where.replace(":", r"\:") + ")"))  # a colon in the operator's SQL is no parameter
 
     def _row(self, values: Any) -> AssetRow:  # noqa: ANN401 - a Row of as many columns as there are
         ids = len(self._ids)

@@ -160,7 +160,7 @@ def create_ledger(engine: Engine) -> bool:
     made = not inspect(engine).has_table(meta.name)
     metadata.create_all(engine)
     with transaction(engine) as connection:
-        found: dict[str, str] = dict(connection.execute(select(meta.c.name, meta.c.value)).tuples().all())
+        found = _remembered(connection)
         if "schema_version" not in found:
             connection.execute(
                 insert(meta), [{"name": "schema_version", "value": SCHEMA_VERSION}, {"name": "deployment", "value": uuid.uuid4().hex}]
@@ -196,9 +196,13 @@ def deployment(connection: Connection) -> str:
         raise UsageError(
             "the ledger's tables are missing in this database: run `rekey init` (or have a DBA run what `rekey init --sql` prints)"
         )
-    found: dict[str, str] = dict(connection.execute(select(meta.c.name, meta.c.value)).tuples().all())
+    found = _remembered(connection)
     _check_version(found.get("schema_version", "none"))
     return found["deployment"]
+
+
+def _remembered(connection: Connection) -> dict[str, str]:
+    return {row.name: row.value for row in connection.execute(select(meta.c.name, meta.c.value))}
 
 
 def _check_version(found: str) -> None:
