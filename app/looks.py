@@ -120,10 +120,7 @@ class _Looking:
     def _page(self, folder: str, start_after: str, limit: int) -> ListedPage | None:
         """The page, or None where there is none to rely on."""
         try:
-            try:
-                page = self.store.list_page(prefix=folder, start_after=start_after, limit=limit)
-            except ObjectError:  # credentials that may not list: each key is asked for by itself
-                return None
+            page = self.store.list_page(prefix=folder, start_after=start_after, limit=limit)
         except ObjectError:  # listing may be denied where a HEAD is not (CASES 15)
             self.credit = 0.0
             return None

@@ -34,10 +34,10 @@ from app.object_store import (
     ObjectInfo,
     ReadObject,
 )
-from app.s3_client import Reply, S3Client, Seconds
+from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client, Seconds
 from app.s3_delete import delete_objects
 from app.s3_errors import proof_missing, store_error
-from app.s3_http import SocketTransport, tls_context
+from app.s3_http import SocketTransport, Transport, tls_context
 from app.s3_multipart import read_result, success, written
 from app.s3_objects import MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
 from app.s3_signing import ProvidedCredentials
@@ -67,11 +67,14 @@ class MinioStore:
         capabilities: Capabilities | None = None,
         clock: Clock | None = None,
         ca_file: str | None = None,
+        transport: Transport | None = None,
     ) -> None:
         if not _BUCKET(bucket):
             raise UsageError(f"{bucket!r} cannot be the name of a bucket")
+        if request_timeout < MIN_WRITE_SECONDS:
+            raise UsageError(f"the request time-out is at least {MIN_WRITE_SECONDS} second")
         clock = clock or BootClock()
-        transport = SocketTransport(endpoint, clock=clock, keep=pool_size, ca_file=ca_file)
+        transport = transport or SocketTransport(endpoint, clock=clock, keep=pool_size, ca_file=ca_file)
         self._secure = endpoint.startswith("https:")
         self._host = transport.host
         self._bucket = bucket
@@ -82,7 +85,6 @@ class MinioStore:
         self._provider: Provider = StaticProvider(access_key, secret_key)
         self._client = S3Client(
             transport,
-            host=transport.host,
             bucket=bucket,
             region=region,
             request_timeout=request_timeout,

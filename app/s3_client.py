@@ -57,7 +57,6 @@ class S3Client:
         self,
         transport: Transport,
         *,
-        host: str,
         bucket: str,
         region: str,
         request_timeout: float,
@@ -65,7 +64,7 @@ class S3Client:
         credentials: Callable[[], Credentials],
     ) -> None:
         self._transport = transport
-        self._signer = Signer(host=host, region=region)
+        self._signer = Signer(host=transport.host, region=region)
         self._root = f"/{bucket}"
         self._timeout = request_timeout
         self._clock = clock
@@ -74,11 +73,13 @@ class S3Client:
 
     def store_time(self) -> float:
         """UTC seconds by the store's clock, never ahead of it; an unsigned request learns it where no answer has come yet."""
-        if not self._store_clock.known():
-            reply = self._observe(self._transport.send("HEAD", self._root, {}, timeout=self._timeout), None)
-            if reply.date is None:
-                raise StoreUnavailableError("the store's answer has no Date")
-        return self._store_clock.at(self._clock.boot())
+        now = self._store_clock.at(self._clock.boot())
+        if now is None:
+            self._observe(self._transport.send("HEAD", self._root, {}, timeout=self._timeout), None)
+            now = self._store_clock.at(self._clock.boot())
+        if now is None:
+            raise StoreUnavailableError("the store's answer has no Date")
+        return now
 
     def read(
         self,
@@ -99,6 +100,7 @@ class S3Client:
         answer = self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit)
         reply = self._observe(answer, None)
         if reply.answer.status == 403 and reply.date is not None and abs(reply.date - date) > MAX_SKEW_SECONDS:  # noqa: PLR2004
+            self._store_clock.forget()
             raise StoreUnavailableError("the store's clock was set: the request was dated wrongly and refused")
         return reply
 

@@ -45,6 +45,10 @@ class Answer:
 class Transport(Protocol):
     """Sends one request, once."""
 
+    @property
+    def host(self) -> str:
+        """The value of the Host header, which is signed."""
+
     def send(
         self,
         method: str,

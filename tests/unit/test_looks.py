@@ -1,0 +1,255 @@
+"""Looks at many keys: the same answers as HEADs, at less cost where keys lie close together."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import BadKeyError, DeniedError, EncryptedError, MissingObjectError, StoreUnavailableError
+from app.looks import LISTED_COST, LOOK_SECONDS, MAX_AGE_SECONDS, PAGE_COST, WASTE, before, look
+from app.object_store import ListedPage, ObjectInfo
+from app.testing import Behaviour, Fault, InMemoryStore, ManualClock
+
+LETTERS = "abAB019._-"
+
+
+def _store(names: list[str] | range, *, behaviour: Behaviour | None = None) -> InMemoryStore:
+    store = InMemoryStore(behaviour or Behaviour())
+    for name in names:
+        store.app_put(str(name), str(name).encode())
+    return store
+
+
+def _by_heads(store: InMemoryStore, keys: list[str]) -> dict[str, ObjectInfo | None]:
+    found: dict[str, ObjectInfo | None] = {}
+    for key in keys:
+        try:
+            found[key] = replace(store.stat(key), version_id=None)
+        except MissingObjectError:
+            found[key] = None
+    return found
+
+
+def _counts(store: InMemoryStore) -> tuple[int, int]:
+    names = [name for name, _ in store.calls]
+    return names.count("list_page"), names.count("stat")
+
+
+_keys = st.lists(st.text(LETTERS, min_size=1, max_size=4), min_size=1, max_size=3).map("/".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(there=st.sets(_keys, max_size=60), asked=st.lists(_keys, max_size=60), versioned=st.booleans())
+def test_look_finds_what_heads_find(there: set[str], asked: list[str], versioned: bool) -> None:  # noqa: FBT001
+    """Whatever lies beside the keys and between them, nothing present is taken for absent, nor the other way about."""
+    store = _store(sorted(there), behaviour=Behaviour(versioning=versioned))
+
+    looks = look(store, asked, clock=store.clock)
+
+    assert {key: info and replace(info, version_id=None) for key, info in looks.found.items()} == _by_heads(store, asked)
+    assert looks.failed == {}
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), asked=st.integers(1, 400), neighbours=st.integers(0, 3000))
+def test_look_costs_at_most_half_more_than_heads(seed: int, asked: int, neighbours: int) -> None:
+    """Where a listing does not pay the look notices in time, whatever the bucket looks like."""
+    chance = random.Random(seed)
+    keys = [f"f{chance.randrange(5)}/{''.join(chance.choices(string.ascii_lowercase, k=6))}" for _ in range(asked + neighbours)]
+    store = _store(keys)
+    listed = 0
+    inner = store.list_page
+
+    def counting(*, prefix: str, start_after: str, delimiter: str = "/", limit: int = 1000) -> ListedPage:
+        nonlocal listed
+        page = inner(prefix=prefix, start_after=start_after, delimiter=delimiter, limit=limit)
+        listed += len(page.objects)
+        return page
+
+    store.list_page = counting  # type: ignore[method-assign]
+    wanted = chance.sample(keys, asked)
+    look(store, wanted, clock=store.clock)
+    pages, heads = _counts(store)
+
+    assert pages * PAGE_COST + listed * LISTED_COST + heads <= len(set(wanted)) * (1 + WASTE) + PAGE_COST
+
+
+def test_look_takes_one_page_for_neighbours() -> None:
+    """A thousand neighbours cost one request."""
+    store = _store([f"up/{number:06}.png" for number in range(5000)])
+    keys = [f"up/{number:06}.png" for number in range(2000, 3000)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, 0)
+    assert [info.key for info in looks.found.values() if info is not None] == keys
+
+
+def test_look_takes_one_page_for_absent_keys_of_an_empty_folder() -> None:
+    """Where nothing is, a page says so for all keys at once."""
+    store = _store(["clients/8/assets/x"])
+    keys = [f"clients/7/assets/{number}.png" for number in range(50)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, 0)
+    assert looks.found == dict.fromkeys(keys)
+
+
+def test_look_starts_past_elder_siblings() -> None:
+    """Numbers without an extension have their tens listed before them; a page does not begin there."""
+    store = _store([f"a/1{number:05}" for number in range(5000)] + [f"a/2{number}" for number in range(20)])
+    keys = [f"a/2{number}" for number in range(20)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, 0)
+    assert all(looks.found.values())
+
+
+def test_look_takes_heads_for_few_and_for_scattered_keys() -> None:
+    """A page for a handful, or for every hundredth object, costs more than it saves."""
+    store = _store([f"up/{number:06}" for number in range(20_000)])
+    look(store, [f"up/{number:06}" for number in range(4)], clock=store.clock)
+    few = _counts(store)
+    store.calls.clear()
+    look(store, [f"up/{number:06}" for number in range(0, 20_000, 100)], clock=store.clock)
+
+    assert few == (0, 4)
+    assert _counts(store)[0] <= 2
+
+
+@pytest.mark.parametrize(
+    "key", ["a/b c", "a/é", "/a/b", "a//b", "a/./b", "a/../b", "./a", "../a", ".", "a/..", "a/", "a\\b", "a+b", "", "a/\n"]
+)
+def test_look_takes_heads_for_odd_keys(key: str) -> None:
+    """A listing may show such a key under another name, or not at all."""
+    store = _store([])
+    look(store, [key, *(f"a/{number}" for number in range(50))], clock=store.clock)
+
+    assert [called for called in store.calls if called[0] == "stat"] == [("stat", key)]
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(ordered_listing=False), Behaviour(folds_case=True)])
+def test_look_takes_heads_where_listings_prove_nothing(behaviour: Behaviour) -> None:
+    """A store that lists folder by folder, or under folded names, is asked key by key."""
+    store = _store([f"a/{number}" for number in range(50)], behaviour=behaviour)
+    look(store, [f"a/{number}" for number in range(50)], clock=store.clock)
+
+    assert _counts(store) == (0, 50)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda page: replace(page, objects=list(reversed(page.objects))),
+        lambda page: replace(page, objects=[page.objects[0], *page.objects]),
+        lambda page: replace(page, objects=[replace(page.objects[0], key="a/!"), *page.objects[1:]]),
+        lambda page: replace(page, objects=[*page.objects[:-1], replace(page.objects[-1], key="b/z")]),
+    ],
+)
+def test_look_does_not_believe_a_page_that_breaks_the_order(spoil: Callable[[ListedPage], ListedPage]) -> None:
+    """A page out of order, from before its start or of another folder is no check: HEADs are."""
+    store = _store([f"a/{number:02}" for number in range(50)])
+    inner = store.list_page
+    store.list_page = lambda **asked: spoil(inner(**asked))  # type: ignore[method-assign]
+    keys = [f"a/{number:02}" for number in range(50)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, 50)
+    assert looks.found == _by_heads(store, keys)
+
+
+@pytest.mark.parametrize("last", [None, "a/00"])
+def test_look_takes_a_key_for_absent_only_where_the_page_covers_it(last: str | None) -> None:
+    """A truncated page says nothing of the keys behind its last entry."""
+    store = _store([f"a/{number:02}" for number in range(50)])
+    store.list_page = lambda **_: ListedPage(objects=[], truncated=True, last=last)  # type: ignore[method-assign]
+    keys = [f"a/{number:02}" for number in range(1, 50)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert None not in looks.found.values()
+
+
+def test_look_takes_heads_where_listing_is_denied() -> None:
+    """A policy without the right to list is no reason to fail (CASES 15), and is not tried folder by folder."""
+    store = _store([f"{folder}/{number}" for folder in "abc" for number in range(20)])
+    store.faults.add(Fault.refuse(DeniedError), on="list_page", times=None)
+    keys = [f"{folder}/{number}" for folder in "abc" for number in range(20)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, 60)
+    assert all(looks.found.values())
+
+
+def test_look_keeps_what_a_store_says_of_one_key_apart() -> None:
+    """A key that may not be seen is neither present nor absent, and the others are looked at."""
+    store = _store(["a", "b", "c"])
+    store.faults.add(Fault.refuse(DeniedError), on="stat", key="a")
+    store.faults.add(Fault.refuse(EncryptedError), on="stat", key="b")
+
+    looks = look(store, ["a", "b", "c", "d", ""], clock=store.clock)
+
+    assert {key: type(error) for key, error in looks.failed.items()} == {"a": DeniedError, "b": EncryptedError, "": BadKeyError}
+    assert looks.found == {"c": store.stat("c"), "d": None}
+
+
+def test_look_ends_with_an_outage() -> None:
+    """Nothing can be said, so nothing is."""
+    store = _store(["a"])
+    store.faults.add(Fault.slow_down(), on="stat")
+
+    with pytest.raises(StoreUnavailableError):
+        look(store, ["a"], clock=store.clock)
+
+
+def test_look_sends_nothing_more_when_its_time_is_over() -> None:
+    """The keys left are in no mapping and not fresh; all that was seen can still be relied on. Keys come in the caller's order."""
+    clock = ManualClock()
+    store = InMemoryStore(clock=clock, on_call=lambda *_: clock.advance(1.0))
+
+    looks = look(store, ["d", "b", "a", "c"], clock=clock)
+
+    assert list(looks.found) == ["d", "b", "a"]
+    assert [looks.fresh(key) for key in "dbac"] == [True, True, True, False]
+    assert LOOK_SECONDS < MAX_AGE_SECONDS
+
+
+def test_look_sends_at_least_one_request() -> None:
+    """However slow the store, some key is looked at, so that a caller who comes back gets on."""
+    clock = ManualClock()
+    store = InMemoryStore(clock=clock, on_call=lambda *_: clock.advance(60.0))
+
+    assert len(look(store, ["a", "b"], clock=clock, seconds=0).found) == 1
+
+
+def test_look_is_as_old_as_its_request() -> None:
+    """The age counts from the sending: what happened on the way is not seen (H3)."""
+    clock = ManualClock()
+    store = InMemoryStore(clock=clock, on_call=lambda *_: clock.advance(2.0))
+    looks = look(store, ["a"], clock=clock)
+
+    assert looks.age("a") == 2.0
+    clock.advance(MAX_AGE_SECONDS - 2.0)
+    assert looks.fresh("a")
+    clock.advance(0.1)
+    assert not looks.fresh("a")
+
+
+@given(st.text(LETTERS, min_size=1, max_size=5).map("a/".__add__), st.text(LETTERS, min_size=1, max_size=5).map("a/".__add__))
+def test_before_lies_between_a_key_and_its_elders(key: str, other: str) -> None:
+    """The start sorts before the key, after every usual key of the folder that is less, and in the same folder."""
+    start = before(key)
+
+    assert "a/" <= start < key
+    assert not start < other < key
+    assert "/" not in start.removeprefix("a/")
