@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 PUBLISH_SECONDS = 5.0  # how long one publish may wait for a connection, and for each answer of the broker
+SHOWN = 8  # digits of a run id, as everywhere
 RECONCILE_TASK = "reconcile_moves"
 RECONCILE_QUEUE = "seed"  # both write plans: one worker does them one after the other
 # Variables that Celery prefers to its configuration: a service's own broker would silently take our messages.
@@ -35,12 +36,12 @@ _BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROK
 def describe(args: Sequence[Any]) -> str:
     """What Flower shows of a task's arguments: "run 7f3a · 200 moves from 1001"; never keys or settings, only ids."""
     match list(args):
-        case [_, run_id, [only]]:
-            return f"run {run_id} · move {only}"
-        case [_, run_id, [first, *rest]]:
-            return f"run {run_id} · {len(rest) + 1} moves from {first}"
-        case [_, run_id, *_]:
-            return f"run {run_id}"
+        case [_, str(run_id), [only]]:
+            return f"run {run_id[:SHOWN]} · move {only}"
+        case [_, str(run_id), [first, *rest]]:
+            return f"run {run_id[:SHOWN]} · {len(rest) + 1} moves from {first}"
+        case [_, str(run_id), *_]:
+            return f"run {run_id[:SHOWN]}"
         case _:
             return "all runs"
 
