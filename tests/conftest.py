@@ -1,0 +1,98 @@
+"""Fixtures of the real servers: one of each a session, started when a test first asks for it.
+
+A server that is not on this machine skips the test on a laptop and fails it on CI (CI=true), but for MariaDB, which is optional there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import pytest
+
+from tests import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+_Handle = TypeVar("_Handle", bound=servers.RealServer)
+
+for _name in [name for name in os.environ if name.startswith("REKEY_")]:
+    del os.environ[_name]  # a developer's own deployment is not what the tests are about
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[servers.S3Server]:
+    """MinIO: does not honour conditions on CopyObject and deletes."""
+    yield from _running(servers.minio_server())
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[servers.S3Server]:
+    """SeaweedFS: honours all conditions."""
+    yield from _running(servers.seaweed_server())
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.RedisServer]:
+    """Redis or Valkey."""
+    yield from _running(servers.redis_server())
+
+
+@pytest.fixture
+def redis_url(redis_server: servers.RedisServer) -> str:
+    """URL of the broker, emptied for this test."""
+    redis_server.flush()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.SqlServer]:
+    """PostgreSQL."""
+    yield from _running(servers.postgres_server())
+
+
+@pytest.fixture
+def postgres_url(postgres: servers.SqlServer) -> Iterator[str]:
+    """URL of an empty PostgreSQL database, dropped after the test."""
+    url = postgres.make_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[servers.SqlServer]:
+    """MariaDB."""
+    yield from _running(servers.mariadb_server(), optional=True)
+
+
+@pytest.fixture
+def mariadb_url(mariadb: servers.SqlServer) -> Iterator[str]:
+    """URL of an empty MariaDB database, dropped after the test."""
+    url = mariadb.make_database()
+    yield url
+    mariadb.drop_database(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of an SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path}/assets.db"
+
+
+def _running(context: AbstractContextManager[_Handle], *, optional: bool = False) -> Iterator[_Handle]:
+    with ExitStack() as exits:
+        try:
+            handle = exits.enter_context(context)
+        except servers.MissingServerError as error:
+            _missing(str(error), optional=optional)
+        yield handle
+
+
+def _missing(reason: str, *, optional: bool) -> NoReturn:
+    if os.environ.get("CI") == "true" and not optional:
+        pytest.fail(reason)
+    pytest.skip(reason)
