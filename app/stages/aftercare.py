@@ -37,6 +37,9 @@ def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
     context = batch.context
     keys = [key for move in moves for key in (move.old_key, move.new_key)]
     claims = who_claims(context, moves, keys)
+    looks = look(context.store, keys, clock=context.clock)
+    # The rows after the objects: a service that removes an asset takes out the row first, so a copy that is gone while its row is there
+    # was not removed with its asset, and may be written again (H22).
     with transaction(context.moves.engine, read_only=True) as connection:
         rows = context.assets.rows(connection, sorted({move.row_id for move in moves}))
         now = read_now(connection)
@@ -44,7 +47,7 @@ def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
     return View(
         claims=claims,
         rows=rows,
-        looks=look(context.store, keys, clock=context.clock),
+        looks=looks,
         now=now,
         store_time=context.store.store_time(),
         held_until=run.deletes_held_until if run else 0,
@@ -116,7 +119,8 @@ def _old_is_gone(batch: Batch, move: Move, row: AssetRow | None, new: ObjectInfo
             move, settings=batch.context.settings, detail="the old key was saved over the switch", to=MoveState.COPIED, source=None
         )
     vanished = None if move.intent_at else "vanished: the old object was gone before we deleted it"
-    return Outcome(move=replace(move, state=MoveState.DELETED, detail=vanished))
+    left = None if row is not None or new is None else f"the row is gone: our copy was left at {move.new_key!r}"  # H24
+    return Outcome(move=replace(move, state=MoveState.DELETED, detail="; ".join(filter(None, (vanished, left))) or None))
 
 
 def _saved_back(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
@@ -216,6 +220,9 @@ def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:
     if new is not None and _is_ours(move, new):
         return old
     if row is None or row.key != move.new_key:
+        if new is None and not view.claims.rows_naming(move.new_key):
+            # Nobody lacks the bytes, but no copy proves that the old object may go (S4); it is listed, and holds up nothing.
+            return _kept(move, f"after the switch the row was {'removed' if row is None else 're-pointed'}, and our copy removed")
         return park(move, ParkedReason.CONFLICT, "our copy is not at the new key any more, and the row does not name it")
     if new is None or view.claims.named_by_others(move, move.new_key):
         return park(move, ParkedReason.CONFLICT, "the object at the new key is not our copy, and another row names it")
