@@ -63,7 +63,8 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
         if key in view.looks.failed:
             raise view.looks.failed[key]
     if move.switched_at is None or move.grace_from is None:  # the worker died between the commit and the stamp: the grace begins now (H16)
-        return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=float(move.grace_seconds))
+        due_in = _until_next_look(batch, move, float(move.grace_seconds))
+        return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=due_in)
     seen = Seen(
         move=move,
         row=view.rows.get(move.row_id),
@@ -196,7 +197,7 @@ def _grace_left(view: View, move: Move) -> float:
     """Seconds until O may go: the grace by the database's clock since switch or last sighting, by the store's since our copy (H16)."""
     by_database = move.grace_seconds - (view.now - (move.grace_from or 0)) / MICROSECONDS
     by_store = by_database
-    if move.grace_seconds and move.copy and move.copy_recorded:
+    if move.grace_seconds and move.copy:
         by_store = move.grace_seconds - (view.store_time - move.copy.last_modified)
     held = (view.held_until - view.now) / MICROSECONDS
     return max(by_database, float(by_store), held)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from app.errors import MissingObjectError, ObjectError
-from app.ledger.records import Move
-from app.stages.context import LOOK_AGE_SECONDS, Batch
+from app.ledger.records import Move, Outcome
+from app.stages.context import LOOK_AGE_SECONDS, Batch, park
 from app.stages.naming import who_claims
+from app.states import ParkedReason
+
+
+def park_before_switch(batch: Batch, move: Move, reason: ParkedReason, detail: str) -> Outcome:
+    """Park a move that was not switched; our copy is removed, or listed where it has to stay (H17)."""
+    return park(move, reason, "; ".join(filter(None, (detail, remove_copy(batch, move)))))
 
 
 def remove_copy(batch: Batch, move: Move) -> str | None:
@@ -14,21 +20,24 @@ def remove_copy(batch: Batch, move: Move) -> str | None:
     Returns:
         None when nothing of ours is left there, else the words for the report.
     """
-    context = batch.context
     if move.copy is None or move.same_object:
         return None
-    left = f"our copy was left at {move.new_key!r}"
-    if not move.copy_recorded:
-        return left  # inferred or adopted: it may be somebody else's (H12)
-    claims = who_claims(context, [move], [move.new_key])
-    named = claims.rows_naming(move.new_key) or claims.blocker(move) is not None
+    # Inferred or adopted, it may be somebody else's (H12); once named by the row (H14), whoever read that may still come for it (S1).
+    may_go = move.copy_recorded and move.switched_at is None
     try:
-        found = context.store.stat(move.new_key)
-        stale = context.clock.boot() - claims.asked_at > LOOK_AGE_SECONDS
-        if named or stale or not move.is_our_copy(found):
-            return left
-        return left if context.store.delete([found], deadline=batch.lease)[move.new_key] else None
+        gone = may_go and _remove(batch, move)
     except MissingObjectError:
         return None
     except ObjectError:
-        return left
+        gone = False
+    return None if gone else f"our copy was left at {move.new_key!r}"
+
+
+def _remove(batch: Batch, move: Move) -> bool:
+    context = batch.context
+    claims = who_claims(context, [move], [move.new_key])
+    found = context.store.stat(move.new_key)
+    stale = context.clock.boot() - claims.asked_at > LOOK_AGE_SECONDS
+    if stale or claims.rows_naming(move.new_key) or claims.blocker(move) is not None or not move.is_our_copy(found):
+        return False
+    return context.store.delete([found], deadline=batch.lease)[move.new_key] is None

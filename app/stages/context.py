@@ -22,6 +22,7 @@ from app.errors import (
     FidelityError,
     LockedError,
     ObjectError,
+    UnansweredError,
 )
 from app.ledger.moves import MoveLedger, check_arrow
 from app.ledger.plans import PlanLedger
@@ -124,6 +125,10 @@ class Batch:
         check_arrow(before, outcome.move)
         self._pending.append(outcome)
         self.count(outcome, say=say)
+
+    def unanswered(self, move: Move, error: UnansweredError) -> None:
+        """A request for *move* got no answer and may still be carried out: nobody acts on it before the lease ends (S7, H2)."""
+        self.add(Outcome(move=replace(move, detail=clean(str(error))), keep_lease=True), say="unanswered")
 
     def count(self, outcome: Outcome, *, say: str | None = None) -> None:
         """Count an outcome for the summary."""

@@ -13,7 +13,8 @@ from app.errors import ConditionFailedError, MissingObjectError, ObjectError, Un
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
-from app.stages.context import Batch, Context, park, refused
+from app.stages.cleaning import park_before_switch
+from app.stages.context import Batch, Context, again, park, refused
 from app.stages.naming import Claims, who_claims
 from app.stages.replanning import replan
 from app.stages.runner import StoppedError
@@ -45,7 +46,7 @@ class CopyObjects:
             except ObjectError as error:
                 outcome = refused(move, error, settings=context.settings)
             except UnansweredError as error:
-                batch.add(Outcome(move=replace(move, detail=str(error)), keep_lease=True), say="unanswered")
+                batch.unanswered(move, error)
                 raise
             batch.add(outcome, say="waiting" if outcome.move.waiting else None)
 
@@ -62,19 +63,31 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
     try:
         if move.same_object:
             return _same_object(context, move)
-        blocker = claims.blocker(move)
-        if blocker:
-            return _wait(move)
-        named = claims.named_by_others(move, move.new_key)
-        if named:
-            return park(move, ParkedReason.TARGET_EXISTS, f"row {named[0].row_id or 'of a table in REFERENCES'} names the new key")
+        return _not_now(move, claims) or _copied(move, _write(batch, move, sources), recorded=True)
+    except ConditionFailedError:
         try:
-            copied = _write(batch, move, sources)
-        except ConditionFailedError:
             return _occupied(batch, move)
+        except MissingObjectError as error:
+            return _lacking(batch, move, error)
     except MissingObjectError as error:
+        return _lacking(batch, move, error)
+
+
+def _not_now(move: Move, claims: Claims) -> Outcome | None:
+    """A row or a live move that names the new key counts as an object there (S3)."""
+    if claims.blocker(move):
+        return _wait(move)
+    named = claims.named_by_others(move, move.new_key)
+    if named:
+        return park(move, ParkedReason.TARGET_EXISTS, f"row {named[0].row_id or 'of a table in REFERENCES'} names the new key")
+    return None
+
+
+def _lacking(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
+    """An object that was needed is not there: the source, or what was just written and went away before it could be proved."""
+    if error.object_key == move.old_key:
         return missed(batch, move, error)
-    return _copied(move, copied, recorded=True)
+    return again(move, settings=batch.context.settings, detail=str(error), to=MoveState.PLANNED)
 
 
 def _write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
@@ -125,6 +138,7 @@ def keep(batch: Batch) -> None:
     if context.stopping():
         raise StoppedError("the worker stops")
     if batch.lease.remaining() < context.settings.lease_seconds / 2:
+        batch.flush()  # what is only in memory is not renewed with the rest
         context.moves.renew(batch.lease, batch.left, seconds=context.settings.lease_seconds)
 
 
@@ -162,8 +176,9 @@ def _wait(move: Move) -> Outcome:
 def _occupied(batch: Batch, move: Move) -> Outcome:
     """An object is at the new key. It is ours only by evidence (H12); an equal one that nobody names may be adopted (S3)."""
     context = batch.context
-    if move.copy is not None and not _is_there(context, move.new_key):
-        return Outcome(move=replace(move, copy=None, copy_recorded=False))  # our copy went away: write it anew
+    if not _is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
+        detail = "source or copy changed while it was copied"
+        return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
     equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
     if equal is not None:
         source, there = equal[0].info, equal[1].info
@@ -191,7 +206,7 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     now = context.store.store_time()
     since = move.missed_store_time if move.missed_store_time is not None else now
     if move.looks + 1 >= MISSED_LOOKS and now - since >= context.settings.settle_seconds:
-        return park(move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
+        return park_before_switch(batch, move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
     looks = move.looks + 1
     wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))
     return Outcome(move=replace(move, missed_store_time=since, looks=looks, detail=f"no object {error.object_key!r}"), due_in=wait)

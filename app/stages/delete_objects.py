@@ -14,7 +14,7 @@ from app.errors import ConditionFailedError, MissingObjectError, ObjectError, Un
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent, ObjectInfo
 from app.stages.aftercare import View, look_after, seen_now
-from app.stages.context import LOOK_AGE_SECONDS, Batch, clean, park, refused
+from app.stages.context import LOOK_AGE_SECONDS, Batch, park, refused
 from app.stages.copy_objects import keep
 from app.stages.naming import who_claims
 from app.states import MoveState, ParkedReason
@@ -73,7 +73,7 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
         try:
             verdicts.append(look_after(batch, view, move, strangers=strangers))
         except UnansweredError as error:
-            batch.add(Outcome(move=replace(move, detail=clean(str(error))), keep_lease=True), say="unanswered")
+            batch.unanswered(move, error)
             raise
         except ObjectError as error:
             verdicts.append(refused(move, error, settings=batch.context.settings))
@@ -93,7 +93,9 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     intent = [Outcome(move=move, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
     held = context.moves.record(batch.lease, intent)
     due = [(move, found) for move, found in due if (move.run_no, move.id) in held]
-    stale = context.clock.boot() - view.claims.asked_at > LOOK_AGE_SECONDS or not all(view.looks.fresh(move.old_key) for move, _ in due)
+    stale = context.clock.boot() - view.claims.asked_at > LOOK_AGE_SECONDS or not all(
+        view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
+    )
     if stale or context.stopping():
         return _undecided(batch, due)
     objects = {found.key: found for _, found in due}
@@ -101,7 +103,7 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
         answers = context.store.delete(list(objects.values()), deadline=batch.lease)
     except UnansweredError as error:
         for move, _ in due:
-            batch.add(Outcome(move=replace(move, intent_at=view.now, detail=clean(str(error))), keep_lease=True), say="unanswered")
+            batch.unanswered(replace(move, intent_at=view.now), error)
         raise
     except ObjectError as error:  # the request as a whole: the credentials may not delete, say
         answers = dict.fromkeys(objects, error)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, exc
 
 from app.assets import AssetRow
-from app.database import brief, is_transient, transaction
-from app.errors import MissingObjectError, OutcomeUnknownError
+from app.database import brief, transaction
+from app.errors import MissingObjectError, OutcomeUnknownError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
-from app.stages.cleaning import remove_copy
+from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, again, park, refused
 from app.stages.copy_objects import missed
 from app.stages.replanning import replan
@@ -41,7 +41,11 @@ class RenameKeys:
         for move in moves:
             if not (looks.fresh(move.old_key) and looks.fresh(move.new_key)):
                 continue  # the runner comes back with new looks
-            verdict = before_switch(batch, move, looks)
+            try:
+                verdict = before_switch(batch, move, looks)
+            except UnansweredError as error:  # the removal of a copy
+                batch.unanswered(move, error)
+                raise
             if isinstance(verdict, Outcome):
                 batch.add(verdict)
             else:
@@ -58,12 +62,6 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
         if key in looks.failed:
             return refused(move, looks.failed[key], settings=context.settings)
     source, copy = looks.found[move.old_key], looks.found[move.new_key]
-    if copy is not None and move.is_our_copy(copy):
-        if source is None and move.source is not None:
-            return _source_gone(batch, move)
-        if source is not None and (move.source is None or not source.is_same_version(move.source)):
-            return again(move, settings=context.settings, detail="the source changed before the switch", to=MoveState.PLANNED)
-        return replace(move, copy=copy)
     if copy is None:  # a lifecycle rule or a janitor took it (H22)
         return again(
             move,
@@ -73,16 +71,15 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
             copy=None,
             copy_recorded=False,
         )
-    return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
-
-
-def _source_gone(batch: Batch, move: Move) -> Outcome:
-    """The old object was taken down before the switch: a switch would publish it again (H24)."""
-    outcome = missed(batch, move, MissingObjectError(move.old_key))
-    if outcome.move.state is MoveState.PARKED:
-        left = remove_copy(batch, move)
-        return replace(outcome, move=replace(outcome.move, detail="; ".join(filter(None, (outcome.move.detail, left)))))
-    return outcome
+    if move.same_object:
+        return replace(move, copy=copy)  # there is no copy: whatever the application writes there is the asset
+    if not move.is_our_copy(copy):
+        return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
+    if source is None and move.source is not None:  # taken down: a switch would publish it again (H24)
+        return missed(batch, move, MissingObjectError(move.old_key))
+    if source is not None and (move.source is None or not source.is_same_version(move.source)):
+        return again(move, settings=context.settings, detail="the source changed before the switch", to=MoveState.PLANNED)
+    return replace(move, copy=copy)
 
 
 def switch(batch: Batch, moves: Sequence[Move]) -> None:
@@ -92,9 +89,7 @@ def switch(batch: Batch, moves: Sequence[Move]) -> None:
     moves = [replace(move, switch_store_time=switch_store_time) for move in moves]
     try:
         _switch_all(batch, moves)
-    except (RowChangedError, exc.DBAPIError) as error:
-        if isinstance(error, exc.DBAPIError) and is_transient(error):
-            raise
+    except (RowChangedError, exc.DBAPIError):  # of the latter only those that no repetition mends: transaction translates the others
         for move in moves:
             _switch_one(batch, move)
 
@@ -102,17 +97,24 @@ def switch(batch: Batch, moves: Sequence[Move]) -> None:
 def _switch_one(batch: Batch, move: Move) -> None:
     try:
         _switch_all(batch, [move])
-    except RejectedError as error:
-        batch.add(park(move, ParkedReason.REJECTED, str(error)))
-        batch.flush()
-    except RowChangedError:
-        _decide_again(batch, move)
-    except exc.DBAPIError as error:
-        if is_transient(error):
-            raise
+        return
+    except (RowChangedError, exc.DBAPIError) as error:
+        refusal = error
+    try:  # deciding may send a request: the removal of our copy
+        batch.add(_not_switched(batch, move, refusal))
+    except UnansweredError as error:
+        batch.unanswered(move, error)
+        raise
+    batch.flush()
+
+
+def _not_switched(batch: Batch, move: Move, refusal: RowChangedError | exc.DBAPIError) -> Outcome:
+    if isinstance(refusal, RejectedError):
+        return park_before_switch(batch, move, ParkedReason.REJECTED, str(refusal))
+    if isinstance(refusal, exc.DBAPIError):
         # UNIQUE, CHECK, a trigger, a column that is too short: the database does not take this key (case 30, H11).
-        batch.add(park(move, ParkedReason.REJECTED, f"the database refused the new key: {brief(error)}"))
-        batch.flush()
+        return park_before_switch(batch, move, ParkedReason.REJECTED, f"the database refused the new key: {brief(refusal)}")
+    return _changed_row(batch, move)
 
 
 class RejectedError(RowChangedError):
@@ -128,7 +130,7 @@ def _switch_all(batch: Batch, moves: Sequence[Move]) -> None:
         # Read back by token on a new connection before going on (H30).
         with transaction(batch.context.moves.engine) as connection:
             held = batch.context.moves.held(connection, batch.lease, moves)
-        if not outcomes or any(held.get((move.run_no, move.id)) is not MoveState.RENAMED for move in moves if not move.same_object):
+        if not outcomes or any(held.get((done.move.run_no, done.move.id)) is not done.move.state for done in outcomes):
             raise
     _after_commit(batch, outcomes)
 
@@ -167,8 +169,19 @@ def _same_plan(batch: Batch, move: Move, row: AssetRow) -> bool:
 
 
 def _switched(move: Move) -> Outcome:
-    state = MoveState.IN_PLACE if move.same_object else MoveState.RENAMED
-    return Outcome(move=replace(move, state=state, claims=0, attempts=0, looks=0, missed_store_time=None, intent_at=None, detail=None))
+    switched = replace(
+        move,
+        state=MoveState.IN_PLACE if move.same_object else MoveState.RENAMED,
+        switched_at=None,  # stamped after the commit was seen; an earlier switch's stamp would let the grace end too early (H14, H16)
+        grace_from=None,
+        claims=0,
+        attempts=0,
+        looks=0,
+        missed_store_time=None,
+        intent_at=None,
+        detail=None,
+    )
+    return Outcome(move=switched)
 
 
 def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
@@ -193,7 +206,7 @@ def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
             batch.result.ready.append(outcome.move.id)
 
 
-def _decide_again(batch: Batch, move: Move) -> None:
+def _changed_row(batch: Batch, move: Move) -> Outcome:
     """The row is not as it was planned: gone, re-pointed, of another client, or its new key is named by another row."""
     context = batch.context
     with transaction(context.moves.engine, read_only=True) as connection:
@@ -201,10 +214,8 @@ def _decide_again(batch: Batch, move: Move) -> None:
         naming = context.assets.naming(connection, [move.new_key])
     if row is not None and row.key == move.old_key and _same_plan(batch, move, row):
         others = naming.get(context.rules.equivalence.canonical(move.new_key), [])
-        if any(other.row_id != move.row_id for other in others):
-            batch.add(park(move, ParkedReason.TARGET_EXISTS, "a row names the new key"))
-        else:  # it was as planned after all, or changes while we look: once more
-            batch.add(again(move, settings=context.settings, detail="the row changed during the switch", to=MoveState.COPIED))
-    else:
-        batch.add(replan(batch, move, row))
-    batch.flush()
+        if any(other.row_id != move.row_id for other in others) and not move.same_object:
+            return park_before_switch(batch, move, ParkedReason.TARGET_EXISTS, "a row names the new key")
+        # It was as planned after all, or changes while we look: once more.
+        return again(move, settings=context.settings, detail="the row changed during the switch", to=MoveState.COPIED)
+    return replan(batch, move, row)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from app.assets import AssetRow
 from app.ledger.records import Move, Outcome
-from app.stages.cleaning import remove_copy
+from app.stages.cleaning import park_before_switch, remove_copy
 from app.stages.context import Batch, changed_too_often, clean, park
 from app.states import MoveState, ParkedReason
 
@@ -21,7 +21,7 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         return Outcome(move=replace(move, state=MoveState.RENAMED, claims=0, looks=0), stamp=frozenset({"switched_at", "grace_from"}))
     plan = batch.context.rules.plan(row) if row is not None else None
     if plan is not None and not plan.in_place and changed_too_often(move, batch.context.settings):
-        return park(move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
+        return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
     if plan is not None and plan.reason is None and not plan.in_place and plan.new_key == move.new_key:
         return Outcome(move=_next_generation(move, plan.old_key, plan.old_hash, plan.client))
     left = remove_copy(batch, move)
@@ -35,6 +35,8 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         new_hash=plan.new_hash,
         copy=None,
         copy_recorded=False,
+        switched_at=None,
+        grace_from=None,
         detail=left,
     )
     return park(again, plan.reason, plan.detail or "", at=MoveState.PLANNED) if plan.reason else Outcome(move=again)
