@@ -221,7 +221,7 @@ def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:
     if new is not None and _is_ours(move, new):
         return old
     if row is None or row.key != move.new_key:
-        if new is None and not view.claims.rows_naming(move.new_key):
+        if new is None and not view.claims.named_by_others(move, move.new_key):
             # Nobody lacks the bytes, but no copy proves that the old object may go (S4); it is listed, and holds up nothing.
             return _kept(move, f"after the switch the row was {'removed' if row is None else 're-pointed'}, and our copy removed")
         return park(move, ParkedReason.CONFLICT, "our copy is not at the new key any more, and the row does not name it")

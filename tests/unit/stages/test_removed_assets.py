@@ -35,7 +35,8 @@ def test_removed_asset_stays_removed_when_it_goes_between_the_looks_at_rows_and_
     world.store.on_call = removed_just_before_the_look
     world.do("delete")
 
-    assert NEW_KEY not in world.store.contents()
+    assert world.states() == {"kept": 1}
+    assert world.store.contents() == {"up/1.png": b"v1"}
 
 
 def test_old_object_is_kept_and_listed_when_the_service_removed_the_asset_after_the_switch(tmp_path: Path) -> None:
