@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SEAWEEDFS_PORTS = (
     *("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
-    *("filer.port", "filer.port.grpc", "admin.port", "admin.port.grpc"),
+    *("filer.port", "filer.port.grpc", "admin.port.grpc"),
 )
 PORTS = len(_SEAWEEDFS_PORTS)  # MinIO needs but the first
 REGION = "us-east-1"
@@ -110,6 +110,7 @@ def _seaweedfs(program: Path, folder: Path, place: Place, bucket: str) -> Progra
     ports = dict(zip(_SEAWEEDFS_PORTS, place.ports, strict=True))
     options = {
         **ports,
+        "admin.port": ports["admin.port.grpc"] - 10_000,  # its own worker adds this number, whatever it was told
         "dir": "objects",
         "ip": LOOPBACK,
         "ip.bind": LOOPBACK,
@@ -119,6 +120,7 @@ def _seaweedfs(program: Path, folder: Path, place: Place, bucket: str) -> Progra
         "filer.localSocket": "filer.sock",
         "s3.iam": "false",
         "webdav": "false",
+        "volume.preStopSeconds": 0,  # nobody is to be told that it leaves
         "admin.ui": "false",
         "master.telemetry": "false",  # it would report to its maker
     }

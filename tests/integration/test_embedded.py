@@ -51,6 +51,12 @@ def store_program(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
+def minio_program(minio: servers.S3Server) -> Path:
+    """The store that stops at once, where the store is not the subject."""
+    return Path(minio.server.program.argv[0])
+
+
+@pytest.fixture
 def stack() -> Iterator[Stack]:
     """A running stack."""
     with Stack() as running:
@@ -265,10 +271,10 @@ def rekey(folder: Path, *arguments: str) -> dict[str, object]:
     return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
-def test_dev_up_and_down_are_safe_to_repeat(dev_folder: Path) -> None:
+def test_dev_up_and_down_are_safe_to_repeat(dev_folder: Path, minio_program: Path) -> None:
     """The servers outlive the command; a second ``up`` starts nothing; after ``down`` the same settings come back."""
-    first = rekey(dev_folder, "up")
-    second = rekey(dev_folder, "up")
+    first = rekey(dev_folder, "up", "--store", str(minio_program))
+    second = rekey(dev_folder, "up", "--store", str(minio_program))
     with redis.Redis.from_url(first["settings"]["REKEY_BROKER_URL"]) as client:
         assert client.ping()
 
@@ -276,22 +282,22 @@ def test_dev_up_and_down_are_safe_to_repeat(dev_folder: Path) -> None:
     assert second["started"] == []
     assert rekey(dev_folder, "down")["stopped"] == ["broker", "store"]
     assert rekey(dev_folder, "down")["stopped"] == []
-    assert rekey(dev_folder, "up")["settings"] == second["settings"] == first["settings"]
+    assert rekey(dev_folder, "up", "--store", str(minio_program))["settings"] == second["settings"] == first["settings"]
 
 
-def test_dev_up_starts_again_what_was_killed(dev_folder: Path) -> None:
+def test_dev_up_starts_again_what_was_killed(dev_folder: Path, minio_program: Path) -> None:
     """Only the server that is gone is started."""
-    detached.up(dev_folder)
+    detached.up(dev_folder, store_program=minio_program)
     state = json.loads((dev_folder / "state.json").read_text(encoding="utf-8"))
     os.kill(state["broker"]["identity"]["pid"], signal.SIGKILL)
     assert have_ended([state["broker"]["identity"]["pid"]])
 
-    assert detached.up(dev_folder).started == ("broker",)
+    assert detached.up(dev_folder, store_program=minio_program).started == ("broker",)
 
 
-def test_dev_up_moves_to_another_port_when_its_own_is_taken(dev_folder: Path) -> None:
+def test_dev_up_moves_to_another_port_when_its_own_is_taken(dev_folder: Path, minio_program: Path) -> None:
     """A port that somebody took in the meantime is no reason to fail."""
-    before = detached.up(dev_folder).settings
+    before = detached.up(dev_folder, store_program=minio_program).settings
     detached.down(dev_folder)
     port = int(before["REKEY_BROKER_URL"].rpartition(":")[2].partition("/")[0])
     script = f"import socket; s = socket.create_server(('127.0.0.1', {port})); print('ready', flush=True); input()"
@@ -299,16 +305,16 @@ def test_dev_up_moves_to_another_port_when_its_own_is_taken(dev_folder: Path) ->
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"ready\n"
-        after = detached.up(dev_folder).settings
+        after = detached.up(dev_folder, store_program=minio_program).settings
         other.kill()
 
     assert after["REKEY_BROKER_URL"] != before["REKEY_BROKER_URL"]
     assert after["REKEY_S3_ENDPOINT"] == before["REKEY_S3_ENDPOINT"]
 
 
-def test_dev_down_ends_no_other_process(dev_folder: Path, sleeper: subprocess.Popen[bytes]) -> None:
+def test_dev_down_ends_no_other_process(dev_folder: Path, minio_program: Path, sleeper: subprocess.Popen[bytes]) -> None:
     """After a reboot another process may have the pid that the state file names."""
-    detached.up(dev_folder)
+    detached.up(dev_folder, store_program=minio_program)
     path = dev_folder / "state.json"
     state = json.loads(path.read_text(encoding="utf-8"))
     server = state["broker"]["identity"]["pid"]
@@ -321,9 +327,9 @@ def test_dev_down_ends_no_other_process(dev_folder: Path, sleeper: subprocess.Po
     os.kill(server, signal.SIGKILL)
 
 
-def test_dev_folder_is_private(dev_folder: Path) -> None:
+def test_dev_folder_is_private(dev_folder: Path, minio_program: Path) -> None:
     """The secrets of the servers are for their owner alone."""
-    detached.up(dev_folder)
+    detached.up(dev_folder, store_program=minio_program)
 
     assert dev_folder.stat().st_mode & 0o777 == 0o700
     assert (dev_folder / "state.json").stat().st_mode & 0o777 == 0o600
@@ -339,17 +345,19 @@ def test_dev_up_refuses_a_folder_with_other_things(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_dev_up_prints_settings_for_the_shell(dev_folder: Path) -> None:
+def test_dev_up_prints_settings_for_the_shell(dev_folder: Path, minio_program: Path) -> None:
     """``eval "$(rekey dev up)"`` sets what the settings name."""
-    command = f"eval \"$({sys.executable} -c 'from app.cli.dev import dev; dev()' up --dir {dev_folder})\"; env"
+    command = f"eval \"$({sys.executable} -c 'from app.cli.dev import dev; dev()' up --dir {dev_folder} --store {minio_program})\"; env"
     environ = dict(line.partition("=")[::2] for line in subprocess.check_output(["sh", "-c", command], cwd=ROOT, text=True).splitlines())
 
-    assert {name: value for name, value in environ.items() if name.startswith("REKEY_")} == detached.up(dev_folder).settings
+    assert {name: value for name, value in environ.items() if name.startswith("REKEY_")} == detached.up(
+        dev_folder, store_program=minio_program
+    ).settings
 
 
-def test_dev_state_that_cannot_be_read_is_refused(dev_folder: Path) -> None:
+def test_dev_state_that_cannot_be_read_is_refused(dev_folder: Path, minio_program: Path) -> None:
     """A damaged state file is named with the way out, and nothing is guessed."""
-    detached.up(dev_folder)
+    detached.up(dev_folder, store_program=minio_program)
     path = dev_folder / "state.json"
     good = path.read_text(encoding="utf-8")
     path.write_text("{", encoding="utf-8")
