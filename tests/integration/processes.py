@@ -20,6 +20,8 @@ from celery import Celery
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "rekey:"
+WORKER = ("celery", "-A", "app", "worker", "-l", "INFO", "--without-mingle", "--without-gossip")
+SHORT = {"REKEY_VISIBILITY_TIMEOUT_SECONDS": "6", "REKEY_LEASE_SECONDS": "4", "REKEY_REQUEST_TIMEOUT_SECONDS": "2"}
 
 # Tasks that stand in for the stages': quick, patient (ends when the worker is asked to stop), stuck (hears nothing), short (a second).
 PROBES = """
@@ -214,3 +216,22 @@ def environment(broker_url: str, folder: Path, **given: str) -> dict[str, str]:
         "REKEY_TABLE": "assets",
         **given,
     }
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def health(environ: Mapping[str, str], *stage: str) -> tuple[int, str]:
+    """Exit status and first line of ``python -m workers health``."""
+    answer = run("workers", "health", *stage, environ=environ)
+    return answer.returncode, answer.stdout.splitlines()[0]

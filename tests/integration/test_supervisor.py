@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Process, Redis, environment, redis_server, run, running, wait_until
+from tests.integration.processes import Process, Redis, children_of, environment, health, is_alive, redis_server, running, wait_until
 
 
 @pytest.fixture
@@ -23,19 +23,6 @@ def broker() -> Iterator[Redis]:
 def environ(broker: Redis, tmp_path: Path) -> dict[str, str]:
     """A deployment on that Redis."""
     return environment(broker.url, tmp_path)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def children_of(pid: int) -> list[int]:
-    """The direct children of a process, oldest first."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
 def kill_all(pids: list[int]) -> None:
@@ -62,7 +49,7 @@ def test_all_workers_and_beat_run_as_children(supervisor: Process, environ: dict
     """Four stages and beat, each seen to work."""
     assert len(children_of(supervisor.pid)) == 5
     for name in ("seed", "copy", "rename", "delete", "beat"):
-        wait_until(lambda name=name: run("workers", "health", name, environ=environ).returncode == 0)
+        wait_until(lambda name=name: health(environ, name) == (0, "consuming"))
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
