@@ -13,7 +13,7 @@ from sqlalchemy import String
 from app import resources
 from app.assets import Assets
 from app.cli import product_version
-from app.database import MICROSECONDS, refuse_replica, transaction
+from app.database import MICROSECONDS, open_engine, refuse_replica, transaction
 from app.errors import UsageError
 from app.ledger.records import Run
 from app.object_store import Capabilities
@@ -22,6 +22,7 @@ from app.probe import probe
 from app.settings import Settings
 from app.stages.seed_moves import PAGE_ROWS
 
+COUNT_SECONDS = 600
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
@@ -42,8 +43,8 @@ def start(settings: Settings) -> Run:
     assets = Assets(resources.engine(), resources.table_names(settings), rules.equivalence)
     with transaction(resources.engine(), read_only=True) as connection:
         refuse_replica(connection)
-        rows = assets.count(connection)
         first = assets.page(connection, after=None, limit=PAGE_ROWS)
+    rows = _count(settings, assets)
     longest = max((len(plan.new_key) for plan in map(rules.plan, first)), default=0)
     _refuse_short_column(settings, assets.key_type, longest)
     check_broker()
@@ -58,6 +59,16 @@ def start(settings: Settings) -> Run:
     )
     enqueue_seed(run)
     return run
+
+
+def _count(settings: Settings, assets: Assets) -> int:
+    """The rows to move; a count of 10^9 rows takes longer than any statement of the workers may."""
+    patient = open_engine(settings.database_url.get_secret_value(), pool_size=1, statement_seconds=COUNT_SECONDS)
+    try:
+        with transaction(patient, read_only=True) as connection:
+            return assets.count(connection)
+    finally:
+        patient.dispose()
 
 
 def probed(settings: Settings) -> Capabilities:
