@@ -94,15 +94,15 @@ class Move:
     def is_our_copy(self, found: ObjectInfo) -> bool:
         """Whether *found* is the very copy on record.
 
-        A PUT's answer tells no time: until the first look, the copy's is only known to lie between the claim and the answer.
+        A PUT's answer tells no time but that it was written by then; nothing older can be there, since our write was refused unless
+        the key was free or held an earlier copy of ours.
         """
         if self.copy is None:
             return False
         if self.copy.version_id is not None and found.version_id is not None:
             return self.copy.version_id == found.version_id
-        not_before = (self.claimed_store_time or 0) if self.copy_recorded else 0
         same_content = (self.copy.etag, self.copy.size) == (found.etag, found.size)
-        return same_content and not_before <= found.last_modified <= self.copy.last_modified
+        return same_content and found.last_modified <= self.copy.last_modified
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Move:

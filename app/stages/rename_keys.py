@@ -16,7 +16,7 @@ from app.errors import MissingObjectError, OutcomeUnknownError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, again, park, refused
+from app.stages.context import Batch, again, changed_too_often, park, refused
 from app.stages.copy_objects import missed
 from app.stages.replanning import replan
 from app.states import MoveState, ParkedReason
@@ -63,23 +63,22 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
             return refused(move, looks.failed[key], settings=context.settings)
     source, copy = looks.found[move.old_key], looks.found[move.new_key]
     if copy is None:  # a lifecycle rule or a janitor took it (H22)
-        return again(
-            move,
-            settings=context.settings,
-            detail="the copy was gone before the switch",
-            to=MoveState.PLANNED,
-            copy=None,
-            copy_recorded=False,
-        )
-    if move.same_object:
-        return replace(move, copy=copy)  # there is no copy: whatever the application writes there is the asset
-    if not move.is_our_copy(copy):
-        return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
-    if source is None and move.source is not None:  # taken down: a switch would publish it again (H24)
-        return missed(batch, move, MissingObjectError(move.old_key))
-    if source is not None and (move.source is None or not source.is_same_version(move.source)):
-        return again(move, settings=context.settings, detail="the source changed before the switch", to=MoveState.PLANNED)
+        gone = replace(move, copy=None, copy_recorded=False)
+        return _copy_again(batch, gone, "the copy was gone before the switch")
+    if not move.same_object:  # else there is no copy: whatever the application writes there is the asset
+        if not move.is_our_copy(copy):
+            return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
+        if source is None and move.source is not None:  # taken down: a switch would publish it again (H24)
+            return missed(batch, move, MissingObjectError(move.old_key))
+        if source is not None and (move.source is None or not source.is_same_version(move.source)):
+            return _copy_again(batch, move, "the source changed before the switch")
     return replace(move, copy=copy)
+
+
+def _copy_again(batch: Batch, move: Move, detail: str) -> Outcome:
+    if changed_too_often(move, batch.context.settings):
+        return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, detail)
+    return again(move, settings=batch.context.settings, detail=detail, to=MoveState.PLANNED)
 
 
 def switch(batch: Batch, moves: Sequence[Move]) -> None:
@@ -97,15 +96,13 @@ def switch(batch: Batch, moves: Sequence[Move]) -> None:
 def _switch_one(batch: Batch, move: Move) -> None:
     try:
         _switch_all(batch, [move])
-        return
-    except (RowChangedError, exc.DBAPIError) as error:
-        refusal = error
-    try:  # deciding may send a request: the removal of our copy
-        batch.add(_not_switched(batch, move, refusal))
-    except UnansweredError as error:
-        batch.unanswered(move, error)
-        raise
-    batch.flush()
+    except (RowChangedError, exc.DBAPIError) as refusal:
+        try:  # deciding may send a request: the removal of our copy
+            batch.add(_not_switched(batch, move, refusal))
+        except UnansweredError as error:
+            batch.unanswered(move, error)
+            raise
+        batch.flush()
 
 
 def _not_switched(batch: Batch, move: Move, refusal: RowChangedError | exc.DBAPIError) -> Outcome:

@@ -1,0 +1,443 @@
+"""The rename stage: a row is switched only as it was planned, to a copy that is still ours, in one transaction (S5)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import DatabaseUnavailableError, OutcomeUnknownError
+from app.stages import rename_keys
+from app.states import MoveState, ParkedReason
+from app.testing import Fault
+from app.testing.versions import LIKE_MINIO
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.testing import Behaviour
+
+O1, N1 = "up/1.png", "clients/7/assets/1.png"
+
+
+def _copied(world: World) -> None:
+    world.add(1)
+    world.moved(up_to="copy")
+    assert world.move(1).state is MoveState.COPIED
+
+
+def test_row_names_its_copy_and_the_old_object_stays(world: World) -> None:
+    """After the switch readers get the same bytes at the new key, and those who still have the old key get them too."""
+    _copied(world)
+    world.do("rename")
+
+    assert world.key(1) == N1
+    assert world.store.contents() == {O1: b"v1", N1: b"v1"}
+    assert world.move(1).state is MoveState.RENAMED
+    assert world.move(1).switched_at is not None
+
+
+def test_only_the_key_column_is_written(world: World) -> None:
+    """An edit of another column between copy and switch survives (case 29a)."""
+    _copied(world)
+    world.sql("UPDATE assets SET title = 'edited' WHERE id = 1")
+    world.do("rename")
+
+    assert list(world.sql("SELECT client_id, object_key, title FROM assets")) == [(7, N1, "edited")]
+
+
+def test_source_overwritten_before_the_switch_is_copied_again(world: World) -> None:
+    """A changed old object is never switched away from: the row gets its newest bytes (S2)."""
+    _copied(world)
+    world.later(3)
+    world.store.app_put(O1, b"v2")
+    world.do("rename")
+
+    assert world.key(1) == O1
+    assert world.move(1).state is MoveState.PLANNED
+    world.go()
+    assert world.get(1) == b"v2"
+    assert world.states() == {"deleted": 1}
+
+
+def test_header_change_before_the_switch_is_copied_again(world: World) -> None:
+    """A mended content type has the same ETag and a later time (H21, M7)."""
+    _copied(world)
+    world.later(3)
+    world.store.app_set_headers(O1, {"content-type": "image/png"})
+    world.do("rename")
+    world.go()
+
+    assert world.key(1) == N1
+    assert world.store.versions(N1)[-1].headers["content-type"] == "image/png"
+
+
+def test_row_pointed_elsewhere_is_planned_again_and_our_copy_removed(world: World) -> None:
+    """The application replaced the asset between copy and switch (case 29b, H9)."""
+    _copied(world)
+    world.store.app_put("up/other.png", b"other")
+    world.save_key(1, "up/other.png")
+    world.do("rename")
+
+    assert world.move(1).state is MoveState.PLANNED
+    assert world.move(1).generation == 2
+    assert N1 not in world.store.contents()
+    world.go()
+    assert world.key(1) == "clients/7/assets/other.png"
+    assert world.store.contents() == {O1: b"v1", "clients/7/assets/other.png": b"other"}
+
+
+def test_row_pointed_to_another_folder_with_the_same_name_is_copied_over_our_copy(world: World) -> None:
+    """The new key stays the same: copied anew over our own copy, by a request that no other object survives (H9a)."""
+    _copied(world)
+    world.store.app_put("in/1.png", b"other")
+    world.save_key(1, "in/1.png")
+    world.do("rename")
+
+    assert (world.move(1).state, world.move(1).old_key) == (MoveState.PLANNED, "in/1.png")
+    world.go()
+    assert world.get(1) == b"other"
+    assert world.store.contents() == {O1: b"v1", N1: b"other"}
+
+
+def test_deleted_row_is_not_revived_and_our_copy_is_removed(world: World) -> None:
+    """A row that went between copy and switch stays gone, and so does its copy (case 29c)."""
+    _copied(world)
+    world.sql("DELETE FROM assets")
+    world.do("rename")
+
+    assert world.move(1).state is MoveState.SUPERSEDED
+    assert world.sql("SELECT * FROM assets") == []
+    assert world.store.contents() == {O1: b"v1"}
+
+
+def test_asset_of_another_client_is_not_published_there(world: World) -> None:
+    """The row moved to client 8: its copy under client 7 goes, and it is planned for client 8 (H10)."""
+    _copied(world)
+    world.sql("UPDATE assets SET client_id = 8")
+    world.do("rename")
+
+    assert world.key(1) == O1
+    world.go()
+    assert world.key(1) == "clients/8/assets/1.png"
+    assert sorted(world.store.contents()) == ["clients/8/assets/1.png"]
+
+
+def test_row_that_the_application_switched_itself_needs_only_the_delete(world: World) -> None:
+    """The row names the new key already: what is left is the grace."""
+    _copied(world)
+    world.save_key(1, N1)
+    world.do("rename")
+
+    assert world.move(1).state is MoveState.RENAMED
+    world.go()
+    assert world.store.contents() == {N1: b"v1"}
+
+
+def test_foreign_object_in_the_place_of_our_copy_stops_the_switch(world: World) -> None:
+    """Somebody overwrote the new key: the row stays at the old one, and both objects stay."""
+    _copied(world)
+    world.later(3)
+    world.store.app_put(N1, b"theirs")
+    world.do("rename")
+
+    assert world.key(1) == O1
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.contents() == {O1: b"v1", N1: b"theirs"}
+
+
+def test_copy_that_went_away_is_written_again(world: World) -> None:
+    """A lifecycle rule or a janitor removed the copy before the switch (H22)."""
+    _copied(world)
+    world.store.app_delete(N1)
+    world.do("rename")
+
+    assert (world.key(1), world.move(1).state) == (O1, MoveState.PLANNED)
+    world.go()
+    assert world.get(1) == b"v1"
+
+
+def test_take_down_between_copy_and_switch_publishes_nothing(world: World) -> None:
+    """The old object was removed: the row is not switched, and our copy goes as well (H24)."""
+    _copied(world)
+    world.store.app_delete(O1)
+    world.do("rename")
+    assert world.move(1).state is MoveState.COPIED
+    world.go()
+
+    assert world.key(1) == O1
+    assert world.move(1).reason is ParkedReason.MISSING_SOURCE
+    assert world.store.contents() == {}
+
+
+def test_row_that_names_the_new_key_stops_the_switch(world: World) -> None:
+    """Another row took the new key since the copy: two rows never share an object by our doing (H5)."""
+    _copied(world)
+    world.add(2, N1, body=None)
+    world.do("rename")
+
+    assert world.key(1) == O1
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_unique_violation_parks_one_row_and_its_mates_are_renamed(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The statement is repeated row by row (S5, case 30); the store tells the two spellings apart, the table does not."""
+    world = World(
+        tmp_path,
+        behaviour,
+        table="CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT COLLATE NOCASE UNIQUE)",
+    )
+    for number, name in enumerate(("up/a.png", "up/twin.png", "in/Twin.png", "up/b.png"), start=1):
+        world.add(number, name)
+    world.moved(up_to="rename")
+
+    assert [world.move(number).state for number in (1, 2, 3, 4)] == [
+        MoveState.RENAMED,
+        MoveState.RENAMED,
+        MoveState.PARKED,
+        MoveState.RENAMED,
+    ]
+    assert world.move(3).reason is ParkedReason.REJECTED
+    assert "UNIQUE" in str(world.move(3).detail)
+    assert world.key(3) == "in/Twin.png"
+
+
+def test_trigger_that_changes_the_key_is_seen_and_undone(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The database stored another key than the one written: rolled back, parked, and its mates are renamed (H11)."""
+    world = World(tmp_path, behaviour)
+    world.sql(
+        "CREATE TRIGGER lower_case AFTER UPDATE OF object_key ON assets WHEN new.object_key <> lower(new.object_key) "
+        "BEGIN UPDATE assets SET object_key = lower(new.object_key) WHERE id = new.id; END"
+    )
+    world.add(1, "up/Logo.png")
+    world.add(2)
+    world.moved(up_to="rename")
+
+    assert world.key(1) == "up/Logo.png"
+    assert world.move(1).reason is ParkedReason.REJECTED
+    assert world.key(2) == "clients/7/assets/2.png"
+
+
+def test_key_column_that_is_too_short_parks_only_the_long_key(tmp_path: Path, behaviour: Behaviour) -> None:
+    """A refusal of one row does not fail the batch."""
+    world = World(
+        tmp_path,
+        behaviour,
+        table="CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT CHECK (length(object_key) <= 30))",
+    )
+    world.add(1, "up/a-name-of-some-length.png")
+    world.add(2)
+    world.moved(up_to="rename")
+
+    assert world.move(1).reason is ParkedReason.REJECTED
+    assert world.move(2).state is MoveState.RENAMED
+
+
+def test_rejected_row_leaves_no_copy_behind(tmp_path: Path, behaviour: Behaviour) -> None:
+    """A park before the switch removes or lists our copy (H17)."""
+    world = World(
+        tmp_path,
+        behaviour,
+        table="CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT CHECK (object_key LIKE 'up/%'))",
+    )
+    world.add(1)
+    world.moved(up_to="rename")
+
+    assert world.move(1).reason is ParkedReason.REJECTED
+    assert world.store.contents() == {O1: b"v1"}
+
+
+def test_version_column_is_bumped_so_that_a_stale_save_is_refused(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The application's optimistic lock sees the switch (H14)."""
+    world = World(
+        tmp_path,
+        behaviour,
+        table="CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT, version INTEGER)",
+        settings={"version_column": "version"},
+    )
+    world.add(1, version=4)
+    world.moved(up_to="rename")
+    world.sql("UPDATE assets SET object_key = :key, version = 5 WHERE id = 1 AND version = 4", key=O1)
+
+    assert list(world.sql("SELECT object_key, version FROM assets")) == [(N1, 5)]
+
+
+def test_old_key_saved_over_the_switch_is_switched_again(world: World) -> None:
+    """An ORM that saves the whole row sets the old key back: switched once more, however late (H14)."""
+    _copied(world)
+    world.do("rename")
+    world.later(20)
+    world.save_key(1, O1)
+    world.do("delete")
+    assert world.move(1).state is MoveState.COPIED
+    world.later(20)
+    world.do("rename")
+
+    assert (world.key(1), world.move(1).state) == (N1, MoveState.RENAMED)
+    assert world.get(1) == b"v1"
+
+
+def test_grace_begins_anew_with_the_second_switch_even_after_a_crash(world: World) -> None:
+    """A worker that dies between the second commit and its stamp must not leave the first switch's stamp in force (H14, H16)."""
+    _copied(world)
+    world.do("rename")
+    world.later(50)
+    world.save_key(1, O1)
+    world.do("delete")
+    world.later(5)
+    _die_after_commit(world)
+    assert world.key(1) == N1
+    world.later(35)  # the lease has ended; the second switch is 35 s old, the first one 90 s
+    world.do("delete")
+
+    assert O1 in world.store.contents()
+
+
+def test_unstamped_switch_is_looked_after_like_any_other(world: World) -> None:
+    """A worker died between commit and stamp: a write that overlapped the switch is still seen at the next look (S1)."""
+    _copied(world)
+    _die_after_commit(world)
+    world.store.app_put(O1, b"v2")
+    world.later(31)
+    world.go(until=4)
+
+    assert world.get(1) == b"v2"
+
+
+def _die_after_commit(world: World) -> None:
+    """Let a worker die right after the commit of the switch: SIGKILL is no exception that anybody handles."""
+
+    class KilledError(BaseException):
+        pass
+
+    ledger = world.worker().moves
+    real = ledger.record
+
+    def record(lease, outcomes, *, connection=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        if connection is None and any("switched_at" in outcome.stamp for outcome in outcomes):
+            raise KilledError
+        return real(lease, outcomes, connection=connection)
+
+    ledger.record = record  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        world.do("rename", worker=world.worker(moves=ledger))
+
+
+def test_lost_commit_reply_is_read_back_and_counts_as_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection broke during COMMIT, which had happened: the ledger says so under our token (H30)."""
+    _copied(world)
+    _lose_commit(world, monkeypatch, happened=True)
+    result = world.do("rename")
+
+    assert result.counts["renamed"] == 1
+    assert (world.key(1), world.move(1).state) == (N1, MoveState.RENAMED)
+    assert world.move(1).switched_at is not None
+
+
+def test_lost_commit_that_did_not_happen_is_done_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection broke during COMMIT, which had not happened: nothing is recorded, and the move is free at once."""
+    _copied(world)
+    _lose_commit(world, monkeypatch, happened=False)
+    with suppress(DatabaseUnavailableError):
+        world.do("rename")
+    assert (world.key(1), world.move(1).state) == (O1, MoveState.COPIED)
+    world.go()
+
+    assert world.key(1) == N1
+    assert world.move(1).suspect is False
+
+
+def test_lost_commit_of_a_corrected_spelling_is_read_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both keys are one object the row counts as corrected only if it was."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, "/clients/7/assets/1.png")
+    world.moved(up_to="copy")
+    _lose_commit(world, monkeypatch, happened=False)
+    with suppress(DatabaseUnavailableError):
+        world.do("rename")
+    assert world.move(1).state is MoveState.COPIED
+    world.go()
+
+    assert (world.key(1), world.move(1).state) == (N1, MoveState.IN_PLACE)
+
+
+def _lose_commit(world: World, monkeypatch: pytest.MonkeyPatch, *, happened: bool) -> None:
+    """Let the next commit of a switch lose its reply."""
+    real = rename_keys.transaction
+    left = [1]
+
+    @contextmanager
+    def losing(engine, *, read_only=False):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        lose = not read_only and left and left.pop()
+        if not lose:
+            with real(engine, read_only=read_only) as connection:
+                yield connection
+            return
+        if happened:
+            with real(engine) as connection:
+                yield connection
+        else:
+            with engine.connect() as connection, connection.begin() as begun:
+                yield connection
+                begun.rollback()
+        raise OutcomeUnknownError("the connection broke during COMMIT")
+
+    monkeypatch.setattr(rename_keys, "transaction", losing)
+
+
+def test_write_between_look_and_switch_of_the_same_object_is_no_stranger(tmp_path: Path) -> None:
+    """Where only a spelling is corrected, the application's own upload is the object (case 1)."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, "/clients/7/assets/1.png")
+    world.moved(up_to="copy")
+    world.later(3)
+    world.store.app_put("/clients/7/assets/1.png", b"v2")
+    world.do("rename")
+
+    assert (world.key(1), world.move(1).state) == (N1, MoveState.IN_PLACE)
+    assert world.store.contents() == {N1: b"v2"}
+
+
+def test_unanswered_removal_of_a_copy_keeps_its_lease(world: World) -> None:
+    """A clean-up's DELETE may still arrive: nobody acts on that key before it has expired (S7, H2)."""
+    _copied(world)
+    world.sql("DELETE FROM assets")
+    world.store.faults.add(Fault.delay(), on="delete")
+    world.do("rename")
+
+    assert world.column(1, "lease_until") > 0
+    assert world.column(1, "lease_kept")
+    assert world.move(1).state is MoveState.COPIED
+    world.go()
+    assert world.move(1).state is MoveState.SUPERSEDED
+    assert world.store.contents() == {O1: b"v1"}
+
+
+def test_copy_that_readers_may_know_is_left_and_listed(world: World) -> None:
+    """The row named the new key for a while: readers may still come for it, so a clean-up leaves it there (S1)."""
+    _copied(world)
+    world.do("rename")
+    world.save_key(1, O1)
+    world.do("delete")
+    world.store.app_put("up/other.png", b"other")
+    world.save_key(1, "up/other.png")
+    world.do("rename")
+
+    assert world.store.app_get(N1) == b"v1"
+    assert N1 in str(world.move(1).detail)
+
+
+def test_lost_lease_switches_nothing(world: World) -> None:
+    """A worker that was stopped past its lease finds the moves somebody else's (S7)."""
+    _copied(world)
+    lease = world.crash_in("rename")
+    world.later(40)
+    world.tick()
+    world.do("rename")
+    assert world.move(1).state is MoveState.RENAMED
+    late = world.context.moves.record(lease, [])
+
+    assert late == set()
+    assert world.key(1) == N1
