@@ -24,7 +24,8 @@ test: $(VENV)/.test minio ## Run the whole test-suite (ARGS: for pytest)
 	@$(PY) -m pytest $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.test format lint types layers unit ## Check format, lint, types and layers, run the unit tests
+check: $(VENV)/.test ## Check format, lint, types and layers, run the unit tests
+	@$(MAKE) --no-print-directory --keep-going format lint types layers unit
 
 .PHONY: format lint types layers unit
 format: $(VENV)/.test ## Check the format
