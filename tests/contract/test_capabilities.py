@@ -1,0 +1,130 @@
+"""What the probe finds of each store: its known differences, asserted as facts (FACTS.md, Stores)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import DeniedError, ProofError, StoreUnavailableError
+from app.object_store import Capabilities
+from app.probe import probe
+from app.testing import Behaviour, Fault, InMemoryStore
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Subject
+
+ALL_HONOURED = Capabilities(
+    put_if_absent=True,
+    put_if_match=True,
+    copy_if_absent=True,
+    copy_if_match=True,
+    copy_source_if_match=True,
+    complete_if_absent=True,
+    complete_if_match=True,
+    delete_if_match=True,
+    query_signed_expiry=True,
+    ordered_listing=True,
+    folds_leading_slash=False,
+    folds_double_slash=False,
+    folds_backslash=False,
+    folds_case=False,
+    versioning=False,
+    keeps_expires=True,
+)
+MINIO = {"copy_if_absent": False, "copy_if_match": False, "delete_if_match": False, "folds_leading_slash": True, "keeps_expires": False}
+SEAWEED = {"ordered_listing": False, "folds_leading_slash": True, "folds_double_slash": True, "folds_backslash": True}
+KNOWN = {"memory": {}, "memory-like-minio": MINIO, "minio": MINIO, "seaweed": SEAWEED}
+
+
+def test_probe_finds_the_known_differences(subject: Subject) -> None:
+    """The facts that the protocol is built on, seen by their effects."""
+    assert asdict(subject.capabilities) == asdict(ALL_HONOURED) | KNOWN[subject.name]
+
+
+def test_probe_finds_versioning(versioned: Subject) -> None:
+    """In a versioned bucket all else is the same."""
+    assert asdict(versioned.capabilities) == asdict(ALL_HONOURED) | KNOWN[versioned.name] | {"versioning": True}
+
+
+def test_probe_leaves_nothing_behind(subject: Subject) -> None:
+    """Throw-away objects are thrown away."""
+    prefix = subject.key("probe/")
+    probe(subject.store, prefix=prefix)
+
+    assert subject.store.list_page(prefix=prefix, start_after="", delimiter="").objects == []
+
+
+def test_capabilities_survive_json() -> None:
+    """A run's record keeps them."""
+    assert Capabilities(**asdict(ALL_HONOURED)) == ALL_HONOURED
+
+
+SWITCHES = [
+    name
+    for name in asdict(ALL_HONOURED)
+    if name not in {"folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case", "versioning"}
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_probe_sees_each_condition_that_is_ignored(switch: str) -> None:
+    """A store that silently ignores one thing is found out in that and in nothing else."""
+    store = InMemoryStore(Behaviour(**{switch: False}))
+
+    assert asdict(probe(store)) == asdict(ALL_HONOURED) | {switch: False}
+    assert (store.contents(), store.unfinished_uploads()) == ({}, [])
+
+
+@pytest.mark.parametrize("fold", ["folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case"])
+def test_probe_sees_each_fold(fold: str) -> None:
+    """Which spellings are one object is seen, not guessed (CASES 1)."""
+    changed = {fold: True} | ({"ordered_listing": False} if fold == "folds_case" else {})  # listed under other names than written
+
+    assert asdict(probe(InMemoryStore(Behaviour(**{fold: True})))) == asdict(ALL_HONOURED) | changed
+
+
+def test_probe_sees_a_proxy_that_drops_the_copy_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that stores an empty object for a copy is refused before anything is moved (CASES 8)."""
+    store = InMemoryStore()
+    honest = store.copy
+
+    def emptied(source: object, key: str, **asked: object) -> object:
+        copied = honest(source, key, **asked)  # type: ignore[arg-type]
+        store.app_put(key, b"")
+        return copied
+
+    monkeypatch.setattr(store, "copy", emptied)
+
+    with pytest.raises(ProofError, match="does not copy"):
+        probe(store)
+    assert store.contents() == {}
+
+
+@pytest.mark.parametrize(("fault", "expected"), [(Fault.slow_down(), StoreUnavailableError), (Fault.refuse(DeniedError), DeniedError)])
+def test_probe_that_cannot_ask_says_why_and_cleans_up(fault: Fault, expected: type[Exception]) -> None:
+    """An outage is no finding, and neither is a lacking right."""
+    store = InMemoryStore()
+    store.faults.add(fault, on="read", skip=5)
+
+    with pytest.raises(expected):
+        probe(store)
+    assert store.contents() == {}
+
+
+def test_probe_uses_keys_that_nobody_guesses() -> None:
+    """Two workers may probe at once, and no object of the application is ever touched."""
+    store = InMemoryStore()
+    theirs = f".rekey/{secrets.token_hex(4)}"
+    store.app_put(theirs, b"theirs")
+    probe(store)
+    first = {key for name, key in store.calls if name != "list_page"}
+    store.calls.clear()
+    probe(store)
+    second = {key for name, key in store.calls if name != "list_page"}
+
+    assert first & second == set()
+    assert theirs not in first | second
+    assert store.contents() == {theirs: b"theirs"}

@@ -1,0 +1,303 @@
+"""The port's writes: PUT, CopyObject and multipart uploads, with and without conditions."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import (
+    ConditionFailedError,
+    ExpiredRequestError,
+    LeaseLostError,
+    MissingObjectError,
+    ObjectError,
+    StoreRequestError,
+)
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
+from app.testing import FixedDeadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.contract.conftest import Subject
+
+    Write = Callable[[Subject, str, Condition | None], ObjectInfo]
+
+NOTHING = ObjectAttributes()
+HEADERS = {"content-type": "image/png", "cache-control": "no-store", "x-amz-meta-a": "b"}
+OTHER = "0" * 32
+NEW = b"new bytes"
+
+
+def _put(subject: Subject, name: str, condition: Condition | None) -> ObjectInfo:
+    return subject.store.put(subject.key(name), NEW, NOTHING, condition=condition, deadline=subject.lease)
+
+
+def _source(subject: Subject) -> ObjectInfo:
+    try:
+        return subject.store.stat(subject.key("source-of-copies"))
+    except MissingObjectError:
+        return subject.put("source-of-copies", NEW)
+
+
+def _copy(subject: Subject, name: str, condition: Condition | None) -> ObjectInfo:
+    source = _source(subject)
+    return subject.store.copy(source, subject.key(name), condition=condition, deadline=subject.lease)
+
+
+def _upload(subject: Subject, name: str, condition: Condition | None) -> ObjectInfo:
+    source, key = _source(subject), subject.key(name)
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    part = subject.store.copy_part(upload, key, 1, source, first=0, last=len(NEW) - 1, deadline=subject.lease)
+    try:
+        etag = subject.store.complete_upload(upload, key, [part], condition=condition, deadline=subject.lease)
+    except ConditionFailedError:
+        subject.store.abort_upload(upload, key)
+        raise
+    assert subject.store.stat(key).etag == etag
+    return subject.store.stat(key)
+
+
+WRITES = {"put": _put, "copy": _copy, "complete": _upload}
+every_write = pytest.mark.parametrize("kind", WRITES)
+
+
+def _honours(subject: Subject, kind: str, condition: str) -> bool:
+    return bool(getattr(subject.capabilities, f"{kind}_if_{condition}"))
+
+
+@every_write
+def test_write_gives_the_version_written(subject: Subject, kind: str) -> None:
+    """ETag and size are the object's, and the time is no earlier than its own."""
+    written = WRITES[kind](subject, "a", None)
+    found = subject.store.stat(subject.key("a"))
+
+    assert (written.key, written.etag, written.size) == (found.key, found.etag, found.size)
+    assert found.last_modified <= written.last_modified <= found.last_modified + 5
+    assert subject.get("a") == NEW
+
+
+@every_write
+def test_write_if_absent_goes_through_where_nothing_is(subject: Subject, kind: str) -> None:
+    """The usual case of a copy to a new key."""
+    WRITES[kind](subject, "free", IfAbsent())
+
+    assert subject.get("free") == NEW
+
+
+@every_write
+def test_write_if_absent_keeps_what_is_there(subject: Subject, kind: str) -> None:
+    """Nothing foreign is overwritten (S3); a store that ignores the condition overwrites, which is why it is probed."""
+    subject.application.put(subject.key("taken"), b"theirs")
+    if not _honours(subject, kind, "absent"):
+        WRITES[kind](subject, "taken", IfAbsent())
+        assert subject.get("taken") == NEW
+        return
+
+    with pytest.raises(ConditionFailedError):
+        WRITES[kind](subject, "taken", IfAbsent())
+    assert subject.get("taken") == b"theirs"
+
+
+@every_write
+def test_write_if_match_goes_over_that_version(subject: Subject, kind: str) -> None:
+    """A re-copy over our own copy."""
+    ours = subject.put("ours", b"ours")
+    WRITES[kind](subject, "ours", IfMatch(ours.etag))
+
+    assert subject.get("ours") == NEW
+
+
+@every_write
+@pytest.mark.parametrize("there", [b"theirs", None])
+def test_write_if_match_keeps_another_version(subject: Subject, kind: str, there: bytes | None) -> None:
+    """Another version, or none, refuses it; a store that ignores the condition overwrites."""
+    if there is not None:
+        subject.application.put(subject.key("other"), there)
+    if not _honours(subject, kind, "match"):
+        WRITES[kind](subject, "other", IfMatch(OTHER))
+        assert subject.get("other") == NEW
+        return
+
+    with pytest.raises(ConditionFailedError):
+        WRITES[kind](subject, "other", IfMatch(OTHER))
+    assert subject.get("other") == there
+
+
+@every_write
+def test_racing_conditional_writes_have_one_winner(subject: Subject, kind: str) -> None:
+    """Of many writers to a free key exactly one gets through (M3).
+
+    Not so for CompleteMultipartUpload on SeaweedFS, which looks first and writes then: all that look at once win.
+    """
+    if subject.name.startswith("memory"):
+        pytest.skip("a scheduler runs one caller at a time there")
+    if not _honours(subject, kind, "absent"):
+        pytest.skip("the condition is ignored")
+    writers, keys = 8, 5
+
+    def attempt(name: str) -> bool:
+        try:
+            WRITES[kind](subject, name, IfAbsent())
+        except ConditionFailedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(writers) as pool:
+        winners = [sum(pool.map(attempt, [f"race-{number}"] * writers)) for number in range(keys)]
+
+    if (subject.name, kind) == ("seaweed", "complete"):
+        assert min(winners) >= 1
+        assert max(winners) > 1
+    else:
+        assert winners == [1] * keys
+
+
+def test_copy_is_of_exactly_the_version_seen(subject: Subject) -> None:
+    """A source that was overwritten since is not copied."""
+    seen = subject.put("source", b"seen")
+    subject.application.put(subject.key("source"), b"newer")
+
+    with pytest.raises(ConditionFailedError):
+        subject.store.copy(seen, subject.key("copy"), condition=None, deadline=subject.lease)
+    assert subject.get("copy") is None
+
+
+def test_copy_of_nothing_is_missing(subject: Subject) -> None:
+    """404 names the source, whatever is asked of the target."""
+    gone = ObjectInfo(key=subject.key("gone"), etag=OTHER, size=1, last_modified=1)
+    for condition in (None, IfAbsent()):
+        with pytest.raises(MissingObjectError) as refusal:
+            subject.store.copy(gone, subject.key("copy"), condition=condition, deadline=subject.lease)
+        assert refusal.value.object_key == gone.key
+    assert subject.get("copy") is None
+
+
+def test_copy_keeps_what_readers_see(subject: Subject) -> None:
+    """Headers, metadata and tags; Expires where the store keeps it (M4)."""
+    subject.application.put(subject.key("a"), b"x", HEADERS, tags={"k": "v"})
+    read = subject.store.read(subject.key("a"), max_bytes=1)
+    headers = dict(read.attributes.headers) | {"expires": "Thu, 01 Jan 2099 00:00:00 GMT", "x-amz-tagging": "k=v"}
+    subject.store.put(subject.key("a"), b"x", ObjectAttributes(headers=headers), condition=None, deadline=subject.lease)
+    source = subject.store.read(subject.key("a"), max_bytes=1)
+    subject.store.copy(source.info, subject.key("b"), condition=None, deadline=subject.lease)
+    copied = subject.store.read(subject.key("b"), max_bytes=1)
+    kept = subject.capabilities.keeps_expires
+
+    assert "expires" in source.attributes.headers
+    assert copied.attributes.tag_count == 1
+    assert copied.attributes.headers == {name: value for name, value in source.attributes.headers.items() if kept or name != "expires"}
+
+
+def test_upload_joins_ranges_of_the_source(subject: Subject) -> None:
+    """Parts are inclusive byte ranges; headers and tags come with the start."""
+    body = bytes(range(256)) * 4096 * 6  # 6 MiB: each part but the last has 5 MiB at least
+    source, key = subject.put("large", body), subject.key("joined")
+    middle = 5 * 1024 * 1024
+    upload = subject.store.create_upload(key, ObjectAttributes(headers=HEADERS | {"x-amz-tagging": "k=v"}), deadline=subject.lease)
+    etags = [
+        subject.store.copy_part(upload, key, number, source, first=first, last=last, deadline=subject.lease)
+        for number, (first, last) in enumerate([(0, middle - 1), (middle, len(body) - 1)], start=1)
+    ]
+    etag = subject.store.complete_upload(upload, key, etags, condition=IfAbsent(), deadline=subject.lease)
+    read = subject.store.read(key, max_bytes=len(body))
+
+    assert read.body == body
+    assert (read.info.etag, read.info.size) == (etag, len(body))
+    assert read.attributes == ObjectAttributes(headers=HEADERS, tag_count=1)
+    assert etag.endswith("-2")
+
+
+def test_upload_of_no_bytes(subject: Subject) -> None:
+    """An empty object has no range to copy; an empty part makes it."""
+    key = subject.key("empty")
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    part = subject.store.put_part(upload, key, 1, b"", deadline=subject.lease)
+    subject.store.complete_upload(upload, key, [part], condition=IfAbsent(), deadline=subject.lease)
+
+    assert subject.store.stat(key).size == 0
+
+
+def test_part_is_copied_of_exactly_the_version_seen(subject: Subject) -> None:
+    """A source overwritten after the first part never becomes a mixture (CASES 11)."""
+    seen, key = subject.put("source", b"a" * 100), subject.key("mixed")
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    subject.store.copy_part(upload, key, 1, seen, first=0, last=49, deadline=subject.lease)
+    subject.application.put(subject.key("source"), b"b" * 100)
+
+    with pytest.raises(ConditionFailedError):
+        subject.store.copy_part(upload, key, 2, seen, first=50, last=99, deadline=subject.lease)
+    subject.store.abort_upload(upload, key)
+    assert subject.get("mixed") is None
+
+
+def test_upload_is_still_there_after_a_failed_condition(subject: Subject) -> None:
+    """It can be completed under another condition, or aborted; an aborted one is gone, and aborting again is no error."""
+    subject.application.put(subject.key("taken"), b"theirs")
+    key = subject.key("taken")
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    part = subject.store.put_part(upload, key, 1, NEW, deadline=subject.lease)
+    with pytest.raises(ConditionFailedError):
+        subject.store.complete_upload(upload, key, [part], condition=IfAbsent(), deadline=subject.lease)
+    theirs = subject.store.stat(key)
+    subject.store.complete_upload(upload, key, [part], condition=IfMatch(theirs.etag), deadline=subject.lease)
+
+    assert subject.get("taken") == NEW
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    subject.store.abort_upload(upload, key)
+    subject.store.abort_upload(upload, key)
+    with pytest.raises(StoreRequestError):
+        subject.store.complete_upload(upload, key, [part], condition=None, deadline=subject.lease)
+    assert subject.get("taken") == NEW
+
+
+@pytest.mark.parametrize("remaining", [0.9, 0.0, -1.0])
+def test_write_under_a_lost_lease_is_not_sent(subject: Subject, remaining: float) -> None:
+    """Nothing changes at the store (S7)."""
+    info, lease = subject.put("a", b"old"), FixedDeadline(remaining)
+    key = info.key
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    writes: list[Callable[[], object]] = [
+        lambda: subject.store.put(key, b"new", NOTHING, condition=None, deadline=lease),
+        lambda: subject.store.copy(info, subject.key("b"), condition=None, deadline=lease),
+        lambda: subject.store.create_upload(key, NOTHING, deadline=lease),
+        lambda: subject.store.put_part(upload, key, 1, b"new", deadline=lease),
+        lambda: subject.store.copy_part(upload, key, 1, info, first=0, last=2, deadline=lease),
+        lambda: subject.store.complete_upload(upload, key, [OTHER], condition=None, deadline=lease),
+        lambda: subject.store.delete([info], deadline=lease),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLostError):
+            write()
+    subject.store.abort_upload(upload, key)
+
+    assert (subject.get("a"), subject.get("b")) == (b"old", None)
+
+
+def test_request_dies_at_the_store_with_its_signature(subject: Subject) -> None:
+    """A PUT and a DeleteObjects that come after their end are refused and change nothing (M2)."""
+    info = subject.put("a", b"old")
+    with pytest.raises(ExpiredRequestError):
+        subject.store.put_expired(info.key, b"late")
+    with pytest.raises(ExpiredRequestError):
+        subject.store.delete_expired(info)
+
+    assert subject.get("a") == b"old"
+
+
+def test_leading_slash_is_the_same_object_where_it_was_seen_to_be(subject: Subject) -> None:
+    """What the probe says of spellings holds for reads, writes, copies and deletes alike (H6, M6)."""
+    subject.put("a", b"old")
+    other = "/" + subject.key("a")
+    if not subject.capabilities.folds_leading_slash:
+        with pytest.raises(ObjectError):
+            subject.store.stat(other)
+        return
+    subject.store.put(other, b"new", NOTHING, condition=None, deadline=subject.lease)
+    info = subject.store.stat(other)
+
+    assert subject.get("a") == b"new"
+    assert subject.store.delete([info], deadline=subject.lease) == {other: None}
+    assert subject.get("a") is None
