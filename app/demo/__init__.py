@@ -1,0 +1,1 @@
+"""The demonstration: everything from nothing, with real files, under a live reader and a live writer."""
