@@ -153,13 +153,13 @@ class StoreRequestError(ObjectError):
     """Any other answer of the store (500, an unknown code): counted as an attempt."""
 
 
-class ServerStartError(RekeyError):
-    """An embedded server did not start: ``ServerStartError(name, detail)``."""
+class ServerStartError(PermanentError):
+    """A process that this one started does not serve: ``ServerStartError(name, detail)``."""
 
-    def __init__(self, name: str, detail: str) -> None:
+    def __init__(self, name: str, detail: str = "") -> None:
         super().__init__(name, detail)
         self.name = name
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"the embedded {self.name} did not start: {self.detail}"
+        return f"the embedded {self.name} did not start" + (f": {self.detail}" if self.detail else "")
