@@ -180,14 +180,19 @@ class _Trial:
 
     def _lists_in_order(self) -> bool:
         there = {name: self._write(f"list/{name}", _OLD).etag for name in _LISTED}
-        if not self._pages_agree(there):
+        try:
+            return self._pages_agree(there) and self._pages_agree(self._change(there))
+        except ObjectError:  # credentials that may not list can still look key by key (CASES 15)
             return False
+
+    def _change(self, there: dict[str, str]) -> dict[str, str]:
         # Each page must be taken afresh: an overwritten, a new and a deleted object show at once.
         there["p0"] = self._write("list/p0", _NEW).etag
         there["p1"] = self._write("list/p1", _OLD).etag
-        self._store.delete([self._store.stat(self._key("list/q"))], deadline=self._lease)
-        del there["q"]
-        return self._pages_agree(there)
+        gone = self._store.stat(self._key("list/q"))
+        if self._store.delete([gone], deadline=self._lease)[gone.key] is None:  # credentials that may not delete can copy and switch
+            del there["q"]
+        return there
 
     def _pages_agree(self, there: dict[str, str]) -> bool:
         """Whether pages from any place show exactly what lies in the range that they cover, in byte order."""

@@ -80,7 +80,10 @@ def _listed(element: ET.Element, *, encoded: bool) -> ObjectInfo:
 def _name(text: str | None, *, encoded: bool) -> str:
     if not text:
         raise XmlError("a listed object has no key")
-    return unquote_plus(text, errors="strict") if encoded else text
+    try:
+        return unquote_plus(text, errors="strict") if encoded else text
+    except UnicodeDecodeError as error:
+        raise XmlError("a listed key is not Unicode") from error
 
 
 def read_written(body: bytes | None, root_name: str) -> tuple[str, int | None]:

@@ -176,7 +176,7 @@ class InMemoryStore(ApplicationSide):
 
     def abort_upload(self, upload_id: str, key: str) -> None:
         """Give up a multipart upload."""
-        self._request("abort_upload", key, None, lambda: self._uploads.pop(upload_id, None))
+        self._read("abort_upload", key, lambda: self._uploads.pop(upload_id, None))
 
     def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
         """DeleteObjects, never by version id."""
@@ -208,6 +208,9 @@ class InMemoryStore(ApplicationSide):
     def _delete_key(self, info: ObjectInfo, *, first: bool) -> ObjectError | None:
         if not first and self.on_call is not None:
             self.on_call("delete", info.key)
+        return self._alone(lambda: self._delete_at_once(info))()
+
+    def _delete_at_once(self, info: ObjectInfo) -> ObjectError | None:
         fault = self.faults.take("delete_key", info.key)
         try:
             if fault is not None:

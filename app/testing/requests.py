@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from app.errors import ExpiredRequestError, LeaseLostError
@@ -24,7 +25,7 @@ class RequestPath:
     """Clocks, faults and the log of requests of one store.
 
     *on_call* is called with the method's name and the key after a request was signed and before it arrives, so that a scheduler can let
-    somebody else go first (``delete``: once a key). Not for threads: a scheduler runs one at a time.
+    somebody else go first (``delete``: once a key). Each request is one step; the keys of a ``delete`` are a step each.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class RequestPath:
         self.on_call = on_call
         self._behaviour = behaviour
         self._timeout = request_timeout
+        self._lock = threading.RLock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -54,13 +56,22 @@ class RequestPath:
         return int(self.now)
 
     def _read(self, name: str, key: str, act: Callable[[], Result]) -> Result:
-        return self._request(name, key, None, act)
+        return self._request(name, key, None, self._alone(act))
+
+    def _alone(self, act: Callable[[], Result]) -> Callable[[], Result]:
+        """*act* as one step that no thread sees half done."""
+
+        def locked() -> Result:
+            with self._lock:
+                return act()
+
+        return locked
 
     def _write(self, name: str, key: str, deadline: Deadline, act: Callable[[], Result]) -> Result:
         seconds = min(self._timeout, deadline.remaining())
         if seconds < 1:
             raise LeaseLostError("the lease ends before the request could be carried out")
-        return self._request(name, key, self.store_time() + math.floor(seconds), act)
+        return self._request(name, key, self.store_time() + math.floor(seconds), act if name == "delete" else self._alone(act))
 
     def _request(self, name: str, key: str, expires_at: int | None, act: Callable[[], Result]) -> Result:
         def arrive() -> Result:

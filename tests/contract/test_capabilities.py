@@ -128,3 +128,15 @@ def test_probe_uses_keys_that_nobody_guesses() -> None:
     assert first & second == set()
     assert theirs not in first | second
     assert store.contents() == {theirs: b"theirs"}
+
+
+@pytest.mark.parametrize(
+    ("method", "lacking"),
+    [("list_page", {"ordered_listing": False}), ("delete_key", {"delete_if_match": False})],
+)
+def test_probe_goes_on_without_a_right_that_a_run_can_do_without(method: str, lacking: dict[str, bool]) -> None:
+    """Without the right to list every look is a HEAD; without the right to delete copies and switches go on (CASES 15)."""
+    store = InMemoryStore()
+    store.faults.add(Fault.refuse(DeniedError), on=method, times=None)
+
+    assert asdict(probe(store)) == asdict(ALL_HONOURED) | lacking

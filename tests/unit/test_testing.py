@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app.errors import (
@@ -182,3 +184,20 @@ def test_boot_clock_only_goes_forward() -> None:
     """Like the real one."""
     with pytest.raises(ValueError, match="forward"):
         ManualClock().advance(-1)
+
+
+def test_request_is_one_step_to_threads() -> None:
+    """Of many threads that write a free key under If-None-Match exactly one gets through, as at a real store."""
+    store = InMemoryStore()
+
+    def attempt(number: int) -> bool:
+        try:
+            store.put(f"k{number // 8}", b"", NOTHING, condition=IfAbsent(), deadline=LEASE)
+        except ConditionFailedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(400)))
+
+    assert sum(won) == 50
