@@ -7,6 +7,8 @@ target (a conditional PUT whose body stalls locks the key for readers: M5).
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +18,7 @@ from app.object_store import MAX_PARTS, Condition, Deadline, ObjectAttributes, O
 
 PART_BYTES = 64 * 1024**2  # a part is copied within a request's time-out even by a store that manages 10 MB/s
 SINGLE_COPY_BYTES = 256 * 1024**2  # above this the store copies part by part, so that no request outlasts its time-out
-HASH_LENGTH = 32  # an ETag of so many hex digits is an MD5 of the content, or an encrypted store's random number
+_MD5 = re.compile("[0-9a-f]{32}").fullmatch  # such an ETag is an MD5 of the content, or an encrypted store's random number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,9 @@ def sized(source: ObjectInfo, copy: ObjectInfo) -> ObjectInfo:
 
 
 def is_equal(store: ObjectStore, one: str, other: str, *, max_bytes: int, budget: ByteBudget) -> tuple[ReadObject, ReadObject] | None:
-    """Read both objects and compare bytes, headers and tags; above *max_bytes* ETags and sizes stand for the bytes, if they are hashes.
+    """Read an object and what may be its copy, and compare bytes, headers and tags.
+
+    Above *max_bytes* ETags and sizes stand for the bytes, if they are hashes.
 
     Returns:
         Both as read, or None where they differ or cannot be compared.
@@ -130,5 +134,12 @@ def is_equal(store: ObjectStore, one: str, other: str, *, max_bytes: int, budget
             return None
         if first.body is not None and second.body is not None:
             return (first, second) if first.body == second.body else None
-        hashed = len(first.info.etag) == HASH_LENGTH and first.info.etag == second.info.etag
-        return (first, second) if hashed else None
+        return (first, second) if _same_hash(first.info, second.info) else None
+
+
+def _same_hash(one: ObjectInfo, other: ObjectInfo) -> bool:
+    """Whether the ETags prove equal bytes: the same MD5, or *other* is a copy of *one* by parts that took a single part."""
+    if not _MD5(one.etag):
+        return False
+    in_one_part = hashlib.md5(bytes.fromhex(one.etag), usedforsecurity=False).hexdigest() + "-1"
+    return other.etag in {one.etag, in_one_part}

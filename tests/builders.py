@@ -9,11 +9,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, event, select, text, update
+from sqlalchemy import Engine, event, func, select, text, update
 
 from app.assets import Assets, TableNames
 from app.byte_budget import ByteBudget
-from app.database import open_engine, transaction
+from app.database import MICROSECONDS, open_engine, transaction
 from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
@@ -237,8 +237,16 @@ class World:
                 messages.append((None, []))
             if self.run.state is not RunState.RUNNING:
                 return
-            self.later(seconds)
+            self.later(seconds if messages or until is not None else max(seconds, self.seconds_to_next()))
         assert until is not None, f"the run does not end: {self.report()}, {self.moves()}"
+
+    def seconds_to_next(self) -> float:
+        """How long nothing is due."""
+        with transaction(self.engine, read_only=True) as connection:
+            due_at = connection.execute(
+                select(func.min(moves.c.due_at)).where(moves.c.run_no == self.run.no, moves.c.stage.is_not(None))
+            ).scalar_one()
+        return 0.0 if due_at is None else (due_at - self.context.runs.now()) / MICROSECONDS + 0.01
 
     def _handle(self, stage: MoveStage | None, ids: list[int]) -> list[tuple[MoveStage | None, list[int]]]:
         if stage is None:

@@ -209,9 +209,15 @@ def again(move: Move, *, settings: Settings, detail: str, to: MoveState, **chang
     """Send *move* back to be copied or switched once more; bounded, so that an asset in constant change does not spin."""
     if changed_too_often(move, settings):
         return park(move, ParkedReason.CHANGED_TOO_OFTEN, detail)
-    return Outcome(
-        move=replace(move, state=to, changes=move.changes + 1, claims=0, claimed_store_time=None, detail=clean(detail), **changes)
-    )
+    if move.state is not MoveState.PLANNED:  # else an earlier claim still is evidence for a copy of ours (H12)
+        move = replace(move, claims=0, claimed_store_time=None)
+    return Outcome(move=replace(move, state=to, changes=move.changes + 1, detail=clean(detail), **changes))
+
+
+def nothing_written(move: Move) -> Move:
+    """*move* without its last claim, under which no write was sent: it is no evidence for what appears at the new key later (H12)."""
+    claims = max(0, move.claims - 1)
+    return replace(move, claims=claims, claimed_store_time=move.claimed_store_time if claims else None)
 
 
 def changed_too_often(move: Move, settings: Settings) -> bool:

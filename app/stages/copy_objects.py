@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from app.assets import AssetRow
 from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through, is_equal
 from app.database import transaction
 from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
@@ -14,7 +15,7 @@ from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, Context, again, park, refused
+from app.stages.context import Batch, Context, again, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
 from app.stages.replanning import replan
 from app.stages.runner import StoppedError
@@ -169,13 +170,17 @@ def _same_object(context: Context, move: Move) -> Outcome:
 
 def _wait(move: Move) -> Outcome:
     looks = move.looks + 1
-    waiting = replace(move, waiting=True, looks=looks, detail="the new key is the old key of an asset that is still to be moved")
+    detail = "the new key is the old key of an asset that is still to be moved"
+    waiting = replace(nothing_written(move), waiting=True, looks=looks, detail=detail)
     return Outcome(move=waiting, due_in=min(WAIT_SECONDS * 2 ** min(looks - 1, 5), LONGEST_WAIT_SECONDS))
 
 
 def _occupied(batch: Batch, move: Move) -> Outcome:
     """An object is at the new key. It is ours only by evidence (H12); an equal one that nobody names may be adopted (S3)."""
     context = batch.context
+    row = _row_of(context, move)
+    if row is None or row.key != move.old_key:
+        return replan(batch, move, row)
     if not _is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
         detail = "source or copy changed while it was copied"
         return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
@@ -196,8 +201,7 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     A row may be written up to SETTLE_SECONDS before its object (A3), and a present object may answer 404 for a moment (case 16).
     """
     context = batch.context
-    with transaction(context.moves.engine, read_only=True) as connection:
-        row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
+    row = _row_of(context, move)
     if row is None or row.key != move.old_key:
         return replan(batch, move, row)
     healed = _healed(context, move)
@@ -209,7 +213,13 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
         return park_before_switch(batch, move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
     looks = move.looks + 1
     wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))
-    return Outcome(move=replace(move, missed_store_time=since, looks=looks, detail=f"no object {error.object_key!r}"), due_in=wait)
+    looked = replace(nothing_written(move), missed_store_time=since, looks=looks, detail=f"no object {error.object_key!r}")
+    return Outcome(move=looked, due_in=wait)
+
+
+def _row_of(context: Context, move: Move) -> AssetRow | None:
+    with transaction(context.moves.engine, read_only=True) as connection:
+        return context.assets.rows(connection, [move.row_id]).get(move.row_id)
 
 
 def _healed(context: Context, move: Move) -> Outcome | None:

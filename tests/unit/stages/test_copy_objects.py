@@ -1,0 +1,553 @@
+"""The copy stage: every object gets a proved copy at its new key, and nothing foreign is overwritten (S3)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import ArchivedError, DeniedError, EncryptedError, FidelityError, LockedError, StoreRequestError
+from app.states import MoveState, ParkedReason
+from app.testing import Behaviour, Fault
+from app.testing.versions import LIKE_MINIO
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.errors import ObjectError
+
+O1, N1 = "up/1.png", "clients/7/assets/1.png"
+LOGO = b"logo"
+
+
+def _write_request(world: World) -> str:
+    """The port's method by which this store gets a small copy."""
+    return "copy" if world.store.capabilities.copy_if_absent else "put"
+
+
+def _copy_and_die(world: World) -> None:
+    """A worker claims, writes the copy and is killed before it records anything; the reconciler notices."""
+    world.crash_in("copy")
+    world.store.app_put(N1, world.store.app_get(O1))
+    world.later(world.context.settings.lease_seconds + 1)
+    world.tick()
+
+
+def test_copy_carries_bytes_headers_and_tags(world: World) -> None:
+    """A reader of the new key sees what a reader of the old one saw (case 12)."""
+    world.add(1, body=None)
+    world.store.app_put(O1, b"v1", {"content-type": "image/png", "x-amz-meta-by": "anna"}, tags="a=1&b=2")
+    world.moved(up_to="copy")
+    there = world.store.versions(N1)[-1]
+
+    assert (there.body, there.headers, there.tags) == (b"v1", {"content-type": "image/png", "x-amz-meta-by": "anna"}, "a=1&b=2")
+    assert world.move(1).state is MoveState.COPIED
+    assert world.key(1) == O1
+
+
+@pytest.mark.parametrize("age", [0, 3600], ids=["young", "old"])
+def test_foreign_object_at_the_new_key_is_untouched(world: World, age: int) -> None:
+    """Whatever its age, another object is never overwritten: the asset is parked (case 30)."""
+    world.add(1)
+    world.store.app_put(N1, b"theirs")
+    world.later(age)
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.key(1) == O1
+    assert world.store.contents() == {O1: b"v1", N1: b"theirs"}
+
+
+def test_equal_object_with_other_headers_is_foreign(world: World) -> None:
+    """Equal bytes alone make no object ours (H12)."""
+    world.add(1)
+    world.store.app_put(N1, b"v1", {"content-type": "image/png"})
+    world.later(3600)
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_equal_object_that_nobody_names_is_adopted_once_it_is_old(world: World) -> None:
+    """Left over from an earlier attempt, say: older than SETTLE_SECONDS, no row will come for it any more (S3)."""
+    world.add(1)
+    world.store.app_put(N1, b"v1")
+    world.later(31)
+    world.moved()
+
+    assert world.move(1).state is MoveState.RENAMED
+    assert not world.move(1).copy_recorded
+
+
+def test_equal_object_that_is_young_is_not_adopted(world: World) -> None:
+    """The row of an upload may still be on its way (A3)."""
+    world.add(1)
+    world.store.app_put(N1, b"v1")
+    world.later(10)
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_copy_made_before_a_crash_is_recognised(world: World) -> None:
+    """An earlier claim of this move is on record, and the object is equal and no older: ours, though its reply was lost (H12)."""
+    world.add(1)
+    world.seed()
+    _copy_and_die(world)
+    world.do("copy")
+
+    assert world.move(1).state is MoveState.COPIED
+    assert not world.move(1).copy_recorded
+
+
+def test_object_from_before_the_crashed_claim_is_not_ours(world: World) -> None:
+    """It was there before anybody of us was."""
+    world.add(1)
+    world.store.app_put(N1, b"v1")
+    world.later(5)
+    world.seed()
+    world.crash_in("copy")
+    world.later(20)
+    world.tick()
+    world.set_columns(1, lease_until=0, lease_token=None, due_at=0)
+    world.do("copy")
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_waiting_is_no_claim_to_what_appears_meanwhile(world: World) -> None:
+    """A move that waited has written nothing: an equal object that comes to its new key is the application's (H12)."""
+    world.add(1, "up/b.png", body=LOGO)
+    world.add(2, "clients/7/assets/b.png", client=8, body=b"other")
+    world.seed()
+    world.do("copy", [1])
+    assert world.move(1).waiting
+    world.sql("UPDATE assets SET object_key = 'gone' WHERE id = 2")
+    world.set_columns(2, state="superseded", stage=None, live_hash=None)
+    world.store.app_put("clients/7/assets/b.png", LOGO)
+    world.later(5)
+    world.do("copy", [1])
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_looking_for_a_source_is_no_claim_to_what_appears_meanwhile(world: World) -> None:
+    """A move whose source was missing has written nothing either."""
+    world.add(1, body=None)
+    world.seed()
+    world.do("copy")
+    world.store.app_put(O1, LOGO)
+    world.store.app_put(N1, LOGO)
+    world.later(5)
+    world.do("copy")
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_row_that_names_the_new_key_counts_as_an_object_there(world: World) -> None:
+    """The row came first, its upload is still to come: nothing is written under its key (H5)."""
+    world.add(1)
+    world.add(2, N1, body=None)
+    world.seed()
+    world.do("copy", [world.move(1).id])
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.contents() == {O1: b"v1"}
+
+
+def test_other_table_that_names_the_new_key_counts_too(tmp_path: Path, behaviour: Behaviour) -> None:
+    """REFERENCES lists columns of other tables (A4)."""
+    world = World(
+        tmp_path,
+        behaviour,
+        table="CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT); CREATE TABLE thumbs (file TEXT)",
+        settings={"references": ("thumbs.file",)},
+    )
+    world.add(1)
+    world.sql("INSERT INTO thumbs VALUES (:key)", key=N1)
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_missing_source_is_parked_only_after_looks_spread_in_time(world: World) -> None:
+    """A present object may answer 404 for a moment (case 16), and a row may be written before its object (A3)."""
+    world.add(1, body=None)
+    world.seed()
+    for _ in range(5):
+        world.do("copy")
+        assert world.move(1).state is MoveState.PLANNED
+        world.later(5)
+    world.later(30)
+    world.do("copy")
+
+    assert world.move(1).reason is ParkedReason.MISSING_SOURCE
+
+
+def test_object_that_comes_after_its_row_is_moved(world: World) -> None:
+    """Row first, upload within SETTLE_SECONDS (A3)."""
+    world.add(1, body=None)
+    world.seed()
+    world.do("copy")
+    world.later(20)
+    world.store.app_put(O1, b"late")
+    world.go()
+
+    assert world.get(1) == b"late"
+    assert world.states() == {"deleted": 1}
+
+
+@pytest.mark.parametrize("request_name", ["stat", "read", "list_page"])
+def test_one_404_for_a_present_object_parks_nothing(world: World, request_name: str) -> None:
+    """Case 16."""
+    world.add(1)
+    world.seed()
+    world.store.faults.add(Fault.not_found(), on=request_name)
+    world.go()
+
+    assert world.states() == {"deleted": 1}
+    assert world.get(1) == b"v1"
+
+
+def test_404_for_the_copy_that_was_just_written_loses_no_evidence(tmp_path: Path) -> None:
+    """The proof of a large copy failed to find it: it is looked at again, and is still ours."""
+    world = World(tmp_path, LIKE_MINIO, settings={"inline_bytes": 1})
+    world.add(1, body=b"a large one")
+    world.seed()
+    world.store.faults.add(Fault.not_found(), on="stat", key=N1)
+    world.do("copy")
+    assert world.move(1).state is MoveState.PLANNED
+    world.later(5)
+    world.do("copy")
+
+    assert world.move(1).state is MoveState.COPIED
+
+
+def test_large_objects_are_copied_by_parts(tmp_path: Path) -> None:
+    """Above INLINE_BYTES the store copies, and the completion carries the condition (S3)."""
+    world = World(tmp_path, LIKE_MINIO, settings={"inline_bytes": 4})
+    world.add(1, body=b"larger than four bytes")
+    world.add(2, body=b"")
+    world.store.app_put(N1, b"theirs")
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.app_get(N1) == b"theirs"
+    assert world.get(2) == b""
+    assert world.store.unfinished_uploads() == []
+
+
+def test_lost_reply_keeps_the_lease_until_the_request_has_expired(world: World) -> None:
+    """The PUT may still arrive: nobody acts on that key before the lease is over, and then the copy is found to be ours (S7, H2)."""
+    world.add(1)
+    world.add(2)
+    world.seed()
+    world.store.faults.add(Fault.delay(), on=_write_request(world), key=N1)
+    world.do("copy")
+    assert (world.column(1, "lease_kept"), world.move(2).state) == (True, MoveState.PLANNED)
+    world.later(10)
+    world.do("copy")
+    assert (world.move(1).state, world.move(2).state) == (MoveState.PLANNED, MoveState.COPIED)
+    world.store.delayed.pop().deliver()
+    world.go()
+
+    assert world.states() == {"deleted": 2}
+    assert world.move(1).suspect is False
+
+
+def test_delayed_write_dies_with_its_lease(world: World) -> None:
+    """A second worker copies after the lease; the first worker's PUT is refused by the store (H2, M2)."""
+    world.add(1)
+    world.seed()
+    world.store.faults.add(Fault.delay(), on=_write_request(world), key=N1)
+    world.do("copy")
+    world.later(31)
+    world.moved(up_to="rename")
+    world.store.app_put(N1, b"v2")
+    world.store.delayed.pop().deliver()
+
+    assert world.get(1) == b"v2"
+
+
+def test_unavailable_store_counts_no_attempt(world: World) -> None:
+    """503 is an outage, not the asset's fault (case 17, S8): everything is given back and tried again soon."""
+    world.add(1)
+    world.add(2)
+    world.seed()
+    world.store.faults.add(Fault.slow_down(), on=_write_request(world), times=8)
+    for _ in range(8):
+        world.do("copy")
+        world.later(5)
+    assert [move.attempts for move in world.moves()] == [0, 0]
+    world.go()
+
+    assert world.states() == {"deleted": 2}
+
+
+def test_recorded_errors_park_after_max_attempts(world: World) -> None:
+    """Any other refusal counts, and is tried again with growing waits (S8)."""
+    world.add(1)
+    world.add(2)
+    world.seed()
+    world.store.faults.add(Fault.refuse(StoreRequestError), on=_write_request(world), key=N1, times=None)
+    world.go()
+
+    assert world.parked() == {"failed": 1}
+    assert world.move(1).attempts == world.context.settings.max_attempts - 1
+    assert N1 in str(world.move(1).detail)
+    assert world.move(2).state is MoveState.DELETED
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DeniedError, ParkedReason.DENIED),
+        (ArchivedError, ParkedReason.ARCHIVED),
+        (EncryptedError, ParkedReason.ENCRYPTED),
+        (FidelityError, ParkedReason.FIDELITY),
+        (LockedError, ParkedReason.LOCKED),
+    ],
+)
+def test_refusal_that_no_repetition_mends_parks_at_once(world: World, error: type[ObjectError], reason: ParkedReason) -> None:
+    """The closed list of reasons; the mates go on (case 12, 13, 15)."""
+    world.add(1)
+    world.add(2)
+    world.store.faults.add(Fault.refuse(error), on=_write_request(world), key=N1)
+    world.moved()
+
+    assert (world.move(1).reason, world.move(1).parked_from) == (reason, MoveState.PLANNED)
+    assert world.move(2).state is MoveState.RENAMED
+
+
+def test_source_in_constant_change_is_given_up_and_our_copy_removed(world: World) -> None:
+    """Bounded: an asset that is written whenever it was copied does not spin (S9), and leaves no copy behind (H17)."""
+    world.add(1)
+    world.seed()
+    for number in range(50):
+        world.do("copy")
+        world.later(3)
+        world.store.app_put(O1, b"v%d" % number)
+        world.do("rename")
+
+    assert world.move(1).reason is ParkedReason.CHANGED_TOO_OFTEN
+    assert world.store.contents() == {O1: b"v49"}
+
+
+def test_take_down_of_a_source_that_was_to_be_copied_again_removes_the_copy(world: World) -> None:
+    """The first copy must not outlive the object that was taken down before the switch (H24)."""
+    world.add(1)
+    world.moved(up_to="copy")
+    world.later(3)
+    world.store.app_put(O1, b"v2")
+    world.do("rename")
+    world.store.app_delete(O1)
+    world.go()
+
+    assert world.move(1).reason is ParkedReason.MISSING_SOURCE
+    assert world.store.contents() == {}
+
+
+def test_row_switched_by_the_application_before_our_copy_needs_no_move(world: World) -> None:
+    """The application moved the asset itself between plan and copy: nothing is parked (S8)."""
+    world.add(1)
+    world.seed()
+    world.store.app_put(N1, b"v1")
+    world.save_key(1, N1)
+    world.do("copy")
+
+    assert world.move(1).state is MoveState.SUPERSEDED
+
+
+def test_row_pointed_elsewhere_before_the_copy_is_planned_again(world: World) -> None:
+    """The old object is gone and the row names another: planned again in place, one generation on (H9c)."""
+    world.add(1)
+    world.seed()
+    world.store.app_delete(O1)
+    world.store.app_put("up/other.png", b"other")
+    world.save_key(1, "up/other.png")
+    world.go()
+
+    assert world.key(1) == "clients/7/assets/other.png"
+    assert (world.move(1).state, world.move(1).generation) == (MoveState.DELETED, 2)
+
+
+def test_deleted_row_before_the_copy_is_superseded(world: World) -> None:
+    """Row and object are gone: nothing to move, nothing parked."""
+    world.add(1)
+    world.seed()
+    world.sql("DELETE FROM assets")
+    world.store.app_delete(O1)
+    world.do("copy")
+
+    assert world.move(1).state is MoveState.SUPERSEDED
+
+
+def test_replanned_key_that_another_move_wants_is_a_collision_of_its_own(world: World) -> None:
+    """One ledger row an asset row, whatever happens (H9d, H25): the record of its mates is not lost with it."""
+    world.add(1)
+    world.add(2)
+    world.add(3)
+    world.moved(up_to="copy")
+    world.store.app_put("in/2.png", b"other")
+    world.save_key(1, "in/2.png")
+    world.do("rename")
+
+    assert (world.move(1).state, world.move(1).reason) == (MoveState.PARKED, ParkedReason.COLLISION)
+    assert world.move(1).old_key == "in/2.png"
+    assert [world.move(number).state for number in (2, 3)] == [MoveState.RENAMED, MoveState.RENAMED]
+    assert N1 not in world.store.contents()
+
+
+def test_row_set_back_after_an_earlier_run_is_healed(world: World) -> None:
+    """The old object is gone, the bytes lie at the new key: the row is named after them again (H14)."""
+    world.add(1)
+    world.go()
+    world.save_key(1, O1)
+    world.run_id = ""
+    world.go()
+
+    assert (world.key(1), world.get(1)) == (N1, b"v1")
+    assert world.states() == {"deleted": 1}
+
+
+def test_row_in_place_whose_object_is_missing_is_parked(world: World) -> None:
+    """Being in place is looked at, not assumed (H33)."""
+    world.add(1, N1, body=None)
+    world.add(2, "clients/7/assets/2.png")
+    world.go()
+
+    assert world.parked() == {"missing_source": 1}
+    assert world.move(2).state is MoveState.IN_PLACE
+    assert world.writes() == []
+
+
+@pytest.mark.parametrize("key", ["/clients/7/assets/1.png", "clients/7/assets/1.png"])
+def test_same_object_under_another_spelling_only_has_its_row_corrected(tmp_path: Path, key: str) -> None:
+    """MinIO takes both for one object: no copy and no delete, or the only object would be gone (case 1, 26)."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, key)
+    world.go()
+
+    assert (world.key(1), world.get(1)) == (N1, b"v1")
+    assert world.states() == {"in_place": 1}
+    assert world.writes() == []
+
+
+def test_other_spelling_is_another_object_where_the_store_says_so(tmp_path: Path) -> None:
+    """On a store that folds nothing, `/x` and `x` are two objects: moved normally."""
+    world = World(tmp_path)
+    world.add(1, "/clients/7/assets/1.png")
+    world.go()
+
+    assert (world.key(1), world.get(1)) == (N1, b"v1")
+    assert world.store.contents() == {N1: b"v1"}
+
+
+def test_operator_who_vouches_gets_plain_copies_and_still_overwrites_nothing_that_is_seen(tmp_path: Path) -> None:
+    """REKEY_COPY=server: a look stands in for the condition."""
+    world = World(tmp_path, LIKE_MINIO, settings={"copy_mode": "server"})
+    world.add(1)
+    world.add(2)
+    world.store.app_put(N1, b"theirs")
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.app_get(N1) == b"theirs"
+    assert world.get(2) == b"v1"
+    assert ("put", "clients/7/assets/2.png") not in world.writes()
+
+
+def test_plain_copy_is_proved(tmp_path: Path) -> None:
+    """A proxy that answers success and stores something else is seen (case 8)."""
+    world = World(tmp_path, LIKE_MINIO, settings={"max_attempts": 2})
+    world.add(1)
+    world.seed()
+    world.store.on_call = lambda name, _key: world.store.app_put(O1, b"v2!") if name == "put" else None
+    world.do("copy")
+    world.store.on_call = None
+    world.go()
+
+    assert world.get(1) == b"v2!"
+
+
+def test_stopping_worker_gives_back_what_it_has_not_begun(world: World) -> None:
+    """The flag is read between two requests; what was not begun is enqueued again at once."""
+    for number in range(1, 4):
+        world.add(number)
+    world.seed()
+    stopped: list[bool] = []
+    worker = world.worker(stopping=lambda: bool(stopped))
+    world.store.on_call = lambda name, _key: stopped.append(True) if name == _write_request(world) else None
+    result = world.do("copy", worker=worker)
+
+    assert world.states() == {"copied": 1, "planned": 2}
+    assert sorted(result.again) == [2, 3]
+    assert all(world.column(number, "lease_token") is None for number in (1, 2, 3))
+
+
+def test_batch_is_given_back_after_a_few_seconds(world: World) -> None:
+    """A task ends after about five seconds, so that pause and stop are heard (design, section 6)."""
+    for number in range(1, 10):
+        world.add(number)
+    world.seed()
+    world.store.on_call = lambda name, _key: world.later(2) if name == _write_request(world) else None
+    result = world.do("copy")
+
+    assert world.states() == {"copied": 3, "planned": 6}
+    assert len(result.again) == 6
+
+
+def test_large_copy_renews_the_lease_of_its_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part takes long: the lease is renewed between two parts, and what is done already is recorded before (S7)."""
+    from app import copying  # noqa: PLC0415 - patched
+
+    monkeypatch.setattr(copying, "PART_BYTES", 4)
+    world = World(tmp_path, LIKE_MINIO, settings={"inline_bytes": 4})
+    world.add(1, body=b"tiny")
+    world.add(2, body=b"twenty bytes or more")
+    world.add(3, body=b"tiny")
+    world.seed()
+    ticks: list[int] = []
+
+    def slow(name: str, _key: str) -> None:
+        if name == "copy_part":
+            world.later(9)
+            ticks.extend(len(ids) for _, ids in world.tick().messages)
+
+    world.store.on_call = slow
+    world.do("copy")
+
+    assert (world.move(1).state, world.move(2).state) == (MoveState.COPIED, MoveState.COPIED)
+    assert not any(move.suspect for move in world.moves())
+    assert world.store.unfinished_uploads() == []
+
+
+def test_lost_lease_stops_a_large_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was stopped between two parts writes nothing more, and leaves no upload behind (H2)."""
+    from app import copying  # noqa: PLC0415 - patched
+
+    monkeypatch.setattr(copying, "PART_BYTES", 4)
+    world = World(tmp_path, LIKE_MINIO, settings={"inline_bytes": 4})
+    world.add(1, body=b"twenty bytes or more")
+    world.seed()
+    world.store.on_call = lambda name, _key: (world.later(31), world.tick()) if name == "copy_part" else None  # type: ignore[func-returns-value]
+    world.do("copy")
+    world.store.on_call = None
+
+    assert N1 not in world.store.contents()
+    world.go()
+    assert world.get(1) == b"twenty bytes or more"
+    assert world.store.unfinished_uploads() == []
+
+
+def test_versioned_bucket_moves_the_newest_version(tmp_path: Path) -> None:
+    """Only the current version moves; the delete leaves a marker, never an older version (H7)."""
+    world = World(tmp_path, dataclasses.replace(LIKE_MINIO, versioning=True))
+    world.add(1, body=b"v0")
+    world.store.app_put(O1, b"v1")
+    world.go()
+
+    assert world.get(1) == b"v1"
+    assert [version.body for version in world.store.versions(O1)] == [b"v0", b"v1", None]
