@@ -25,7 +25,7 @@ test: $(VENV)/.test minio ## Run the whole test-suite (ARGS: for pytest)
 
 .PHONY: check
 check: $(VENV)/.test ## Check format, lint, types and layers, run the unit tests
-	@$(MAKE) --no-print-directory --keep-going format lint types layers unit
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target format lint types layers unit
 
 .PHONY: format lint types layers unit
 format: $(VENV)/.test ## Check the format
