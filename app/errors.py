@@ -163,3 +163,7 @@ class ServerStartError(PermanentError):
 
     def __str__(self) -> str:
         return f"the embedded {self.name} did not start" + (f": {self.detail}" if self.detail else "")
+
+
+class DemonstrationError(RekeyError):
+    """A part of the demonstration failed, so that it cannot go on."""

@@ -13,11 +13,12 @@ from app.cli.options import echo_json, json_flag
 if TYPE_CHECKING:
     from app.demo.run import Ending
 
+ASSETS = 2000
 SHOWN = 5  # lines of each kind of trouble
 
 
 @click.command()
-@click.option("--assets", type=click.IntRange(min=1), default=2000, show_default=True, metavar="N", help="How many files.")
+@click.option("--assets", type=click.IntRange(min=1), default=ASSETS, show_default=True, metavar="N", help="How many files.")
 @click.option("--from", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Your own files instead of this environment's.")
 @click.option("--with-problems", is_flag=True, help="Plant collisions, missing objects and odd names; ends with exit status 3.")
 @click.option("--keep", is_flag=True, help="Keep the folder with the database, the objects and the logs.")
@@ -28,8 +29,9 @@ def demo(*, assets: int, folder: Path | None, with_problems: bool, keep: bool, a
     Exit status: 0 all moved, no read failed and no write was lost; 1 otherwise; 3 rows were parked; 130 Ctrl-C.
     """
     from app import install, logs  # noqa: PLC0415 - `rekey demo --help` needs none of this
-    from app.demo.run import Wish, demonstrate  # noqa: PLC0415
+    from app.demo.run import demonstrate  # noqa: PLC0415
     from app.demo.screen import Screen  # noqa: PLC0415
+    from app.demo.stock import Wish  # noqa: PLC0415
     from app.report import is_done  # noqa: PLC0415
 
     install.check()

@@ -74,10 +74,12 @@ def deal(found: Iterable[Path], *, wanted: int, clients: int = CLIENTS) -> Dealt
         client = next((at % clients for at in range(turn, turn + clients) if name not in names[at % clients]), None)
         if len(dealt) == wanted:
             break
-        if file.size > min(MAX_FILE_BYTES, MAX_BYTES - total):
-            left["are too large"] += 1
+        if file.size > MAX_FILE_BYTES:
+            left[f"of more than {MAX_FILE_BYTES >> 20} MiB"] += 1
+        elif file.size > MAX_BYTES - total:
+            left[f"beyond {MAX_BYTES >> 20} MiB in all"] += 1
         elif client is None:
-            left[f"have a name that each of the {clients} clients has already"] += 1
+            left[f"of a name that each of the {clients} clients has already"] += 1
         else:
             names[client].add(name)
             dealt.append((client + 1, file))
@@ -85,8 +87,8 @@ def deal(found: Iterable[Path], *, wanted: int, clients: int = CLIENTS) -> Dealt
             turn = client + 1
     if len(dealt) == wanted:
         return Dealt(assets=dealt, notes=[])
-    notes = [f"{len(dealt)} assets instead of {wanted}: there are no more files"]
-    return Dealt(assets=dealt, notes=notes + [f"{count} more {why}" for why, count in left.items()])
+    notes = [f"{len(dealt)} of the {wanted} assets asked for: there are no more files"]
+    return Dealt(assets=dealt, notes=notes + [f"left out {count} {why}" for why, count in left.items()])
 
 
 def content_type(name: str) -> str:

@@ -54,7 +54,7 @@ def plant(table: Table, bucket: Bucket, assets: Sequence[Asset], *, next_id: int
     planted: list[Asset] = []
     rows: list[tuple[int, int, str | bytes | None, str, str]] = []
     for number, (client, name, reason) in enumerate(wanted, start=next_id):
-        key = old_key(number, ".png")
+        key = old_key(number, "planted.png")
         asset = Asset(id=number, client=client, name=f"{name!r}", first_key=key, fixed=True)
         if reason is not ParkedReason.MISSING_SOURCE:
             upload(bucket, asset, f"planted {number}\n".encode(), "image/png", key=key)

@@ -6,16 +6,15 @@ old objects and copies it says it has left behind.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.demo.service import OLD_FOLDER, TROUBLE, Asset, Bucket, Table, in_words
+from app.demo.stock import pool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-CONNECTIONS = 8
 _LEFT_BEHIND = """
 SELECT old_key FROM rekey_moves WHERE state IN ('kept', 'parked')
 UNION SELECT new_key FROM rekey_moves WHERE detail LIKE '%copy was left at%'
@@ -40,8 +39,8 @@ def recount(table: Table, bucket: Bucket, assets: Sequence[Asset], *, foreign_ke
     rows = table.keys()
     objects = bucket.keys()
     result = Recount(rows=len(rows), objects=len(objects))
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
-        verdicts = pool.map(lambda asset: _look_at(asset, rows.get(asset.id), bucket), assets)
+    with pool() as threads:
+        verdicts = threads.map(lambda asset: _look_at(asset, rows.get(asset.id), bucket), assets)
         for asset, problem in zip(assets, verdicts, strict=True):
             if problem:
                 written = asset.removed_at is not None or len(asset.versions) > 1 or not asset.first_key.startswith(OLD_FOLDER)

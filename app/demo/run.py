@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,26 +15,26 @@ from typing import TYPE_CHECKING, Any
 from app import resources, schema
 from app.cli import starting
 from app.cli.watching import ENDED
-from app.demo import files, problems
 from app.demo.recount import Recount, compare, recount
-from app.demo.service import TABLE, TROUBLE, Asset, Bucket, Table, old_key, out_of_order, upload
+from app.demo.service import TABLE, Bucket, Table, asking
+from app.demo.stock import CONNECTIONS, Wish, choose, fill
 from app.demo.traffic import Book, Reader, Writer
 from app.demo.workers import Workers
 from app.embedded.stack import Stack
-from app.errors import DatabaseUnavailableError, ServerStartError, UsageError
+from app.errors import DatabaseUnavailableError, DemonstrationError
 from app.report import snapshot
 from app.settings import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from app.demo.files import Dealt
     from app.demo.screen import Screen
     from app.ledger.records import Run
 
-ASSETS = 2000
 POLL_SECONDS = 0.25
-STILL_SECONDS = 120.0  # without any progress
-UPLOADS_AT_ONCE = 8
+STILL_SECONDS = 90.0  # without any progress
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SETTINGS = {
     "REKEY_TABLE": TABLE,
     "REKEY_NAME_COLUMN": "file_name",
@@ -54,16 +52,6 @@ SETTINGS = {
 # SETTLE and a second until the copy (S1, S2), each begun by the reconciler's next tick (1): 7, and the rest is for a busy machine. It is
 # said how long it was, and the recount bears no delay.
 LATE_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the user asked for."""
-
-    assets: int = ASSETS
-    folder: Path | None = None
-    with_problems: bool = False
-    keep: bool = False  # the folder with the database and the logs; the servers end all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +100,12 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         RekeyError: A part did not work; the error says which.
     """
     dealt = choose(wish)
-    kinds = len({file.content_type for _, file in dealt.assets})
-    clients = len({client for client, _ in dealt.assets})
-    screen.say(f"{len(dealt.assets)} files ({dealt.total_bytes / 1e6:.1f} MB, {kinds} content types) for {clients} clients")
-    for note in dealt.notes:
-        screen.say(f"  {note}")
+    _tell_of(dealt, screen)
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
         del os.environ[name]  # of the user's own deployment; Celery would heed them before what it is told
     with ExitStack() as exits:
+        if threading.current_thread() is threading.main_thread():
+            exits.callback(_set_handlers, {number: signal.getsignal(number) for number in STOPS})
         kept = Path(tempfile.mkdtemp(prefix="asset-rekey-")) if wish.keep else None
         environment = {**exits.enter_context(Stack(kept)).settings, **SETTINGS}
         folder = Path(environment["REKEY_DATABASE_URL"].removeprefix("sqlite:///")).parent
@@ -127,7 +113,9 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         settings = load(environ=environment, folder=folder)
         workers = Workers(environment, folder, secrets=settings.secrets)
         exits.callback(workers.stop)
-        exits.callback(_undisturbed)
+        if threading.current_thread() is threading.main_thread():
+            # The first act of the way out: no second Ctrl-C interrupts the rest, all of which is bounded in time.
+            exits.callback(_set_handlers, dict.fromkeys(STOPS, signal.SIG_IGN))
         resources.configure(settings)
         exits.callback(resources.close)
         schema.create_ledger(resources.engine())
@@ -135,32 +123,28 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         return _with_traffic(wish, dealt, Site(environment=environment, settings=settings, workers=workers, screen=screen))
 
 
-def choose(wish: Wish) -> files.Dealt:
-    """The files that will be the assets.
-
-    Raises:
-        UsageError: There are none.
-    """
-    if wish.folder is not None and not wish.folder.is_dir():
-        raise UsageError(f"--from: {wish.folder} is no folder")
-    dealt = files.deal(files.find([wish.folder]) if wish.folder else files.find_own(), wanted=wish.assets)
-    if not dealt.assets:
-        raise UsageError(f"--from: no readable file in {wish.folder}")
-    return dealt
+def _tell_of(dealt: Dealt, screen: Screen) -> None:
+    kinds = len({file.content_type for _, file in dealt.assets})
+    clients = len({client for client, _ in dealt.assets})
+    screen.say(f"{len(dealt.assets)} files ({dealt.total_bytes / 1e6:.1f} MB, {kinds} content types) for {clients} clients")
+    for note in dealt.notes:
+        screen.say(f"  {note}")
 
 
-def _undisturbed() -> None:
-    """Let no second Ctrl-C interrupt the way out, the first act of which this is; all that is done there is bounded in time."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+def _set_handlers(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-def _with_traffic(wish: Wish, dealt: files.Dealt, site: Site) -> Ending:
+def _with_traffic(wish: Wish, dealt: Dealt, site: Site) -> Ending:
     with ExitStack() as exits:
         table = exits.enter_context(closing(Table(site.database)))
-        bucket = exits.enter_context(closing(Bucket(site.environment, connections=UPLOADS_AT_ONCE)))
-        book, foreign_keys = _fill(wish, dealt, table, bucket, site=site)
+        bucket = exits.enter_context(closing(Bucket(site.environment, connections=CONNECTIONS)))
+        stock = fill(dealt, table, bucket, with_problems=wish.with_problems, check=site.workers.check)
+        for line in stock.told:
+            site.screen.say(line)
+        starting.probed(site.settings)  # now, so that the run begins as soon as reader and writer do
+        book = Book(assets=stock.assets)
         grace = site.settings.grace_seconds
         reader = Reader(book, table=Table(site.database), bucket=Bucket(site.environment), grace_seconds=grace, late_seconds=LATE_SECONDS)
         writer = Writer(book, table=Table(site.database), bucket=Bucket(site.environment), grace_seconds=grace)
@@ -171,10 +155,8 @@ def _with_traffic(wish: Wish, dealt: files.Dealt, site: Site) -> Ending:
         writer.stop()
         reader.stop()
         site.screen.say("recounting bucket and table")
-        try:
-            counted = recount(table, bucket, book.assets, foreign_keys=foreign_keys)
-        except TROUBLE as error:
-            raise out_of_order("the recount", error) from error
+        with asking("the recount failed"):
+            counted = recount(table, bucket, book.assets, foreign_keys=stock.foreign_keys)
     return Ending(
         report=report,
         recount=counted,
@@ -185,41 +167,6 @@ def _with_traffic(wish: Wish, dealt: files.Dealt, site: Site) -> Ending:
         writes=dict(writer.done),
         failed_writes=writer.failed,
     )
-
-
-def _fill(wish: Wish, dealt: files.Dealt, table: Table, bucket: Bucket, *, site: Site) -> tuple[Book, list[str]]:
-    """Upload all files, as the service did over the years, and add their rows. Gives the keys of foreign objects too."""
-    begun = time.monotonic()
-    chosen = [file for _, file in dealt.assets]
-    assets = [
-        Asset(id=number, client=client, name=file.name, first_key=old_key(number, file.name))
-        for number, (client, file) in enumerate(dealt.assets, start=1)
-    ]
-    foreign_keys = []
-    try:
-        table.create()
-        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-            probed = pool.submit(starting.probed, site.settings)  # so that the run begins at once when all is uploaded
-            for _ in pool.map(_upload_file, itertools.repeat(bucket), assets, chosen):
-                site.workers.check()
-            probed.result()
-        # A name that is no UTF-8 goes into the table as the bytes that it is.
-        table.insert([(each.id, each.client, os.fsencode(each.name), each.newest.content_type, each.first_key) for each in assets])
-        if wish.with_problems:
-            planted = problems.plant(table, bucket, assets, next_id=len(assets) + 1)
-            assets += planted.assets
-            foreign_keys.append(planted.foreign_key)
-            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(planted.reasons.items()))
-            site.screen.say(f"planted {len(planted.assets)} problems: {reasons}")
-    except TROUBLE as error:
-        raise out_of_order("the assets could not be uploaded", error) from error
-    site.screen.say(f"uploaded {len(assets)} assets in {time.monotonic() - begun:.1f} s; reader and writer begin")
-    return Book(assets=assets), foreign_keys
-
-
-def _upload_file(bucket: Bucket, asset: Asset, file: files.RealFile) -> None:
-    upload(bucket, asset, file.path.read_bytes(), file.content_type, key=asset.first_key)
-    asset.settled = True
 
 
 def _move(site: Site, reader: Reader, writer: Writer) -> dict[str, Any]:
@@ -239,7 +186,7 @@ def _move(site: Site, reader: Reader, writer: Writer) -> dict[str, Any]:
                 last, moved_at = now, time.monotonic()
         if time.monotonic() - moved_at > STILL_SECONDS:
             why = report["stall"] if report and report["stall"] else "nothing moves"
-            raise ServerStartError("workers", f"{why} (for {STILL_SECONDS:.0f} s); {site.workers.tail()}")
+            raise DemonstrationError(f"{why} (for {STILL_SECONDS:.0f} s); {site.workers.tail()}")
         time.sleep(POLL_SECONDS)
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import sqlite3
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from app.errors import StoreUnavailableError
+from app.errors import DemonstrationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 TABLE = "client_assets"
 OLD_FOLDER = "uploads/"
@@ -198,6 +199,14 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def out_of_order(what: str, error: BaseException) -> StoreUnavailableError:
-    """The error that ends the demonstration: its own set-up did not work."""
-    return StoreUnavailableError(f"{what}: {in_words(error)}")
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Let trouble with table or bucket end the demonstration, which cannot do without *what*.
+
+    Raises:
+        DemonstrationError: There was trouble.
+    """
+    try:
+        yield
+    except TROUBLE as error:
+        raise DemonstrationError(f"{what}: {in_words(error)}") from error

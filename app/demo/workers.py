@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from app import install
-from app.errors import ServerStartError
+from app.errors import DemonstrationError
 from app.redaction import redact
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class Workers:
             )
 
     def check(self) -> None:
-        """Raise ServerStartError if they have ended."""
+        """Raise DemonstrationError if they have ended."""
         if self._process is not None and self._process.poll() is not None:
-            raise ServerStartError("workers", f"they ended with status {self._process.returncode}; {self.tail()}")
+            raise DemonstrationError(f"the workers ended with status {self._process.returncode}; {self.tail()}")
 
     def tail(self) -> str:
         """The end of their log on one line: what was wrong, if something was."""
