@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from app import logs, resources
 from app.celery_app import celery
-from workers import profiles, stop  # noqa: F401 - stop connects its own signals
+from workers import profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
 from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
 _log = logging.getLogger(__name__)
