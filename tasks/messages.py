@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from kombu.exceptions import OperationalError
 
 from app import resources
 from app.celery_app import PUBLISH_SECONDS, celery, send
-from app.errors import BrokerUnavailableError, RekeyError
+from app.errors import BrokerUnavailableError, DatabaseUnavailableError, RekeyError
 from app.ledger.records import Run
 from app.pipeline import BY_NAME, SEED, MoveStage
 from app.stages.context import Result
@@ -49,7 +50,8 @@ def enqueue(run: Run, stage: MoveStage, ids: Sequence[int]) -> bool:
         send(celery.tasks[stage.task], resources.deployment(), run.id, list(ids))
     except BrokerUnavailableError as error:
         log.warning("%s", error, extra={"action": "broker_warning", "run_id": run.id})
-        resources.moves().unhint(run, ids)
+        with suppress(DatabaseUnavailableError):  # both are away: due again when the hint has lapsed
+            resources.moves().unhint(run, ids)
         return False
     return True
 
@@ -64,21 +66,24 @@ def enqueue_seed(run: Run) -> None:
 
 def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> str:
     """One message's work for the stage *name*: do it, hand over what is done, send again what is not."""
-    run = known_run(deployment, run_id)
+    try:
+        run = known_run(deployment, run_id)
+    except RekeyError as error:  # the ledger does not answer; it has the moves due again
+        return stopped(name, run_id, error)
     if run is None:
         return "ignored: not a run of this deployment"
     stage = BY_NAME[name]
     try:
         result = run_stage(name, stage.work, run, move_ids, context=resources.context(run))
     except RekeyError as error:  # the leases are back or end by themselves; the reconciler sends the moves again
-        return stopped(name, run, error)
+        return stopped(name, run.id, error)
     _hand_over(run, stage, result)
     return result.summary()
 
 
-def stopped(what: str, run: Run, error: RekeyError) -> str:
+def stopped(what: str, run_id: str, error: RekeyError) -> str:
     """Log why a task could not do its work, and give the words for Flower; the ledger has it done again."""
-    log.warning("%s of run %s stopped: %s", what, run.id[:8], error, extra={"action": "batch_released", "run_id": run.id})
+    log.warning("%s of run %s stopped: %s", what, run_id[:8], error, extra={"action": "batch_released", "run_id": run_id})
     return f"stopped: {error}"
 
 

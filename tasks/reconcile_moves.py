@@ -28,7 +28,7 @@ def reconcile_moves() -> str:
         try:
             notes = _tick(run)
         except RekeyError as error:  # the next tick tries again
-            said.append(stopped("reconcile", run, error))
+            said.append(stopped("reconcile", run.id, error))
             continue
         if notes:
             said.append(f"run {run.id[:8]}: {', '.join(notes)}")

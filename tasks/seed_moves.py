@@ -13,13 +13,13 @@ from tasks.messages import enqueue, enqueue_seed, known_run, stopped
 @celery.task(name="seed_moves", queue="seed")  # type: ignore[untyped-decorator] # celery has no types
 def seed_moves(deployment: str, run_id: str) -> str:
     """Plan the next page of rows, hand them to the copy stage, go on with the page after it."""
-    run = known_run(deployment, run_id)
-    if run is None:
-        return "ignored: not a run of this deployment"
     try:
+        run = known_run(deployment, run_id)
+        if run is None:
+            return "ignored: not a run of this deployment"
         seeded = stage.seed_moves(run, context=resources.context(run))
     except RekeyError as error:  # the reconciler starts the seed again
-        return stopped("seed", run, error)
+        return stopped("seed", run_id, error)
     for batch in seeded.batches:
         enqueue(run, BY_NAME[SEED.next or ""], batch)
     if seeded.more:
