@@ -9,10 +9,18 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
-from app import install
-from app.errors import UsageError
-from workers import health
+_found = find_spec("app")
+if _found is None or _found.origin is None or Path(_found.origin).resolve().parent.parent != Path(__file__).resolve().parent.parent:
+    # Before any import of it: another ``app`` in the current folder goes before ours, and has none of what follows.
+    sys.stderr.write("rekey: the package 'app' found is not this product's: start from a folder without an 'app' of its own\n")
+    raise SystemExit(2)
+
+from app import install  # noqa: E402 - see above
+from app.errors import UsageError  # noqa: E402
+from workers import health  # noqa: E402
 
 USAGE = "usage: python -m workers [STAGE [celery worker options] | beat [celery beat options] | health [STAGE | beat]]"
 _FOLLOW = "--follow"  # how the supervisor starts its children: with its process id
@@ -46,13 +54,13 @@ def _health(args: Sequence[str]) -> int:
 
 def _run_one(name: str, options: Sequence[str]) -> int:
     """Become the Celery process of one stage, or beat, so that signals reach it directly."""
-    from app import resources  # noqa: PLC0415 - a health check needs none of this
+    from app.settings import load  # noqa: PLC0415 - a health check needs none of this
+    from app.settings_table import REQUIRED  # noqa: PLC0415
     from workers import profiles  # noqa: PLC0415
 
-    settings = resources.settings()
-    names = (*profiles.by_queue(settings), "beat")
-    if name not in names:
-        raise UsageError(f"there is no stage {name!r}; {USAGE}; the stages are {', '.join(names[:-1])}")
+    if name not in {*profiles.QUEUES, "beat"}:
+        raise UsageError(f"there is no stage {name!r}; {USAGE}; the stages are {', '.join(profiles.QUEUES)}")
+    settings = load(required=("broker_url",) if name == "beat" else REQUIRED)
     level = ["-l", settings.log_level.upper()]
     # Quick to start: nobody needs to know its neighbours, since revoking and clocks are not used.
     worker = ["worker", "-Q", name, "-n", f"{name}@%h", "--without-gossip", "--without-mingle", *level]
@@ -68,7 +76,7 @@ def _run_all() -> int:
 
     settings = resources.settings()  # refused here once, instead of by each child
     logs.setup(settings.log_format, level=settings.log_level, secrets=settings.secrets)
-    names = (*profiles.by_queue(settings), "beat")
+    names = (*profiles.QUEUES, "beat")
     logging.getLogger(__name__).info("starting %s", ", ".join(names), extra={"action": "worker_started"})
     own = [sys.executable, "-m", "workers", _FOLLOW, str(os.getpid())]
     return Supervisor([Child(name, [*own, name]) for name in names]).run()

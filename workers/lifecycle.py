@@ -35,9 +35,9 @@ def _is_given(option: str) -> bool:
 def name_node(instance: Any, options: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - Celery's objects
     """Refuse unknown queues in one line; name the node after its queues, so that Flower tells the workers of one machine apart."""
     queues = options.get("queues") or []
-    unknown = sorted(set(queues) - set(profiles.by_queue(resources.settings())))
+    unknown = sorted(set(queues) - set(profiles.QUEUES))
     if unknown:
-        sys.stderr.write(f"rekey: no such queue: {', '.join(unknown)}; there are {', '.join(profiles.by_queue(resources.settings()))}\n")
+        sys.stderr.write(f"rekey: no such queue: {', '.join(unknown)}; there are {', '.join(profiles.QUEUES)}\n")
         raise SystemExit(2)
     if not _is_given("hostname"):
         instance.hostname = nodename(profiles.shared(queues, resources.settings()).name if queues else "rekey", gethostname())

@@ -21,6 +21,8 @@ PREFETCH_MULTIPLIER = 1
 # Pools for which a stage's concurrency makes no sense: a hundred processes are too many, and solo runs one task whatever it is told.
 HEAVY_POOLS = frozenset({"prefork", "processes", "solo"})
 
+QUEUES = tuple(dict.fromkeys(stage.queue for stage in STAGES))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:

@@ -33,6 +33,7 @@ _patience_seconds = 30
 def remember_worker(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's object
     """Keep what the signal handlers need. A stop may take a lease's time: after it a task has nothing left that it may do."""
     global _worker, _patience_seconds  # noqa: PLW0603 - one worker a process
+    stopping.clear()  # of a worker that ran in this process before (tests)
     _worker = sender
     _patience_seconds = resources.settings().lease_seconds
 

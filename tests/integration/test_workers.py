@@ -123,6 +123,8 @@ def test_a_service_s_own_broker_is_refused(name: str, environ: dict[str, str]) -
         ("workers", (*WORKER, "-Q", "copy")),
         ("tasks", ("workers", "copy")),
         ("tasks", ("workers",)),
+        ("app", ("workers",)),
+        ("app", ("workers", "health")),
     ],
 )
 def test_foreign_package_in_the_current_folder_is_refused(
@@ -140,10 +142,11 @@ def test_foreign_package_in_the_current_folder_is_refused(
     assert f"the package {package!r} found is not this product's" in refused.stderr
 
 
-def test_beat_needs_no_secrets_of_the_stages(environ: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("celery", "-A", "app", "beat", "-l", "INFO"), ("workers", "beat")])
+def test_beat_needs_no_secrets_of_the_stages(command: tuple[str, ...], environ: dict[str, str], tmp_path: Path) -> None:
     """It starts with the broker alone."""
     bare = {name: value for name, value in environ.items() if not name.startswith(("REKEY_S3", "REKEY_DATABASE", "REKEY_TABLE"))}
-    with running("celery", "-A", "app", "beat", "-l", "INFO", environ=bare, folder=tmp_path) as beat:
+    with running(*command, environ=bare, folder=tmp_path) as beat:
         beat.wait_for("Sending due task reconcile_moves")
 
 
