@@ -1,0 +1,72 @@
+"""Hand-overs to the next stage, gathered: tasks that end at about the same time share its messages.
+
+A message costs a stage a dozen statements and its looks, however many moves it names, and a page of a listing serves many. So what a
+hundred small copy tasks get done is worth gathering. Nothing waits for company that may not come: the last task that runs in this
+process sends all there is, also when the worker stops. What a killed process had gathered is hinted again by the reconciler.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from app.ledger.records import Run
+from app.pipeline import MoveStage
+
+WAIT_SECONDS = 0.5  # for others, after which the next task that ends sends what there is
+
+
+@dataclass(slots=True, kw_only=True)
+class _Gathered:
+    run: Run
+    stage: MoveStage
+    since: float
+    ids: list[int] = field(default_factory=list)
+
+
+class HandOver:
+    """What the tasks of this process have got done and not yet sent on; safe for threads."""
+
+    def __init__(self, send: Callable[[Run, MoveStage, Sequence[int]], object]) -> None:
+        """Send by *send*, which must not be waited for under a lock."""
+        self._send = send
+        self._lock = threading.Lock()
+        self._working = 0
+        self._gathered: dict[tuple[str, str], _Gathered] = {}
+
+    def add(self, run: Run, stage: MoveStage, ids: Sequence[int]) -> None:
+        """Keep *ids* for *stage*; call it within ``working``, whose end sends them, or leaves them to another task's."""
+        with self._lock:
+            waiting = self._gathered.setdefault((run.id, stage.name), _Gathered(run=run, stage=stage, since=time.monotonic()))
+            waiting.ids += ids
+
+    @contextmanager
+    def working(self, *, size: int) -> Iterator[None]:
+        """Around one task's work; *size* is the most moves a message."""
+        with self._lock:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working -= 1
+                messages = self._take(size)
+            for run, stage, ids in messages:
+                self._send(run, stage, ids)
+
+    def _take(self, size: int) -> list[tuple[Run, MoveStage, list[int]]]:
+        """Messages to send now: full ones, and the rest as well if nobody is left to send it, or it has waited long enough."""
+        messages: list[tuple[Run, MoveStage, list[int]]] = []
+        for key, waiting in list(self._gathered.items()):
+            ids = sorted(waiting.ids)
+            everything = self._working == 0 or time.monotonic() - waiting.since > WAIT_SECONDS
+            end = len(ids) if everything else len(ids) // size * size
+            messages += [(waiting.run, waiting.stage, ids[start : min(start + size, end)]) for start in range(0, end, size)]
+            if end:
+                waiting.ids, waiting.since = ids[end:], time.monotonic()
+            if not waiting.ids:
+                del self._gathered[key]
+        return messages
