@@ -143,14 +143,15 @@ class Batch:
             self.count(outcome)
 
     def flush(self) -> None:
-        """Write what is pending; hand those with a message ahead to the result."""
-        pending, self._pending = self._pending, []
+        """Write what is pending; hand those with a message ahead to the result. What the ledger does not take is pending still."""
+        pending = self._pending
         if not pending:
             return
         try:
             written = self.context.moves.record(self.lease, pending)
         except exc.IntegrityError:
             written = set().union(*(self._record_singly(outcome) for outcome in pending))
+        self._pending = []
         for outcome in pending:
             move = outcome.move
             if outcome.hinted and (move.run_no, move.id) in written and move.run_no == self.run.no:

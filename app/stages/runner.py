@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
-from app.ledger.records import Lease, Run
+from app.ledger.records import Run
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
@@ -61,23 +61,29 @@ def _claim_and_act(
     lease, claimed = context.moves.claim(
         run, ids, stage=stage, lease_seconds=lease_seconds, store_time=store_time, clock=context.clock, suspects=suspects
     )
+    batch = Batch(run, lease, claimed, context=context, result=result, started=started)
     try:
         if claimed:
-            _act(work, Batch(run, lease, claimed, context=context, result=result, started=started))
+            _act(work, batch)
     except DatabaseUnavailableError:
-        _give_back_later(context, lease)
+        _record_later(batch)
         raise
     finally:
         context.moves.forget(lease)
     return bool(claimed)
 
 
-def _give_back_later(context: Context, lease: Lease) -> None:
-    """The ledger did not answer: try for a while to give the moves back, so that an outage makes no suspects of them (S8)."""
-    while lease.remaining() > 0 and not context.stopping():
+def _record_later(batch: Batch) -> None:
+    """The ledger did not answer: try for a while to record what was done, and to give all moves back.
+
+    So an outage makes no suspects of them (S8), and no copy is left without a record: once the application has overwritten the source,
+    nothing else would show that it is ours (H12).
+    """
+    while batch.lease.remaining() > 0 and not batch.context.stopping():
         time.sleep(GIVE_BACK_SECONDS)
         try:
-            context.moves.release_tokens([lease.token])
+            batch.flush()
+            batch.context.moves.release_tokens([batch.lease.token])
         except DatabaseUnavailableError:
             continue
         return

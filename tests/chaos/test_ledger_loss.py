@@ -1,0 +1,68 @@
+"""What a worker has done when its ledger goes away is recorded once that is back: nothing else shows later that a copy is ours (H12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.errors import DatabaseUnavailableError
+from app.stages import runner
+from app.states import MoveState
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.ledger.records import Lease, Outcome
+
+
+class Away:
+    """A ledger that takes no outcomes for so many calls."""
+
+    def __init__(self, world: World, calls: int) -> None:
+        self.calls = calls
+        self._record = world.context.moves.record
+
+    def record(self, lease: Lease, outcomes: list[Outcome], **more: Any) -> set[tuple[int, int]]:  # noqa: ANN401 - as the ledger's own
+        """Fail, or write."""
+        if self.calls > 0:
+            self.calls -= 1
+            raise DatabaseUnavailableError("the database is shutting down")
+        return self._record(lease, outcomes, **more)
+
+
+def test_copies_are_recorded_after_an_outage_of_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And moved on, though the application overwrites a source meanwhile: without a record, that copy would be a stranger's."""
+    world = World(tmp_path)
+    key = world.add(1)
+    world.add(2)
+    world.seed()
+    monkeypatch.setattr(runner, "GIVE_BACK_SECONDS", 0.01)
+    monkeypatch.setattr(world.context.moves, "record", Away(world, calls=3).record)
+
+    with pytest.raises(DatabaseUnavailableError):
+        world.do("copy")
+
+    assert [(move.state, move.copy_recorded) for move in world.moves()] == [(MoveState.COPIED, True)] * 2
+    assert [world.column(number, "lease_token") for number in (1, 2)] == [None, None]
+    world.store.app_put(key, b"v2")
+    world.go()
+    assert world.states() == {"deleted": 2}
+    assert (world.get(1), world.get(2)) == (b"v2", b"v1")
+
+
+def test_leases_end_by_themselves_when_the_ledger_stays_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that cannot record tries until its lease is over, and no longer."""
+    world = World(tmp_path)
+    world.add(1)
+    world.seed()
+    away = Away(world, calls=10**9)
+    monkeypatch.setattr(runner.time, "sleep", world.later)
+    monkeypatch.setattr(world.context.moves, "record", away.record)
+
+    with pytest.raises(DatabaseUnavailableError):
+        world.do("copy")
+
+    assert world.context.settings.lease_seconds - 2 <= 10**9 - away.calls <= world.context.settings.lease_seconds + 2
+    assert world.move(1).state is MoveState.PLANNED
