@@ -124,11 +124,12 @@ class QueueLedger:
         return sum(count.moves for count in counted), sum(count.moves for count in counted if count.waiting)
 
     def next_delete_at(self, run: Run) -> int | None:
-        """When the next switched move is due again (UTC microseconds)."""
+        """When the first grace of the switched moves is over, or the hold on all deletes (UTC microseconds); looks come before that."""
+        ends = func.coalesce(moves.c.grace_from, database_now()) + moves.c.grace_seconds * MICROSECONDS
         with transaction(self.engine, read_only=True) as connection:
             where = (moves.c.run_no == run.no, moves.c.state == MoveState.RENAMED)
-            found: int | None = connection.execute(select(func.min(moves.c.due_at)).where(*where)).scalar_one_or_none()
-            return found
+            found = connection.execute(select(func.min(ends)).where(*where)).scalar_one_or_none()
+        return None if found is None else max(int(found), run.deletes_held_until)
 
     def last_errors(self, run: Run, *, limit: int = 5) -> list[str]:
         """Details of open moves that had an error, the newest first."""
