@@ -75,6 +75,7 @@ def as_lines(ending: Ending) -> list[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(ending.writes.items()))
     lines = [
         summary(ending.report),
+        *(f"      for example ({reason}) {example}" for reason, example in ending.examples.items()),
         f"  {'reads':<9} {ending.reads:>9}   {len(ending.failed_reads)} failed",
         f"  {'writes':<9} {sum(ending.writes.values()):>9}   {len(counted.lost_writes)} lost" + (f" ({kinds})" if kinds else ""),
         f"Recount: {counted.rows} rows, {counted.objects} objects: "

@@ -19,6 +19,7 @@ _LEFT_BEHIND = """
 SELECT old_key FROM rekey_moves WHERE state IN ('kept', 'parked')
 UNION SELECT new_key FROM rekey_moves WHERE detail LIKE '%copy was left at%'
 """
+_PARKED = "SELECT reason, row_id, detail FROM rekey_moves WHERE state = 'parked' ORDER BY id"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,3 +92,11 @@ def compare(result: Recount, report: Mapping[str, Any]) -> list[str]:
     """Where the run's report and the recount differ."""
     pairs = {"renamed": result.switched, "deleted": result.deleted}
     return [f"the report says {report[name]} {name}, the recount {counted}" for name, counted in pairs.items() if report[name] != counted]
+
+
+def examples_of_parked(table: Table) -> dict[str, str]:
+    """One parked row of each reason, in the ledger's words."""
+    found: dict[str, str] = {}
+    for reason, row_id, detail in table.select(_PARKED):
+        found.setdefault(reason, f"row {row_id.strip('[]')}: {detail}")
+    return found

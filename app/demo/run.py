@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from app import resources, schema
 from app.cli import starting
 from app.cli.watching import ENDED
-from app.demo.recount import Recount, compare, recount
+from app.demo.recount import Recount, compare, examples_of_parked, recount
 from app.demo.service import TABLE, Bucket, Table, asking
 from app.demo.stock import CONNECTIONS, Wish, choose, fill
 from app.demo.traffic import Book, Reader, Writer
@@ -66,6 +66,7 @@ class Ending:
     latest_seconds: float
     writes: Mapping[str, int]
     failed_writes: list[str]
+    examples: Mapping[str, str]  # of parked rows, by reason
 
     @property
     def is_sound(self) -> bool:
@@ -99,6 +100,7 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
     Raises:
         RekeyError: A part did not work; the error says which.
     """
+    tempfile.gettempdir()  # tries folders by writing a file to each: now, when nothing tempts the user to Ctrl-C
     dealt = choose(wish)
     _tell_of(dealt, screen)
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
@@ -157,6 +159,7 @@ def _with_traffic(wish: Wish, dealt: Dealt, site: Site) -> Ending:
         site.screen.say("recounting bucket and table")
         with asking("the recount failed"):
             counted = recount(table, bucket, book.assets, foreign_keys=stock.foreign_keys)
+            examples = examples_of_parked(table)
     return Ending(
         report=report,
         recount=counted,
@@ -166,6 +169,7 @@ def _with_traffic(wish: Wish, dealt: Dealt, site: Site) -> Ending:
         latest_seconds=reader.latest_seconds,
         writes=dict(writer.done),
         failed_writes=writer.failed,
+        examples=examples,
     )
 
 

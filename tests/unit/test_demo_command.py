@@ -52,6 +52,7 @@ def ending(**changes: Any) -> run.Ending:  # noqa: ANN401 - fields of Ending
         "latest_seconds": 0.0,
         "writes": {"replaced": 2, "added": 1},
         "failed_writes": [],
+        "examples": {},
     }
     return run.Ending(**(values | changes))
 
@@ -104,6 +105,13 @@ def test_summary_names_each_trouble_and_says_how_many_more() -> None:
     assert [line for line in lines if "failed read: " in line] == [f"  failed read: read {number}" for number in range(5)] + [
         "  failed read: 2 more"
     ]
+
+
+def test_summary_shows_a_parked_row_of_each_reason() -> None:
+    """The ledger's words for it, beside the count."""
+    lines = command.as_lines(ending(report=PARKED, examples={"collision": "row 3: another asset gets the same new key"}))
+
+    assert "      for example (collision) row 3: another asset gets the same new key" in lines
 
 
 def test_wish_is_what_the_flags_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

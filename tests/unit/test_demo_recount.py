@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.demo.recount import Recount, compare, recount
+from app.demo.recount import Recount, compare, examples_of_parked, recount
 from app.demo.service import Asset, Found, Table, new_key, old_key, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LEDGER = "CREATE TABLE rekey_moves (old_key TEXT, new_key TEXT, state TEXT, detail TEXT)"
+LEDGER = "CREATE TABLE rekey_moves (id INTEGER PRIMARY KEY, row_id TEXT, old_key TEXT, new_key TEXT, state TEXT, reason TEXT, detail TEXT)"
+LEFT = "INSERT INTO rekey_moves (old_key, new_key, state, detail) VALUES"
+PARKED = "INSERT INTO rekey_moves (row_id, state, reason, detail) VALUES"
 
 
 class Shop:
@@ -137,7 +139,7 @@ def test_recount_finds_an_object_that_nobody_names(shop: Shop) -> None:
     """Unless the ledger says that it was left there."""
     shop.objects["uploads/000001.png"] = (b"v1", "image/png")
     before = shop.recount()
-    shop.table.select("INSERT INTO rekey_moves VALUES ('uploads/000001.png', 'clients/7/assets/1.png', 'kept', NULL)")
+    shop.table.select(f"{LEFT} ('uploads/000001.png', 'clients/7/assets/1.png', 'kept', NULL)")
     after = shop.recount()
 
     assert before.wrong == ["no row names the object 'uploads/000001.png', and the ledger does not list it"]
@@ -147,9 +149,7 @@ def test_recount_finds_an_object_that_nobody_names(shop: Shop) -> None:
 def test_recount_accepts_a_copy_that_the_ledger_lists(shop: Shop) -> None:
     """The row was gone, so the copy was left where it is."""
     shop.objects["clients/7/assets/9.png"] = (b"v1", "image/png")
-    shop.table.select(
-        "INSERT INTO rekey_moves VALUES ('o', 'clients/7/assets/9.png', 'deleted', 'the row is gone: our copy was left at x')"
-    )
+    shop.table.select(f"{LEFT} ('o', 'clients/7/assets/9.png', 'deleted', 'the row is gone: our copy was left at x')")
     result = shop.recount()
 
     assert (result.wrong, result.left) == ([], 1)
@@ -169,3 +169,11 @@ def test_compare_tells_where_the_report_differs() -> None:
 
     assert compare(Recount(switched=3, deleted=2), report) == []
     assert compare(Recount(switched=2, deleted=2), report) == ["the report says 3 renamed, the recount 2"]
+
+
+def test_examples_are_the_first_row_of_each_reason(shop: Shop) -> None:
+    """With the ledger's words for it."""
+    shop.table.select(f"{PARKED} ('[4]', 'parked', 'bad_name', 'it is NULL'), ('[5]', 'parked', 'bad_name', 'it is empty')")
+    shop.table.select(f"{PARKED} ('[6]', 'parked', 'collision', 'twice'), ('[7]', 'deleted', NULL, NULL)")
+
+    assert examples_of_parked(shop.table) == {"bad_name": "row 4: it is NULL", "collision": "row 6: twice"}
