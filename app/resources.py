@@ -219,7 +219,7 @@ def release_leases() -> None:
     if held is None or _opened.pid != os.getpid():
         return
     try:
-        held.release_tokens(held.active())
+        held.give_up_all(due_in=settings().request_timeout_seconds)
     except RekeyError:
         return  # the leases end by themselves
 

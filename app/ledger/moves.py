@@ -66,6 +66,12 @@ class Other:
     waiting: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Active:
+    lease: Lease
+    ids: dict[int, list[int]]  # by run number
+
+
 class MoveLedger:
     """The rows of rekey_moves."""
 
@@ -73,7 +79,7 @@ class MoveLedger:
         """Keep the engine; nothing is asked yet. *first_stages*: the stage that a move in an open state is due for."""
         self.engine = engine
         self._first_stages = first_stages
-        self._active: set[str] = set()
+        self._active: dict[str, _Active] = {}
         self._hint_us = int(hint_seconds * MICROSECONDS)
 
     def claim(
@@ -84,12 +90,13 @@ class MoveLedger:
         The lease is counted from before the claim is sent, so that ours ends no later than the ledger says (S7).
         A lease that somebody lost is not taken here: the reconciler looks at those first (H28).
         """
-        lease = Lease(token=self._new_token(), ends_at=clock.boot() + lease_seconds, clock=clock)
+        lease = Lease(token=secrets.token_hex(8), ends_at=clock.boot() + lease_seconds, clock=clock)
         now = database_now()
         free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
         running = exists().where(runs.c.no == run.no, runs.c.state == RunState.RUNNING)
         chosen = (moves.c.run_no == run.no, moves.c.id.in_(ids))
         until = now + int(lease_seconds * MICROSECONDS)
+        self._active[lease.token] = _Active(lease, {run.no: list(ids)})
         with transaction(self.engine) as connection:
             connection.execute(
                 update(moves)
@@ -105,18 +112,9 @@ class MoveLedger:
             )
             return lease, self._held(connection, lease, chosen)
 
-    def _new_token(self) -> str:
-        token = secrets.token_hex(8)
-        self._active.add(token)
-        return token
-
-    def active(self) -> list[str]:
-        """The tokens of leases that this process may hold."""
-        return list(self._active)
-
     def forget(self, lease: Lease) -> None:
         """The work under *lease* is over: nothing is left to be given back."""
-        self._active.discard(lease.token)
+        self._active.pop(lease.token, None)
 
     def claim_others(self, lease: Lease, others: Sequence[Other], *, lease_seconds: float) -> list[Move]:
         """Add live moves of the same objects to a lease, those that are nobody's (H13)."""
@@ -124,6 +122,9 @@ class MoveLedger:
         until = now + int(max(0.0, min(lease_seconds, lease.remaining())) * MICROSECONDS)
         free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
         chosen = (or_(*(and_(moves.c.run_no == other.run_no, moves.c.id == other.id) for other in others)),)
+        if lease.token in self._active:
+            for other in others:
+                self._active[lease.token].ids.setdefault(other.run_no, []).append(other.id)
         with transaction(self.engine) as connection:
             connection.execute(
                 update(moves)
@@ -203,11 +204,26 @@ class MoveLedger:
                         hinted=hinted,
                     )
 
-    def release_tokens(self, tokens: Collection[str]) -> None:
-        """Give back whatever these leases hold: the last act of a worker that must exit at once."""
-        if tokens:
-            with transaction(self.engine) as connection:
-                self._release(connection, moves.c.lease_token.in_(list(tokens)) & moves.c.lease_kept.is_(False), 0.0)
+    def give_up(self, lease: Lease, *, due_in: float) -> None:
+        """End *lease* here, and give back in the ledger whatever it holds; nobody claims that for *due_in* seconds.
+
+        What this process may have sent a moment ago is refused by the store only after that time (S7).
+        """
+        active = self._active.get(lease.token)
+        lease.ends_at = float("-inf")  # no other thread of this process signs a request under it any more
+        if active is None:
+            return
+        with transaction(self.engine) as connection:
+            for run_no, ids in active.ids.items():
+                mine = (moves.c.run_no == run_no, moves.c.id.in_(ids), moves.c.lease_token == lease.token, moves.c.lease_kept.is_(False))
+                self._release(connection, and_(*mine), due_in)
+
+    def give_up_all(self, *, due_in: float) -> None:
+        """End all leases of this process: the last act of a worker that must exit at once."""
+        for active in list(self._active.values()):
+            active.lease.ends_at = float("-inf")
+        for active in list(self._active.values()):
+            self.give_up(active.lease, due_in=due_in)
 
     def _release(self, connection: Connection, where: Any, due_in: float, *, hinted: bool = False) -> None:  # noqa: ANN401 - a SQL condition
         now = database_now()

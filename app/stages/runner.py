@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
-from app.ledger.records import Run
+from app.ledger.records import Lease, Run
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
@@ -25,7 +25,7 @@ class Work(Protocol):
 
     @property
     def chunk(self) -> int:
-        """Moves an act."""
+        """Moves a claim and an act."""
 
     def act(self, batch: Batch) -> None:
         """Take up to ``chunk`` of ``batch.left`` and do the stage's work on them."""
@@ -48,8 +48,13 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         result.counts[f"ignored: run {run.state}"] = len(ids)
         return result
     started = context.clock.boot()
-    if not _claim_and_act(stage, work, run, ids, context=context, result=result, started=started):
-        _run_suspects(stage, work, run, ids, context=context, result=result, started=started)
+    for start in range(0, len(ids), work.chunk):
+        if start and (context.stopping() or context.clock.boot() - started > TASK_SECONDS):
+            result.again += ids[start:]  # not claimed at all: a claim that is only given back costs as much as one that is used
+            break
+        chunk = ids[start : start + work.chunk]
+        if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
+            _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
     return result
 
 
@@ -83,7 +88,7 @@ def _record_later(batch: Batch) -> None:
         time.sleep(GIVE_BACK_SECONDS)
         try:
             batch.flush()
-            batch.context.moves.release_tokens([batch.lease.token])
+            batch.context.moves.give_up(batch.lease, due_in=batch.context.settings.request_timeout_seconds)
         except DatabaseUnavailableError:
             continue
         return
