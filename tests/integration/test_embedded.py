@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -38,7 +39,8 @@ from pathlib import Path
 from app.embedded.stack import Stack
 with Stack() as stack:
     servers = (stack.broker.server, stack.store.server)
-    print(json.dumps({"pids": [server.identity.pid for server in servers], "folder": str(servers[0].program.folder)}), flush=True)
+    remains = [str(path) for server in servers for path in server.program.remains]
+    print(json.dumps({"pids": [server.identity.pid for server in servers], "files": [str(servers[0].program.folder), *remains]}), flush=True)
     time.sleep(60)
 """
 
@@ -163,6 +165,10 @@ def test_servers_end_with_a_parent_that_was_killed() -> None:
         parent.kill()
 
     assert have_ended(started["pids"])
+    folder, *remains = map(Path, started["files"])
+    shutil.rmtree(folder)
+    for path in remains:
+        path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)])
@@ -174,7 +180,7 @@ def test_servers_and_folder_go_when_the_parent_is_asked_to_end(number: signal.Si
 
     assert parent.returncode == status
     assert have_ended(started["pids"])
-    assert not Path(started["folder"]).exists()
+    assert not any(Path(name).exists() for name in started["files"])
 
 
 def test_ctrl_c_does_not_reach_the_servers(stack: Stack) -> None:
