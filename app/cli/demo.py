@@ -79,10 +79,10 @@ def as_lines(ending: Ending) -> list[str]:
         f"  {'reads':<9} {ending.reads:>9}   {len(ending.failed_reads)} failed",
         f"  {'writes':<9} {sum(ending.writes.values()):>9}   {len(counted.lost_writes)} lost" + (f" ({kinds})" if kinds else ""),
         f"Recount: {counted.rows} rows, {counted.objects} objects: "
-        + ("something is wrong" if counted.lost_writes or ending.wrong else "each row has its newest object"),
+        + ("not as the service wrote them" if counted.lost_writes or ending.wrong else "all as the service wrote them"),
     ]
     if counted.left:
-        lines.append(f"  {counted.left} objects are named by no row; the ledger lists them")
+        lines.append(f"  objects that no row names, listed in the ledger: {counted.left}")
     if ending.late_reads:
         lines.append(
             f"  {ending.late_reads} reads got the version before, up to {ending.latest_seconds:.1f} s after a write that met the switch"

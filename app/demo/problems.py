@@ -34,11 +34,11 @@ _ODD_NAMES: tuple[tuple[str | bytes | None, ParkedReason], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """What was planted: the assets, the reasons that must be found, and an object that belongs to nobody."""
+    """What was planted: the assets, the reasons that must be found, and an object that is not the service's."""
 
     assets: list[Asset]
     reasons: Counter[str]
-    foreign_key: str
+    foreign: list[Asset]
 
 
 def plant(table: Table, bucket: Bucket, assets: Sequence[Asset], *, next_id: int) -> Planted:
@@ -61,7 +61,7 @@ def plant(table: Table, bucket: Bucket, assets: Sequence[Asset], *, next_id: int
             asset.settled = True
         planted.append(asset)
         rows.append((number, client, name, "image/png", key))
-    foreign = new_key(CLIENT, _OCCUPIED)
-    bucket.put(foreign, b"somebody else's\n", "text/plain")
+    foreign = Asset(id=0, client=CLIENT, name=_OCCUPIED, first_key=new_key(CLIENT, _OCCUPIED), settled=True)
+    upload(bucket, foreign, b"somebody else's\n", "text/plain", key=foreign.first_key)
     table.insert(rows)
-    return Planted(assets=planted, reasons=Counter(str(reason) for _, _, reason in wanted), foreign_key=foreign)
+    return Planted(assets=planted, reasons=Counter(str(reason) for _, _, reason in wanted), foreign=[foreign])

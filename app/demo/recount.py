@@ -35,7 +35,7 @@ class Recount:
     wrong: list[str] = field(default_factory=list)
 
 
-def recount(table: Table, bucket: Bucket, assets: Sequence[Asset], *, foreign_keys: Collection[str] = ()) -> Recount:
+def recount(table: Table, bucket: Bucket, assets: Sequence[Asset], *, foreign: Collection[Asset] = ()) -> Recount:
     """Look at every row and every object."""
     rows = table.keys()
     objects = bucket.keys()
@@ -47,10 +47,11 @@ def recount(table: Table, bucket: Bucket, assets: Sequence[Asset], *, foreign_ke
                 written = asset.removed_at is not None or len(asset.versions) > 1 or not asset.first_key.startswith(OLD_FOLDER)
                 (result.lost_writes if written else result.wrong).append(f"asset {asset.id} of client {asset.client}: {problem}")
     known = {asset.id for asset in assets}
+    result.wrong += [f"the foreign object {each.first_key!r} changed" for each in foreign if _look_at(each, each.first_key, bucket)]
     result.wrong += [f"row {row_id} is nobody's" for row_id in rows if row_id not in known]
     _count_moved(result, assets, rows, objects)
-    noted = {key for (key,) in table.select(_LEFT_BEHIND)} | set(foreign_keys)
-    unnamed = objects - set(rows.values())
+    noted = {key for (key,) in table.select(_LEFT_BEHIND)}
+    unnamed = objects - set(rows.values()) - {each.first_key for each in foreign}
     result.left = len(unnamed & noted)
     result.wrong += [f"no row names the object {key!r}, and the ledger does not list it" for key in sorted(unnamed - noted)]
     return result

@@ -158,7 +158,7 @@ def _with_traffic(wish: Wish, dealt: Dealt, site: Site) -> Ending:
         reader.stop()
         site.screen.say("recounting bucket and table")
         with asking("the recount failed"):
-            counted = recount(table, bucket, book.assets, foreign_keys=stock.foreign_keys)
+            counted = recount(table, bucket, book.assets, foreign=stock.foreign)
             examples = examples_of_parked(table)
     return Ending(
         report=report,

@@ -35,10 +35,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stock:
-    """All assets of the service, and the keys of objects that are not its own."""
+    """All assets of the service, and objects in its bucket that are not its own."""
 
     assets: list[Asset]
-    foreign_keys: list[str]
+    foreign: list[Asset]
     told: list[str]  # what there is to say about it
 
 
@@ -67,7 +67,7 @@ def fill(dealt: files.Dealt, table: Table, bucket: Bucket, *, with_problems: boo
         Asset(id=number, client=client, name=file.name, first_key=old_key(number, file.name))
         for number, (client, file) in enumerate(dealt.assets, start=1)
     ]
-    foreign_keys: list[str] = []
+    foreign: list[Asset] = []
     told: list[str] = []
     with asking("the assets could not be uploaded"):
         table.create()
@@ -80,11 +80,11 @@ def fill(dealt: files.Dealt, table: Table, bucket: Bucket, *, with_problems: boo
         if with_problems:
             planted = problems.plant(table, bucket, assets, next_id=len(dealt.assets) + 1)
             assets += planted.assets
-            foreign_keys.append(planted.foreign_key)
+            foreign += planted.foreign
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(planted.reasons.items()))
             told.append(f"planted {len(planted.assets)} problems: {reasons}")
     told.append(f"uploaded {len(assets)} assets in {time.monotonic() - begun:.1f} s")
-    return Stock(assets=assets, foreign_keys=foreign_keys, told=told)
+    return Stock(assets=assets, foreign=foreign, told=told)
 
 
 @contextmanager

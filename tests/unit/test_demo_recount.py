@@ -177,3 +177,15 @@ def test_examples_are_the_first_row_of_each_reason(shop: Shop) -> None:
     shop.table.select(f"{PARKED} ('[6]', 'parked', 'collision', 'twice'), ('[7]', 'deleted', NULL, NULL)")
 
     assert examples_of_parked(shop.table) == {"bad_name": "row 4: it is NULL", "collision": "row 6: twice"}
+
+
+def test_recount_finds_a_foreign_object_that_changed(shop: Shop) -> None:
+    """It is nobody's asset, and must be as it was."""
+    foreign = Asset(id=0, client=7, name="f.png", first_key="clients/7/assets/f.png", settled=True)
+    upload(shop, foreign, b"theirs", "text/plain", key=foreign.first_key)
+    before = recount(shop.table, shop, shop.assets, foreign=[foreign])
+    shop.objects[foreign.first_key] = (b"ours", "text/plain")
+    after = recount(shop.table, shop, shop.assets, foreign=[foreign])
+
+    assert (before.wrong, before.left) == ([], 0)
+    assert after.wrong == ["the foreign object 'clients/7/assets/f.png' changed"]
