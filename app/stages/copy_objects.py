@@ -30,7 +30,7 @@ MISSED_LOOKS = 3  # a present object may answer 404 while drives are out (case 1
 class CopyObjects:
     """Copies a batch of planned moves."""
 
-    chunk: int = 200
+    chunk: int = 50  # so many requests, one after the other, rarely outlast the task
 
     def act(self, batch: Batch) -> None:
         """Copy the next chunk."""

@@ -26,7 +26,7 @@ BUSY_SECONDS = 1.0  # another worker holds a move of the same object
 class DeleteObjects:
     """Looks after a batch of switched moves, and deletes the old objects of those that are due."""
 
-    chunk: int = 200
+    chunk: int = 500  # the more keys, the more of them on one page of a listing
 
     def act(self, batch: Batch) -> None:
         """Decide the next chunk object by object, then delete what is left of it in one request."""
@@ -53,8 +53,8 @@ def _join_sharing(batch: Batch, moves: Sequence[Move]) -> list[Move]:
     missing = [other for key, other in others.items() if key not in mine]
     joined = context.moves.claim_others(batch.lease, missing, lease_seconds=context.settings.lease_seconds) if missing else []
     batch.join(joined)
-    already = [move for move in batch.left if (move.run_no, move.id) in others and move not in moves and move not in joined]
-    return joined + already
+    already = others.keys() - {(move.run_no, move.id) for move in (*moves, *joined)}
+    return joined + [move for move in batch.left if (move.run_no, move.id) in already]
 
 
 def _by_object(moves: Sequence[Move]) -> list[list[Move]]:

@@ -21,6 +21,8 @@ from app.stages.copy_objects import missed
 from app.stages.replanning import replan
 from app.states import MoveState, ParkedReason
 
+ROWS_LOCKED = 200  # at most so many rows of the application's are locked at once, for some hundredths of a second
+
 
 class RowChangedError(Exception):
     """A row is not as the move expects it: the transaction is rolled back and the moves are decided one by one."""
@@ -30,7 +32,7 @@ class RowChangedError(Exception):
 class RenameKeys:
     """Switches a batch of copied moves."""
 
-    chunk: int = 200
+    chunk: int = 500  # the more keys, the more of them on one page of a listing
 
     def act(self, batch: Batch) -> None:
         """Look at both objects of the next chunk, switch the rows whose copies are good, record."""
@@ -51,8 +53,8 @@ class RenameKeys:
             else:
                 ready.append(verdict)
         batch.flush()
-        if ready:
-            switch(batch, ready)
+        for start in range(0, len(ready), ROWS_LOCKED):
+            switch(batch, [move for move in ready[start : start + ROWS_LOCKED] if looks.fresh(move.old_key) and looks.fresh(move.new_key)])
 
 
 def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
@@ -83,6 +85,8 @@ def _copy_again(batch: Batch, move: Move, detail: str) -> Outcome:
 
 def switch(batch: Batch, moves: Sequence[Move]) -> None:
     """Switch all rows in one transaction; where one of them is in the way, one by one."""
+    if not moves:
+        return
     context = batch.context
     switch_store_time = context.store.store_time()  # a write to the old key up to here belongs to the row for sure (S1)
     moves = [replace(move, switch_store_time=switch_store_time) for move in moves]
