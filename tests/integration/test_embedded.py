@@ -39,8 +39,8 @@ from pathlib import Path
 from app.embedded.stack import Stack
 with Stack() as stack:
     servers = (stack.broker.server, stack.store.server)
-    remains = [str(path) for server in servers for path in server.program.remains]
-    print(json.dumps({"pids": [server.identity.pid for server in servers], "files": [str(servers[0].program.folder), *remains]}), flush=True)
+    files = [servers[0].program.folder, *(path for server in servers for path in server.program.remains)]
+    print(json.dumps({"pids": [server.identity.pid for server in servers], "files": list(map(str, files))}), flush=True)
     time.sleep(60)
 """
 
