@@ -139,6 +139,7 @@ moves = Table(
     Column("grace_from", BigInteger),  # the switch, or the last sighting of a row on the old key (H29)
     Column("switch_store_time", BigInteger),  # the store's time just before the switch
     Column("looks", Integer, nullable=False),
+    Column("sighted", Boolean, nullable=False),  # at the last look another row named the old object (H29)
     Column("intent_at", BigInteger),  # a delete was about to be sent
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("run_no", "row_id", name="rekey_moves_row"),

@@ -146,6 +146,7 @@ class World:
         self.context = self.worker()
         self.run_id = ""
         self.results: list[Result] = []
+        self.messages: list[tuple[MoveStage | None, list[int]]] = []  # what the broker holds; None: the seed's
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
         """Another worker's collaborators on the same table and bucket."""
@@ -227,7 +228,9 @@ class World:
 
     def go(self, *, ticks: int = 200, seconds: float = 5.0, until: int | None = None) -> None:
         """Drive the run as tasks, workers and beat do, until it ends (or for *until* ticks); it must end within *ticks*."""
-        messages: list[tuple[MoveStage | None, list[int]]] = [(None, [])]
+        messages = self.messages
+        if not self.moves():
+            messages.append((None, []))
         for _ in range(ticks if until is None else until):
             while messages:
                 messages += self._handle(*messages.pop(0))

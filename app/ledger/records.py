@@ -84,6 +84,7 @@ class Move:
     grace_from: int | None = None
     switch_store_time: int | None = None
     looks: int = 0
+    sighted: bool = False
     intent_at: int | None = None
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.assets import AssetRow
-from app.copying import copy_by_parts
+from app.copying import copy_by_parts, is_equal
 from app.database import MICROSECONDS, read_now, transaction
 from app.ledger.moves import Other
 from app.ledger.records import Move, Outcome
@@ -15,9 +15,12 @@ from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.context import Batch, again, changed_too_often, park
 from app.stages.copy_objects import keep
 from app.stages.naming import Claims, who_claims
+from app.stages.restoring import restore
 from app.states import MoveState, ParkedReason
 
-SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched
+SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
+LONGEST_SHARED_WAIT = 60.0
+GONE_SECONDS = 10  # an object is gone only if looks so far apart miss it: a present one may answer 404 for a moment (case 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +68,18 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
     if move.switched_at is None or move.grace_from is None:  # the worker died between the commit and the stamp: the grace begins now (H16)
         due_in = _until_next_look(batch, move, float(move.grace_seconds))
         return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=due_in)
-    seen = Seen(
-        move=move,
-        row=view.rows.get(move.row_id),
-        old=view.looks.found[move.old_key],
-        new=view.looks.found[move.new_key],
-        strangers=strangers,
-    )
-    if seen.old is None:
-        return _old_is_gone(batch, move, seen.row, seen.new)
+    old = view.looks.found[move.old_key]
+    if old is not None and move.missed_store_time is not None:
+        move = replace(move, missed_store_time=None)
+    seen = Seen(move=move, row=view.rows.get(move.row_id), old=old, new=view.looks.found[move.new_key], strangers=strangers)
+    if old is None:
+        return _old_is_gone(batch, view, seen)
     return (
-        _named(batch, view, seen) or _changed(batch, view, seen, seen.old) or _grace(batch, view, move) or _deletable(view, seen, seen.old)
+        _named(batch, view, seen)
+        or _changed(batch, view, seen, old)
+        or _left(batch, move)
+        or _grace(batch, view, move)
+        or _deletable(view, seen, old)
     )
 
 
@@ -97,9 +101,10 @@ def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:
         return _saved_back(batch, move, seen.old)
     if view.claims.owner(move) is not None:
         return _kept(move, "the object at the old key is the copy of another asset")
+    named = bool(view.claims.named_by_others(move, move.old_key))
     if seen.strangers:
-        return _shared(batch, move, seen.strangers)
-    return _sighted(view, move) if view.claims.named_by_others(move, move.old_key) else None
+        return _shared(batch, replace(move, sighted=move.sighted or named), seen.strangers)
+    return _sighted(view, move) if named else None
 
 
 def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome | None:
@@ -112,16 +117,31 @@ def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome |
     return None
 
 
-def _old_is_gone(batch: Batch, move: Move, row: AssetRow | None, new: ObjectInfo | None) -> Outcome:
-    if new is None and row is not None and row.key in {move.new_key, move.old_key}:
+def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:
+    move, row, new = seen.move, seen.row, seen.new
+    named = new is None and row is not None and row.key in {move.new_key, move.old_key}
+    if named or not move.intent_at:
+        since = move.missed_store_time if move.missed_store_time is not None else view.store_time
+        if view.store_time - since < GONE_SECONDS:
+            return Outcome(move=replace(move, missed_store_time=since), due_in=GONE_SECONDS / 2)
+    if named:
         return park(move, ParkedReason.CONFLICT, "damage: neither the old nor the new object is there")
     if row is not None and row.key == move.old_key:  # saved back over the switch, and the old object is gone: switch once more (H14)
         return again(
             move, settings=batch.context.settings, detail="the old key was saved over the switch", to=MoveState.COPIED, source=None
         )
+    if move.intent_at and view.claims.named_by_others(move, move.old_key):
+        return restore(batch, move)
     vanished = None if move.intent_at else "vanished: the old object was gone before we deleted it"
-    left = None if row is not None or new is None else f"the row is gone: our copy was left at {move.new_key!r}"  # H24
-    return Outcome(move=replace(move, state=MoveState.DELETED, detail="; ".join(filter(None, (vanished, left))) or None))
+    detail = "; ".join(filter(None, (vanished, left_over(move, row) if new else None)))
+    return Outcome(move=replace(move, state=MoveState.DELETED, detail=detail or None))
+
+
+def left_over(move: Move, row: AssetRow | None) -> str | None:
+    """What the report says of our copy where the row names it no more (H24)."""
+    if row is not None and row.key == move.new_key:
+        return None
+    return f"the row {'is gone' if row is None else 'names another key'}: our copy was left at {move.new_key!r}"
 
 
 def _saved_back(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
@@ -139,7 +159,16 @@ def _sighted(view: View, move: Move) -> Outcome:
     """A row names the old object: its grace begins anew at each sighting, and at its end the object stays (H29)."""
     if _grace_left(view, move) <= 0:
         return _kept(move, "a row still names the old object")
-    return Outcome(move=replace(move, looks=move.looks + 1), stamp=frozenset({"grace_from"}), due_in=float(move.grace_seconds))
+    sighted = replace(move, looks=move.looks + 1, sighted=True)
+    return Outcome(move=sighted, stamp=frozenset({"grace_from"}), due_in=float(move.grace_seconds))
+
+
+def _left(batch: Batch, move: Move) -> Outcome | None:
+    """The row that named the old object at the last look does so no more: its readers get a whole grace, from now on (S1, H29)."""
+    if not move.sighted:
+        return None
+    alone = replace(move, sighted=False, looks=0)
+    return Outcome(move=alone, stamp=frozenset({"grace_from"}), due_in=_until_next_look(batch, alone, float(move.grace_seconds)))
 
 
 def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
@@ -148,7 +177,9 @@ def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
         return _kept(move, "an asset that was parked shares the old object")
     if all(other.run_no != batch.run.no for other in strangers):
         return _kept(move, "a run on another table moves the same object")
-    return Outcome(move=replace(move, looks=move.looks + 1), due_in=SHARED_WAIT_SECONDS)
+    return Outcome(
+        move=replace(move, looks=move.looks + 1), due_in=min(SHARED_WAIT_SECONDS * 2.0 ** min(move.looks, 10), LONGEST_SHARED_WAIT)
+    )
 
 
 def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome:
@@ -159,13 +190,26 @@ def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcom
     if seen.row is None or seen.row.key != move.new_key:
         return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and the row names neither key")
     if view.claims.named_by_others(move, move.new_key) or (new is not None and not _is_ours(move, new)):
-        return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
+        return _both_changed(batch, view, move)
     overlapped = move.switch_store_time is not None and old.last_modified < move.switch_store_time
     age = view.store_time - old.last_modified
     settle = batch.context.settings.settle_seconds
     if not overlapped and age <= settle:
         return Outcome(move=replace(move, looks=move.looks + 1), due_in=float(settle - age + 1))
+    if new is not None and not batch.context.store.capabilities.complete_if_match:
+        return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and this store has no safe way to copy it again")
     return _write_over(batch, move, old, IfMatch(new.etag) if new else IfAbsent(), "a late write to the old key was copied again")
+
+
+def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
+    """Two versions, unless they are equal: then it was our own late copy, whose reply was lost (H12), or takes nothing from anybody."""
+    context = batch.context
+    if not view.claims.named_by_others(move, move.new_key):
+        equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
+        if equal is not None:
+            fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0)
+            return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))
+    return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
 
 
 def _is_ours(move: Move, new: ObjectInfo) -> bool:

@@ -119,6 +119,11 @@ class Batch:
         """Add moves that the lease took on later."""
         self._left |= {(move.run_no, move.id): move for move in moves}
 
+    def drop(self, moves: Sequence[Move]) -> None:
+        """Forget moves that were lost to somebody else: they get no outcome here."""
+        for move in moves:
+            self._left.pop((move.run_no, move.id), None)
+
     def add(self, outcome: Outcome, *, say: str | None = None) -> None:
         """Take one move's outcome; it is written with the next ``flush``."""
         before = self._left.pop((outcome.move.run_no, outcome.move.id))

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.copying import copy_through
 from app.database import transaction
-from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
+from app.errors import ConditionFailedError, ObjectError, UnansweredError
 from app.ledger.records import Move, Outcome
-from app.object_store import IfAbsent, ObjectInfo
-from app.stages.aftercare import View, look_after, seen_now
-from app.stages.context import LOOK_AGE_SECONDS, Batch, park, refused
-from app.stages.copy_objects import keep
+from app.object_store import ObjectInfo
+from app.stages.aftercare import View, left_over, look_after, seen_now
+from app.stages.context import LOOK_AGE_SECONDS, Batch, refused
 from app.stages.naming import who_claims
-from app.states import MoveState, ParkedReason
+from app.stages.restoring import restore
+from app.states import MoveState
 
 BUSY_SECONDS = 1.0  # another worker holds a move of the same object
 
@@ -75,6 +74,8 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
         except UnansweredError as error:
             batch.unanswered(move, error)
             raise
+        except ConditionFailedError:  # somebody wrote meanwhile: looked at again
+            verdicts.append(Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS))
         except ObjectError as error:
             verdicts.append(refused(move, error, settings=batch.context.settings))
     if all(isinstance(verdict, ObjectInfo) for verdict in verdicts):
@@ -92,12 +93,20 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
     intent = [Outcome(move=move, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
     held = context.moves.record(batch.lease, intent)
+    # Where one of the moves on an object was lost to somebody else, the others do not delete it behind that one's back (S7, H13).
+    lost = {move.old_hash for move, _ in due if (move.run_no, move.id) not in held}
+    batch.drop([move for move, _ in due if (move.run_no, move.id) not in held])
     due = [(move, found) for move, found in due if (move.run_no, move.id) in held]
+    _undecided(batch, [(move, found) for move, found in due if move.old_hash in lost])
+    due = [(move, found) for move, found in due if move.old_hash not in lost]
+    if not due:
+        return
     stale = context.clock.boot() - view.claims.asked_at > LOOK_AGE_SECONDS or not all(
         view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
     )
     if stale or context.stopping():
-        return _undecided(batch, due)
+        _undecided(batch, due)
+        return
     objects = {found.key: found for _, found in due}
     try:
         answers = context.store.delete(list(objects.values()), deadline=batch.lease)
@@ -115,7 +124,6 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
             batch.add(Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS), say="looked after")
         elif answer is not None:
             batch.add(refused(move, answer, settings=context.settings))
-    return None
 
 
 def _undecided(batch: Batch, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
@@ -125,39 +133,10 @@ def _undecided(batch: Batch, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
 
 def _ask_again(batch: Batch, view: View, gone: Sequence[Move]) -> None:
     """Ask the rows once more after the delete: one that names the old object by now gets its bytes back, where that is safe (H23)."""
-    context = batch.context
-    after = who_claims(context, gone, [move.old_key for move in gone])
+    after = who_claims(batch.context, gone, [move.old_key for move in gone])
     for move in gone:
         done = replace(move, intent_at=view.now)
-        named = after.rows_naming(move.old_key)
-        if not named:
-            note = None if move.row_id in view.rows else f"the row is gone: our copy was left at {move.new_key!r}"
-            batch.add(Outcome(move=replace(done, state=MoveState.DELETED, detail=note)))
-        elif context.store.capabilities.delete_if_match:  # what was deleted is for sure the version that was copied
-            batch.add(_put_back(batch, done))
+        if after.rows_naming(move.old_key):
+            batch.add(restore(batch, done))
         else:
-            batch.add(
-                park(
-                    done,
-                    ParkedReason.CONFLICT,
-                    f"damage: a row named {move.old_key!r} while it was deleted; the copy is at {move.new_key!r}",
-                )
-            )
-
-
-def _put_back(batch: Batch, move: Move) -> Outcome:
-    context = batch.context
-    try:
-        copy_through(
-            context.store,
-            move.new_key,
-            move.old_key,
-            condition=IfAbsent(),
-            deadline=batch.lease,
-            max_bytes=context.settings.inline_bytes,
-            budget=context.budget,
-            keep=lambda: keep(batch),
-        )
-    except (ConditionFailedError, MissingObjectError) as error:
-        return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")
-    return Outcome(move=replace(move, state=MoveState.KEPT, detail="a row named the old key while its object was deleted: put back"))
+            batch.add(Outcome(move=replace(done, state=MoveState.DELETED, detail=left_over(move, view.rows.get(move.row_id)))))

@@ -5,12 +5,12 @@ Needs: a proved copy. Promises: the row names the new key and the ledger says ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, exc
 
-from app.assets import AssetRow
+from app.assets import AssetRow, Naming
 from app.database import brief, transaction
 from app.errors import MissingObjectError, OutcomeUnknownError, UnansweredError
 from app.ledger.records import Move, Outcome
@@ -146,7 +146,7 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move])
         row = rows.get(move.row_id)
         if row is None or row.key != move.old_key or not _same_plan(batch, move, row):
             raise RowChangedError(f"row {move.row_id} changed")
-    naming = context.assets.naming(connection, [move.new_key for move in moves if not move.same_object])
+    naming = context.assets.naming(connection, [key for move in moves if not move.same_object for key in (move.old_key, move.new_key)])
     mine = {move.row_id for move in moves}
     for move in moves:
         others = naming.get(context.rules.equivalence.canonical(move.new_key), [])
@@ -158,7 +158,9 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move])
         row = stored.get(move.row_id)
         if row is None or row.key != move.new_key:
             raise RejectedError(f"the database stored {row.key if row else None!r} instead of the new key")
-    outcomes = [_switched(move) for move in moves]
+    outcomes = [
+        _switched(move, sighted=_is_named(naming.get(context.rules.equivalence.canonical(move.old_key), []), mine)) for move in moves
+    ]
     context.moves.record(batch.lease, [replace(outcome, keep_lease=True) for outcome in outcomes], connection=connection)
     return outcomes
 
@@ -169,7 +171,12 @@ def _same_plan(batch: Batch, move: Move, row: AssetRow) -> bool:
     return plan.reason is None and (plan.new_key == move.new_key or (plan.in_place and move.same_object))
 
 
-def _switched(move: Move) -> Outcome:
+def _is_named(old: Sequence[Naming], switched: Collection[str]) -> bool:
+    """Whether a row that is not switched now names the old object: its readers' grace begins when it does so no more (H29)."""
+    return any(naming.row_id not in switched for naming in old)
+
+
+def _switched(move: Move, *, sighted: bool) -> Outcome:
     switched = replace(
         move,
         state=MoveState.IN_PLACE if move.same_object else MoveState.RENAMED,
@@ -179,6 +186,7 @@ def _switched(move: Move) -> Outcome:
         attempts=0,
         looks=0,
         missed_store_time=None,
+        sighted=sighted,
         intent_at=None,
         detail=None,
     )

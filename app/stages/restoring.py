@@ -1,0 +1,40 @@
+"""A row that names an old object which we have deleted: it came to do so too late for any look (H23)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.copying import copy_through
+from app.errors import ConditionFailedError, MissingObjectError
+from app.ledger.records import Move, Outcome
+from app.object_store import IfAbsent
+from app.stages.context import Batch, park
+from app.stages.copy_objects import keep
+from app.states import MoveState, ParkedReason
+
+
+def restore(batch: Batch, move: Move) -> Outcome:
+    """Put *move*'s bytes back under its old key where that is safe, else report the damage."""
+    if batch.context.store.capabilities.delete_if_match:  # what was deleted is for sure the version that was copied
+        return _put_back(batch, move)
+    # An unconditional delete may have taken a new upload: nobody guesses whose bytes are meant.
+    damage = f"damage: a row named {move.old_key!r} while it was deleted; the copy is at {move.new_key!r}"
+    return park(move, ParkedReason.CONFLICT, damage)
+
+
+def _put_back(batch: Batch, move: Move) -> Outcome:
+    context = batch.context
+    try:
+        copy_through(
+            context.store,
+            move.new_key,
+            move.old_key,
+            condition=IfAbsent(),
+            deadline=batch.lease,
+            max_bytes=context.settings.inline_bytes,
+            budget=context.budget,
+            keep=lambda: keep(batch),
+        )
+    except (ConditionFailedError, MissingObjectError) as error:
+        return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")
+    return Outcome(move=replace(move, state=MoveState.KEPT, detail="a row named the old key while its object was deleted: put back"))
