@@ -6,9 +6,13 @@ that for unrecoverable: a restart of Redis ended each worker that had work in ha
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from kombu.transport import redis
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - redis' own
+
+_log = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
@@ -29,8 +33,12 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge one; over a lost connection nobody hears it, and the ledger knows what was done when the message comes again."""
-        if not self.is_lost:
+        if self.is_lost:
+            return
+        try:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except (ConnectionError, TimeoutError) as error:  # Celery would write a traceback for each task that ends now
+            _log.warning("the broker did not hear that a message was done: %s", error, extra={"action": "broker_warning"})
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own signature
         """Put one back."""
