@@ -7,6 +7,7 @@ ledger that it belongs to will hint again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -19,13 +20,28 @@ from app.ledger.records import Run
 from app.pipeline import BY_NAME, SEED, MoveStage
 from app.stages.context import Result
 from app.stages.runner import run_stage
+from app.stopping import stopping
+
+LEDGER_PATIENCE_SECONDS = 20.0
+LEDGER_PAUSE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 def known_run(deployment: str, run_id: str) -> Run | None:
-    """The run that a message is for, if it is one of ours."""
-    run = resources.runs().find(run_id) if deployment == resources.deployment() else None
+    """The run that a message is for, if it is one of ours.
+
+    An outage of the ledger is waited out for a while: a message that is given up is hinted again only after HINT_SECONDS, and without
+    the wait a short outage would use up all that are queued.
+    """
+    end = time.monotonic() + min(LEDGER_PATIENCE_SECONDS, resources.settings().visibility_timeout_seconds / 2)
+    while True:
+        try:
+            run = resources.runs().find(run_id) if deployment == resources.deployment() else None
+            break
+        except DatabaseUnavailableError:
+            if time.monotonic() > end or stopping.wait(LEDGER_PAUSE_SECONDS):
+                raise
     if run is None:
         log.warning("dropped a message of another deployment or run %s", run_id[:8], extra={"action": "batch_refused"})
     return run
