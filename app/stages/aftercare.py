@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.assets import AssetRow
 from app.copying import copy_by_parts, is_equal
-from app.database import MICROSECONDS, read_now, transaction
+from app.database import MICROSECONDS
 from app.ledger.moves import Other
 from app.ledger.records import Move, Outcome
-from app.looks import Looks, look
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.context import Batch, again, changed_too_often, park
 from app.stages.copy_objects import keep
-from app.stages.naming import Claims, who_claims
 from app.stages.restoring import restore
+from app.stages.views import Seen, View
 from app.states import MoveState, ParkedReason
 
 SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
 LONGEST_SHARED_WAIT = 60.0
 GONE_SECONDS = 10  # an object is gone only if looks so far apart miss it: a present one may answer 404 for a moment (case 16)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """Everything that was seen, just now, of the objects and rows of some moves."""
-
-    claims: Claims
-    rows: dict[str, AssetRow]
-    looks: Looks
-    now: int  # the database's clock, microseconds
-    store_time: int  # the store's clock, seconds, never ahead of it
-    held_until: int  # no delete before this, by the database's clock
-
-
-def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
-    """Ask rows, ledger and store about *moves*; none of the answers is used once it is LOOK_AGE_SECONDS old."""
-    context = batch.context
-    keys = [key for move in moves for key in (move.old_key, move.new_key)]
-    claims = who_claims(context, moves, keys)
-    looks = look(context.store, keys, clock=context.clock)
-    # The rows after the objects: a service that removes an asset takes out the row first, so a copy that is gone while its row is there
-    # was not removed with its asset, and may be written again (H22).
-    with transaction(context.moves.engine, read_only=True) as connection:
-        rows = context.assets.rows(connection, sorted({move.row_id for move in moves}))
-        now = read_now(connection)
-    run = context.runs.find(batch.run.id)
-    return View(
-        claims=claims,
-        rows=rows,
-        looks=looks,
-        now=now,
-        store_time=context.store.store_time(),
-        held_until=run.deletes_held_until if run else 0,
-    )
 
 
 def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Other]) -> Outcome | ObjectInfo:
@@ -81,17 +46,6 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
         or _grace(batch, view, move)
         or _deletable(view, seen, old)
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What was seen of one move."""
-
-    move: Move
-    row: AssetRow | None
-    old: ObjectInfo | None
-    new: ObjectInfo | None
-    strangers: Sequence[Other]
 
 
 def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:

@@ -12,10 +12,11 @@ from app.database import transaction
 from app.errors import ConditionFailedError, ObjectError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
-from app.stages.aftercare import View, left_over, look_after, seen_now
+from app.stages.aftercare import left_over, look_after
 from app.stages.context import LOOK_AGE_SECONDS, Batch, refused
 from app.stages.naming import who_claims
 from app.stages.restoring import restore
+from app.stages.views import View, seen_now
 from app.states import MoveState
 
 BUSY_SECONDS = 1.0  # another worker holds a move of the same object

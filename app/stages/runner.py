@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
-from app.ledger.records import Lease, Run
+from app.ledger.records import Run
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
