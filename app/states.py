@@ -57,7 +57,7 @@ _S = MoveState
 TRANSITIONS: dict[tuple[MoveState, MoveState], str] = {
     (_S.PLANNED, _S.COPIED): "The copy at the new key was proved, or found to be ours by the ledger's evidence.",
     (_S.PLANNED, _S.PLANNED): "The row changed while it was being planned: planned again in place, one generation on.",
-    (_S.PLANNED, _S.IN_PLACE): "The row names its new key already (perhaps in another spelling of the same object), and the object is there.",
+    (_S.PLANNED, _S.IN_PLACE): "The row names its new key already, and the object is there.",
     (_S.PLANNED, _S.PARKED): "The asset cannot be copied, for a reason that a repetition does not mend.",
     (_S.PLANNED, _S.SUPERSEDED): "The row is gone, or needs no move any more.",
     (_S.PLANNED, _S.CANCELLED): "The run was cancelled before this asset was copied.",
