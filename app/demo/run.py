@@ -109,6 +109,7 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         if threading.current_thread() is threading.main_thread():
             exits.callback(_set_handlers, {number: signal.getsignal(number) for number in STOPS})
         kept = Path(tempfile.mkdtemp(prefix="asset-rekey-")) if wish.keep else None
+        exits.callback(screen.say, f"stopped; kept: {kept}" if kept else "stopped; nothing is left running or lying around")
         environment = {**exits.enter_context(Stack(kept)).settings, **SETTINGS}
         folder = Path(environment["REKEY_DATABASE_URL"].removeprefix("sqlite:///")).parent
         screen.say(f"broker, object store and SQLite are up in {folder}")
@@ -118,6 +119,7 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         if threading.current_thread() is threading.main_thread():
             # The first act of the way out: no second Ctrl-C interrupts the rest, all of which is bounded in time.
             exits.callback(_set_handlers, dict.fromkeys(STOPS, signal.SIG_IGN))
+        exits.callback(screen.say, "stopping workers and servers")
         resources.configure(settings)
         exits.callback(resources.close)
         schema.create_ledger(resources.engine())

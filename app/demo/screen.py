@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group
@@ -37,8 +38,9 @@ class Screen:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        """Add a line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """Add a line, if there is still a terminal to add it to: the way out must not end for want of one."""
+        with suppress(OSError):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, report: Mapping[str, Any], traffic: str) -> None:
         """Show how the run stands, and what reader and writer have done."""

@@ -207,6 +207,7 @@ def test_demo_leaves_nothing_when_it_is_interrupted(demo: Demo, number: signal.S
     assert status == expected, demo.err
     assert demo.left_behind() == []
     assert "Traceback" not in demo.err
+    assert demo.out == ""
 
 
 def test_demo_leaves_nothing_when_ctrl_c_comes_twice(demo: Demo) -> None:
@@ -243,6 +244,6 @@ def test_demo_keeps_its_folder_when_it_is_asked_to(demo: Demo) -> None:
     (kept,) = demo.temporary.iterdir()
 
     assert status == 0, demo.err
-    assert str(kept) in demo.err
+    assert f"stopped; kept: {kept}" in demo.err
     assert {"assets.db", "workers.log"} <= {path.name for path in kept.iterdir()}
     assert demo.left_behind() == [kept.name]
