@@ -165,5 +165,5 @@ class ServerStartError(PermanentError):
         return f"the embedded {self.name} did not start" + (f": {self.detail}" if self.detail else "")
 
 
-class DemonstrationError(RekeyError):
+class DemonstrationError(PermanentError):
     """A part of the demonstration failed, so that it cannot go on."""

@@ -34,6 +34,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("app.cli.demo:demo", "Show it at work on this machine: private servers, real files, live traffic."),
+    "dev": Entry("app.cli.dev:dev", "Keep private servers for hand work: up and down."),
     "doctor": Entry("app.cli.doctor:doctor", "Try database, broker and object store, and say what to mend."),
     "init": Entry("app.cli.init:init", "Make the ledger's tables, or print their SQL for a DBA."),
     "enqueue": Entry("app.cli.enqueue:enqueue", "Start a run over the table, and watch it with --watch."),

@@ -66,13 +66,14 @@ def failing(error: BaseException) -> Callable[[], None]:
 
 @pytest.mark.parametrize("name", list(cli.COMMANDS))
 def test_every_command_can_be_imported_and_prints_json(name: str) -> None:
-    """Each entry leads to a command of that name, described, with --json."""
+    """Each entry leads to a command of that name, described, with --json; of a group, each command below it."""
     found = cli.root.get_command(click.Context(cli.root), name)
 
     assert found is not None
     assert found.name == name
     assert found.help
-    assert "--json" in [option for parameter in found.params for option in parameter.opts]
+    for command in found.commands.values() if isinstance(found, click.Group) else [found]:
+        assert "--json" in [option for parameter in command.params for option in parameter.opts]
 
 
 def test_help_lists_all_commands_and_imports_none() -> None:
