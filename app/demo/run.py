@@ -115,13 +115,13 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         screen.say(f"broker, object store and SQLite are up in {folder}")
         settings = load(environ=environment, folder=folder)
         workers = Workers(environment, folder, secrets=settings.secrets)
+        resources.configure(settings)
+        exits.callback(resources.close)
         exits.callback(workers.stop)
+        exits.callback(screen.say, "stopping workers and servers")
         if threading.current_thread() is threading.main_thread():
             # The first act of the way out: no second Ctrl-C interrupts the rest, all of which is bounded in time.
             exits.callback(_set_handlers, dict.fromkeys(STOPS, signal.SIG_IGN))
-        exits.callback(screen.say, "stopping workers and servers")
-        resources.configure(settings)
-        exits.callback(resources.close)
         schema.create_ledger(resources.engine())
         workers.start()
         return _with_traffic(wish, dealt, Site(environment=environment, settings=settings, workers=workers, screen=screen))
