@@ -14,13 +14,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    MetaData,
-    Table,
+    Text,
     and_,
     bindparam,
-    exc,
+    cast,
     func,
-    inspect,
+    literal,
     or_,
     select,
     text,
@@ -31,7 +30,9 @@ from sqlalchemy import (
 from app import row_ids
 from app.database import translated
 from app.errors import UsageError
+from app.key_values import is_utf8
 from app.object_keys import Equivalence
+from app.reflection import column, reflect
 
 NAMES_A_QUERY = 500  # object keys asked for in one statement; SQLite takes 32766 values, and a key has a few spellings
 
@@ -50,7 +51,7 @@ class AssetRow:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """A row that names an object: *row_id* is None for a row of a table in REFERENCES."""
+    """A row that names an object: *row_id* is None for a row of a table in REFERENCES, and for one without an id."""
 
     row_id: str | None
     key: str
@@ -106,8 +107,17 @@ class Assets:
         statement = self._filtered(self._select())
         if after is not None:
             statement = statement.where(self._beyond(row_ids.from_text(after), connection.dialect.name))
-        found = connection.execute(statement.order_by(*self._ids).limit(limit))
+        named = [column.is_not(None) for column in self._ids]  # SQLite takes a primary key that is NULL; nothing can address such a row
+        found = connection.execute(statement.where(*named).order_by(*self._ids).limit(limit))
         return [self._row(values) for values in found]
+
+    def count_nameless(self, connection: Connection) -> int:
+        """How many rows have no id, so that no page shows them."""
+        nullable = [column.is_(None) for column in self._ids if column.nullable]
+        if not nullable:
+            return 0
+        statement = self._filtered(select(func.count()).select_from(self._table)).where(or_(*nullable))
+        return int(connection.execute(statement).scalar_one())
 
     def rows(self, connection: Connection, ids: Sequence[str], *, lock: bool = False) -> dict[str, AssetRow]:
         """Rows by their id, those that are there; with *lock* they stay ours until the transaction ends."""
@@ -131,7 +141,7 @@ class Assets:
         for start in range(0, len(spellings), NAMES_A_QUERY):
             chunk = spellings[start : start + NAMES_A_QUERY]
             rows = connection.execute(select(*self._ids, self._key).where(self._key.in_(chunk)))
-            candidates = [Naming(row_ids.to_text(values[:-1]), values[-1]) for values in rows]
+            candidates = [Naming(None if None in values[:-1] else _row_id(values[:-1]), values[-1]) for values in rows]
             for reference in self._references:
                 candidates += [Naming(None, value) for value in connection.execute(select(reference).where(reference.in_(chunk))).scalars()]
             for naming in candidates:
@@ -171,7 +181,7 @@ class Assets:
         rest = list(values[ids + 2 :])
         return AssetRow(
             id=tuple(values[:ids]),
-            row_id=row_ids.to_text(values[:ids]),
+            row_id=_row_id(values[:ids]),
             client=values[ids],
             key=values[ids + 1],
             name=rest.pop(0) if self._name is not None else None,
@@ -184,6 +194,8 @@ class Assets:
         return tuple_(*self._ids).in_(list(ids))
 
     def _beyond(self, values: tuple[object, ...], dialect: str) -> ColumnElement[bool]:
+        if dialect == "sqlite":
+            values = tuple(_as_stored(value) for value in values)
         if len(self._ids) == 1:
             return self._ids[0] > values[0]
         if dialect in {"mysql", "mariadb"}:  # a row comparison there reads the whole index
@@ -194,53 +206,25 @@ class Assets:
                 )
             )
         return tuple_(*self._ids) > tuple_(
-            *(bindparam(None, value, type_=column.type) for column, value in zip(self._ids, values, strict=True))
+            *(
+                value if isinstance(value, ColumnElement) else bindparam(None, value, type_=column.type)
+                for column, value in zip(self._ids, values, strict=True)
+            )
         )
 
 
-def reflect(engine: Engine, name: str) -> Table:
-    """The table called *name* (schema-qualified or not) as the database has it.
-
-    Raises:
-        UsageError: There is none; the line names tables that look alike.
-    """
-    schema, table = split_name(name)
+def _row_id(values: Sequence[object]) -> str:
     try:
-        return Table(table, MetaData(), schema=schema, autoload_with=engine)
-    except exc.NoSuchTableError:
-        others = inspect(engine).get_table_names(schema=schema)
-        alike = [other for other in others if other.lower() == table.lower()]
-        hint = f"; there is {alike[0]!r}: names are case-sensitive here" if alike else ""
-        raise UsageError(f"REKEY_TABLE: no table {name!r} in this database{hint}") from None
+        return row_ids.to_text(values)
+    except TypeError as error:
+        raise UsageError(f"REKEY_ID_COLUMN: {error}") from None
 
 
-def column(table: Table, name: str) -> Column[Any]:
-    """A column of a reflected table.
-
-    Raises:
-        UsageError: There is none; the line lists those that are.
-    """
-    try:
-        return table.c[name]
-    except KeyError:
-        raise UsageError(f"the table {table.fullname!r} has no column {name!r}; it has {', '.join(table.c.keys())}") from None
-
-
-def split_name(name: str) -> tuple[str | None, str]:
-    """Schema and table of ``schema.table``; a part that holds a dot itself stands in double quotes."""
-    parts: list[str] = []
-    quoted = False
-    part = ""
-    for letter in name:
-        if letter == '"':
-            quoted = not quoted
-        elif letter == "." and not quoted:
-            parts.append(part)
-            part = ""
-        else:
-            part += letter
-    parts.append(part)
-    return (".".join(parts[:-1]) or None, parts[-1])
+def _as_stored(value: object) -> object:
+    """A text that is no UTF-8, which SQLite may hold and its driver does not send, as the bytes that it is."""
+    if isinstance(value, str) and not is_utf8(value):
+        return cast(literal(value.encode("utf-8", "surrogateescape")), Text)
+    return value
 
 
 def _reference(engine: Engine, name: str) -> Column[Any]:

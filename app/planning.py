@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.assets import AssetRow
+from app.key_values import is_utf8
 from app.object_keys import Equivalence, KeyRefusedError, Template, key_hash
 from app.object_store import Capabilities
 from app.settings import Settings
 from app.states import ParkedReason
+
+LONGEST_KEPT = 2048  # characters of a value that is no key: a column may hold a megabyte, the ledger's take less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,15 @@ class Rules:
 
     def plan(self, row: AssetRow) -> Plan:
         """What *row* asks for."""
-        client = None if row.client is None else printable(row.client)
+        client = None if row.client is None else printable(row.client)[:LONGEST_KEPT]
         try:
+            if not all(is_utf8(value) for value in row.id if isinstance(value, str)):
+                raise KeyRefusedError(ParkedReason.BAD_NAME, "the row's id holds bytes that are no UTF-8 text")  # noqa: TRY301
             if self.template.is_in_place(row.key, row.client, row.columns):
                 return self._plan(row, client, str(row.key), str(row.key), in_place=True)
             new_key = self.template.new_key(row.key, row.client, row.name, row.columns, equivalence=self.equivalence)
         except KeyRefusedError as error:
-            old_key = printable(row.key)
+            old_key = printable(row.key)[:LONGEST_KEPT]
             return Plan(
                 row_id=row.row_id,
                 client=client,

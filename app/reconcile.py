@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from app.database import MICROSECONDS
 from app.ledger.records import Run
+from app.ledger.runs import Clocks
 from app.pipeline import MOVE_STAGES, MoveStage
 from app.stages.context import Context
 from app.stages.seed_moves import batch_size, split
 from app.states import MoveState, RunState
 
 CLOCK_JUMP_SECONDS = 5.0  # the database's clock against this machine's boot clock, between two ticks (H16)
+OUTAGE_TICKS = 4  # so many ticks without one: the ledger, or the broker, was away
 SUSPECTS_A_TICK = 500
 
 
@@ -30,22 +32,22 @@ class Found:
 def reconcile(run: Run, *, context: Context, host: str) -> Found:
     """One tick for one run. Safe to repeat; two at the same moment: one of them does nothing."""
     found = Found()
-    boot_us = int(context.clock.boot() * MICROSECONDS)
-    if not context.runs.take_tick(run, every_seconds=context.settings.reconcile_seconds / 2, boot_us=boot_us, host=host):
+    clocks = context.runs.read_clocks(context.clock)
+    if not context.runs.take_tick(run, every_seconds=context.settings.reconcile_seconds / 2, clocks=clocks, host=host):
         return found
-    _hold_after_jump(run, context, boot_us, host, found)
+    jump = context.runs.jump(run, clocks, host=host)
+    if abs(jump) > CLOCK_JUMP_SECONDS:
+        _after_jump(run, context, jump, found)
     if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
         return found
-    suspects = context.queues.mark_suspects(run, max_deaths=context.settings.max_deaths)
-    if suspects:
-        found.notes.append(f"{suspects} leases were lost: those moves run alone now")
+    _look_for_deaths(run, context, clocks, found)
     room = max(0, context.settings.max_in_flight - context.queues.in_flight(run))
     for stage in MOVE_STAGES:
         # Switched moves do not count as in flight: they may wait for days (H27); a tick still sends no more than one bound of them.
         limit = context.settings.max_in_flight if stage.state is MoveState.RENAMED else room
-        ids = context.queues.take_due(run, stage=stage.name, limit=limit) if limit else []
+        ids = context.queues.take_due(run, stage=stage.name, state=stage.state, limit=limit) if limit else []
         found.messages += [(stage, ids_of) for ids_of in split(ids, size=batch_size(run, len(ids), context))]
-        alone = context.queues.take_due(run, stage=stage.name, limit=SUSPECTS_A_TICK, suspects=True)
+        alone = context.queues.take_due(run, stage=stage.name, state=stage.state, limit=SUSPECTS_A_TICK, suspects=True)
         if alone:
             found.messages.append((stage, alone))
         if stage.state is not MoveState.RENAMED:
@@ -56,22 +58,32 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
     return found
 
 
-def _hold_after_jump(run: Run, context: Context, boot_us: int, host: str, found: Found) -> None:
-    """A jump of the database's clock may end graces too early: hold deletes for one grace, and show it (H16)."""
-    if run.tick_host != host or not run.tick_at or boot_us < run.tick_boot:
+def _after_jump(run: Run, context: Context, jump: float, found: Found) -> None:
+    """A jump of the database's clock may end graces and leases too early: hold deletes for one grace, and show it (H16)."""
+    context.runs.hold_deletes(run, seconds=context.settings.grace_seconds)
+    found.notes.append(f"the database's clock jumped by {jump:.0f} s: deletes are held for {context.settings.grace_seconds} s")
+    if jump < 0:
+        context.queues.cut_after_jump(run)
+    else:  # leases that are over by the ledger may still be held by the boot clock (S7)
+        context.runs.spare(run, until=context.clock.boot() + context.settings.lease_seconds)
+
+
+def _look_for_deaths(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
+    """Find leases that were lost. Not in the first tick after an outage of the ledger: nobody could give any back before (S8)."""
+    outage = run.tick_at and clocks.now - run.tick_at > OUTAGE_TICKS * context.settings.reconcile_seconds * MICROSECONDS
+    if outage or context.runs.is_spared(run, boot=context.clock.boot()):
         return
-    jump = ((context.runs.now() - run.tick_at) - (boot_us - run.tick_boot)) / MICROSECONDS
-    if abs(jump) > CLOCK_JUMP_SECONDS:
-        context.runs.hold_deletes(run, seconds=context.settings.grace_seconds)
-        found.notes.append(f"the database's clock jumped by {jump:.0f} s: deletes are held for {context.settings.grace_seconds} s")
+    suspects = context.queues.mark_suspects(run, max_deaths=context.settings.max_deaths)
+    if suspects:
+        found.notes.append(f"{suspects} leases were lost: those moves run alone now")
 
 
 def _end(run: Run, context: Context, found: Found) -> None:
-    still_open, waiting = context.queues.open_moves(run)
-    if still_open == 0:
-        if context.runs.set_state(run, RunState.FINISHED, only_from=RunState.RUNNING):
-            found.notes.append("finished")
-    elif still_open == waiting:
+    if context.queues.is_going(run):
+        return
+    if context.queues.is_waiting(run):
         parked = context.queues.end_waiting(run)
         if parked:
             found.notes.append(f"{parked} moves waited for each other: parked")
+    elif context.runs.set_state(run, RunState.FINISHED, only_from=RunState.RUNNING):
+        found.notes.append("finished")

@@ -10,13 +10,14 @@ import decimal
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 
 def to_text(values: Sequence[object]) -> str:
     """The values of the id columns as one text, equal for equal ids only.
 
     Raises:
-        TypeError: A column has a type that cannot be an id (floats and such).
+        TypeError: A column is NULL, or of a type that cannot be an id.
     """
     return json.dumps([_tagged(value) for value in values], ensure_ascii=True, separators=(",", ":"))
 
@@ -26,33 +27,28 @@ def from_text(text: str) -> tuple[object, ...]:
     return tuple(_plain(value) for value in json.loads(text))
 
 
+_TAGS: tuple[tuple[type | tuple[type, ...], str, Callable[[Any], str], Callable[[str], object]], ...] = (
+    (float, "f", float.hex, float.fromhex),
+    (uuid.UUID, "u", lambda value: value.hex, uuid.UUID),
+    (decimal.Decimal, "d", str, decimal.Decimal),
+    (dt.datetime, "t", dt.datetime.isoformat, dt.datetime.fromisoformat),  # before date, which it is too
+    (dt.date, "a", dt.date.isoformat, dt.date.fromisoformat),
+    ((bytes, bytearray, memoryview), "b", lambda value: bytes(value).hex(), bytes.fromhex),
+)
+_MAKERS = {tag: maker for _, tag, _, maker in _TAGS}
+
+
 def _tagged(value: object) -> object:
-    if isinstance(value, bool) or value is None:
-        raise TypeError(f"a row id cannot be {value!r}")
-    if isinstance(value, int | str):
+    if isinstance(value, bool | int | str):
         return value
-    if isinstance(value, uuid.UUID):
-        return {"u": value.hex}
-    if isinstance(value, decimal.Decimal):
-        return {"d": str(value)}
-    if isinstance(value, dt.datetime):
-        return {"t": value.isoformat()}
-    if isinstance(value, dt.date):
-        return {"a": value.isoformat()}
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"b": bytes(value).hex()}
-    raise TypeError(f"a row id cannot be of type {type(value).__name__}")
+    for kind, tag, to_string, _ in _TAGS:
+        if isinstance(value, kind):
+            return {tag: to_string(value)}
+    raise TypeError(f"a row id cannot be {'NULL' if value is None else 'of type ' + type(value).__name__}")
 
 
 def _plain(value: object) -> object:
     if not isinstance(value, dict):
         return value
     ((tag, text),) = value.items()
-    makers: dict[str, Callable[[str], object]] = {
-        "u": uuid.UUID,
-        "d": decimal.Decimal,
-        "t": dt.datetime.fromisoformat,
-        "a": dt.date.fromisoformat,
-        "b": bytes.fromhex,
-    }
-    return makers[tag](text)
+    return _MAKERS[tag](text)

@@ -143,7 +143,7 @@ moves = Table(
     Column("intent_at", BigInteger),  # a delete was about to be sent
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("run_no", "row_id", name="rekey_moves_row"),
-    Index("rekey_moves_due", "run_no", "stage", "due_at"),
+    Index("rekey_moves_due", "run_no", "state", "due_at"),
     Index("rekey_moves_old", "old_hash"),
     **_options,
 )

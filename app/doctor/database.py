@@ -9,13 +9,14 @@ from sqlalchemy import Column, Connection, Engine, Index, Table, exc, false, ins
 from sqlalchemy.schema import CreateIndex
 
 from app import schema
-from app.assets import Assets, column, reflect
+from app.assets import Assets
 from app.database import brief, open_engine, refuse_replica, transaction
 from app.doctor.findings import Finding, Findings
 from app.errors import DatabaseUnavailableError, UsageError
 from app.key_values import MAX_KEY_BYTES
 from app.object_keys import EXACT
 from app.planning import Rules
+from app.reflection import column, reflect
 from app.resources import table_names
 
 if TYPE_CHECKING:

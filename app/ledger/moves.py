@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Integer, and_, bindparam, case, exist
 
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, transaction
-from app.errors import LeaseLostError
+from app.errors import LeaseLostError, OutcomeUnknownError
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.schema import moves, runs
 from app.states import OPEN_STATES, MoveState, RunState, can_go
@@ -97,20 +97,25 @@ class MoveLedger:
         chosen = (moves.c.run_no == run.no, moves.c.id.in_(ids))
         until = now + int(lease_seconds * MICROSECONDS)
         self._active[lease.token] = _Active(lease, {run.no: list(ids)})
-        with transaction(self.engine) as connection:
-            connection.execute(
-                update(moves)
-                .where(*chosen, moves.c.stage == stage, free, moves.c.not_before <= now, moves.c.suspect == suspects, running)
-                .values(
-                    lease_token=lease.token,
-                    lease_until=until,
-                    lease_kept=False,
-                    due_at=until,
-                    claims=moves.c.claims + 1,
-                    claimed_store_time=func.coalesce(moves.c.claimed_store_time, store_time),
-                )
+        take = (
+            update(moves)
+            .where(*chosen, moves.c.stage == stage, free, moves.c.not_before <= now, moves.c.suspect == suspects, running)
+            .values(
+                lease_token=lease.token,
+                lease_until=until,
+                lease_kept=False,
+                due_at=until,
+                claims=moves.c.claims + 1,
+                claimed_store_time=func.coalesce(moves.c.claimed_store_time, store_time),
             )
-            return lease, self._held(connection, lease, chosen)
+        )
+        try:
+            with transaction(self.engine) as connection:
+                connection.execute(take)
+                return lease, self._held(connection, lease, chosen)
+        except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
+            with transaction(self.engine, read_only=True) as connection:
+                return lease, self._held(connection, lease, chosen)
 
     def forget(self, lease: Lease) -> None:
         """The work under *lease* is over: nothing is left to be given back."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, and_, case, func, literal, select, update
 
-from app.database import MICROSECONDS, database_now, transaction
+from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.ledger.records import Run
 from app.schema import moves, runs
 from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
 
 LONGEST_HINT_SECONDS = 900
+LONGEST_LEASE_SECONDS = 840  # that REKEY_LEASE_SECONDS takes
+IDS_A_STATEMENT = 5000  # PostgreSQL takes 65,535 values in a statement, SQLite 32,766
 _OPEN = sorted(OPEN_STATES)
 _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
 
@@ -38,22 +40,28 @@ class QueueLedger:
     def in_flight(self, run: Run) -> int:
         """Planned and copied moves that are leased or have a message out: what MAX_IN_FLIGHT bounds (H27)."""
         with transaction(self.engine, read_only=True) as connection:
-            where = (moves.c.run_no == run.no, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > database_now(), moves.c.hints > 0)
+            now = read_now(connection)  # as a value: no index serves a comparison with a clock that runs on
+            where = (moves.c.run_no == run.no, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > now, moves.c.hints > 0)
             return int(connection.execute(select(func.count()).where(*where)).scalar_one())
 
-    def take_due(self, run: Run, *, stage: str, limit: int, suspects: bool = False) -> list[int]:
-        """Stamp up to *limit* due moves as hinted and give their ids; each is hinted again only after HINT_SECONDS, doubling (H26)."""
-        now = database_now()
+    def take_due(self, run: Run, *, stage: str, state: MoveState, limit: int, suspects: bool = False) -> list[int]:
+        """Stamp up to *limit* due moves as hinted and give their ids; each is hinted again only after HINT_SECONDS, doubling (H26).
+
+        *state*: of the moves that are due for *stage*.
+        """
         later = case(
             *((moves.c.hints == hints, literal(min(self._hint_us << hints, LONGEST_HINT_SECONDS * MICROSECONDS))) for hints in range(5)),
             else_=literal(max(self._hint_us, LONGEST_HINT_SECONDS * MICROSECONDS)),
         )
         free = moves.c.lease_token.is_(None) | moves.c.lease_kept
-        where = (moves.c.run_no == run.no, moves.c.stage == stage, moves.c.due_at <= now, free, moves.c.suspect == suspects)
         with transaction(self.engine) as connection:
+            now = read_now(connection)
+            due = and_(moves.c.run_no == run.no, moves.c.state == state, moves.c.due_at <= now)
+            where = (due, moves.c.stage == stage, free, moves.c.suspect == suspects)
             ids = list(connection.execute(select(moves.c.id).where(*where).order_by(moves.c.due_at, moves.c.id).limit(limit)).scalars())
-            if ids:
-                connection.execute(update(moves).where(*where, moves.c.id.in_(ids)).values(due_at=now + later, hints=moves.c.hints + 1))
+            for start in range(0, len(ids), IDS_A_STATEMENT):
+                chunk = ids[start : start + IDS_A_STATEMENT]
+                connection.execute(update(moves).where(*where, moves.c.id.in_(chunk)).values(due_at=now + later, hints=moves.c.hints + 1))
             return ids
 
     def forget_hints(self, run: Run) -> None:
@@ -69,17 +77,17 @@ class QueueLedger:
 
         A death counts only if the move was alone already: its batch mates share a process, not the fault (H28).
         """
-        now = database_now()
-        lost = and_(
-            moves.c.run_no == run.no,
-            moves.c.stage.is_not(None),
-            moves.c.due_at <= now,
-            moves.c.lease_token.is_not(None),
-            moves.c.lease_kept.is_(False),
-            moves.c.lease_until < now,
-        )
-        freed = {"lease_token": None, "lease_until": 0, "due_at": now, "not_before": 0, "hints": 0}
         with transaction(self.engine) as connection:
+            now = read_now(connection)
+            lost = and_(
+                moves.c.run_no == run.no,
+                moves.c.state.in_(_OPEN),
+                moves.c.due_at <= now,
+                moves.c.lease_token.is_not(None),
+                moves.c.lease_kept.is_(False),
+                moves.c.lease_until < now,
+            )
+            freed = {"lease_token": None, "lease_until": 0, "due_at": now, "not_before": 0, "hints": 0}
             dead = and_(lost, moves.c.suspect, moves.c.deaths + 1 >= max_deaths)
             connection.execute(
                 update(moves)
@@ -102,6 +110,20 @@ class QueueLedger:
             )
             return found.rowcount
 
+    def cut_after_jump(self, run: Run) -> None:
+        """The database's clock was set back: let nothing lie further off than it can have been meant (H16).
+
+        A lease is cut to the longest that there is, since whoever holds it goes by another clock; what nobody holds is due now.
+        """
+        with transaction(self.engine) as connection:
+            now = read_now(connection)
+            here = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN))
+            longest = now + LONGEST_LEASE_SECONDS * MICROSECONDS
+            connection.execute(update(moves).where(*here, moves.c.lease_until > longest).values(lease_until=longest, due_at=longest))
+            free = (moves.c.lease_token.is_(None), moves.c.due_at > now)
+            connection.execute(update(moves).where(*here, *free).values(due_at=now, not_before=0, hints=0))
+            connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0, suspect_until=0))
+
     def counts(self, run: Run) -> list[Count]:
         """All moves of a run, counted by state, reason and waiting."""
         columns = (moves.c.state, moves.c.parked_from, moves.c.reason, moves.c.waiting)
@@ -118,10 +140,17 @@ class QueueLedger:
                 for row in rows
             ]
 
-    def open_moves(self, run: Run) -> tuple[int, int]:
-        """(open moves, those of them that wait for another move)."""
-        counted = [count for count in self.counts(run) if count.state in OPEN_STATES]
-        return sum(count.moves for count in counted), sum(count.moves for count in counted if count.waiting)
+    def is_going(self, run: Run) -> bool:
+        """Whether an open move waits for no other move."""
+        with transaction(self.engine, read_only=True) as connection:
+            where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.waiting.is_(False))
+            return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
+
+    def is_waiting(self, run: Run) -> bool:
+        """Whether an open move waits for another one."""
+        with transaction(self.engine, read_only=True) as connection:
+            where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.waiting)
+            return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
 
     def next_delete_at(self, run: Run) -> int | None:
         """When the first grace of the switched moves is over, or the hold on all deletes (UTC microseconds); looks come before that."""
@@ -145,20 +174,22 @@ class QueueLedger:
             How many were parked.
         """
         blocker = moves.alias("blocker")
-        blocked = (
-            select(literal(1))
-            .where(
-                blocker.c.old_hash == moves.c.new_hash,
-                blocker.c.state.in_(_OPEN),
-                (blocker.c.run_no != moves.c.run_no) | (blocker.c.id != moves.c.id),
-            )
-            .exists()
+        other = and_(
+            blocker.c.old_hash == moves.c.new_hash,
+            blocker.c.state.in_(_OPEN),
+            (blocker.c.run_no != moves.c.run_no) | (blocker.c.id != moves.c.id),
         )
+        blocked = select(literal(1)).where(other).exists()
+        goes = select(literal(1)).where(other, blocker.c.waiting.is_(False)).exists()  # a move of another run, which will go some time
         waiting = (moves.c.run_no == run.no, moves.c.state == MoveState.PLANNED, moves.c.waiting)
         with transaction(self.engine) as connection:
-            free = list(connection.execute(select(moves.c.id).where(*waiting, ~blocked)).scalars())
+            if connection.execute(select(moves.c.id).where(*waiting, moves.c.lease_token.is_not(None)).limit(1)).first():
+                return 0  # somebody looks at one of them just now
+            free = list(connection.execute(select(moves.c.id).where(*waiting, ~blocked).limit(IDS_A_STATEMENT)).scalars())
             if free:
                 connection.execute(update(moves).where(*waiting, moves.c.id.in_(free)).values(due_at=0, not_before=0))
+                return 0
+            if connection.execute(select(moves.c.id).where(*waiting, goes).limit(1)).first():
                 return 0
             parked = connection.execute(
                 update(moves)

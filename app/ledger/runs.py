@@ -6,10 +6,12 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, exc, insert, select, update
 
+from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import UsageError
 from app.ledger.records import Run
@@ -22,12 +24,23 @@ def live_hash(bucket: str, table_name: str) -> bytes:
     return hashlib.sha256(json.dumps([bucket, table_name]).encode()).digest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Two clocks read together."""
+
+    now: int  # the database's, UTC microseconds
+    boot_us: int  # this machine's since its boot, just before
+    apart_us: int  # how long the reading took
+
+
 class RunLedger:
     """The rows of rekey_runs."""
 
     def __init__(self, engine: Engine) -> None:
         """Keep the engine; nothing is asked yet."""
         self.engine = engine
+        self._seen: dict[int, Clocks] = {}  # at the last tick of a run
+        self._spared: dict[int, float] = {}
 
     def create(
         self,
@@ -118,16 +131,44 @@ class RunLedger:
             done = connection.execute(update(runs).where(runs.c.no == run.no, runs.c.state == only_from).values(state=state, **ended))
             return done.rowcount == 1
 
-    def take_tick(self, run: Run, *, every_seconds: float, boot_us: int, host: str) -> bool:
+    def take_tick(self, run: Run, *, every_seconds: float, clocks: Clocks, host: str) -> bool:
         """Let one reconciler in each *every_seconds* pass (ticks may come twice); notes both clocks for the next tick (H16)."""
-        now = database_now()
+        due = runs.c.tick_at <= clocks.now - int(every_seconds * MICROSECONDS)
+        set_back = runs.c.tick_at > clocks.now + int(every_seconds * MICROSECONDS)
         with transaction(self.engine) as connection:
             done = connection.execute(
                 update(runs)
-                .where(runs.c.no == run.no, runs.c.tick_at <= now - int(every_seconds * MICROSECONDS))
-                .values(tick_at=now, tick_boot=boot_us, tick_host=host)
+                .where(runs.c.no == run.no, due | set_back)
+                .values(tick_at=clocks.now, tick_boot=clocks.boot_us if clocks.apart_us < MICROSECONDS else 0, tick_host=host)
             )
             return done.rowcount == 1
+
+    def read_clocks(self, clock: Clock) -> Clocks:
+        """The database's clock and this machine's, read together."""
+        before = clock.boot()
+        now = self.now()
+        return Clocks(now=now, boot_us=int(before * MICROSECONDS), apart_us=int((clock.boot() - before) * MICROSECONDS))
+
+    def jump(self, run: Run, clocks: Clocks, *, host: str) -> float:
+        """By how many seconds the database's clock has jumped since this process, or else this machine, saw it last (H16)."""
+        seen = self._seen.get(run.no)
+        self._seen[run.no] = clocks
+        if seen is None and run.tick_host == host and run.tick_at and 0 < run.tick_boot <= clocks.boot_us:
+            seen = Clocks(now=run.tick_at, boot_us=run.tick_boot, apart_us=0)
+        if seen is None:
+            return 0.0
+        jumped = (clocks.now - seen.now) - (clocks.boot_us - seen.boot_us)
+        # The database's clock was read some time between two readings of ours: a slow answer is no jump.
+        certain = jumped - clocks.apart_us if jumped > clocks.apart_us else min(jumped + seen.apart_us, 0)
+        return certain / MICROSECONDS
+
+    def spare(self, run: Run, *, until: float) -> None:
+        """Let this process take no lease for lost before its boot clock says *until*."""
+        self._spared[run.no] = until
+
+    def is_spared(self, run: Run, *, boot: float) -> bool:
+        """Whether leases are not to be taken for lost at boot-clock time *boot*."""
+        return boot < self._spared.get(run.no, 0.0)
 
     def hold_deletes(self, run: Run, *, seconds: float) -> None:
         """Send no delete of this run for so long from now."""

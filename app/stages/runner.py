@@ -17,6 +17,7 @@ from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0
+LONGEST_OUTAGE_SECONDS = 600.0
 RETRY_SECONDS = 2.0  # an outage is tried again about so soon
 
 
@@ -84,7 +85,8 @@ def _record_later(batch: Batch) -> None:
     So an outage makes no suspects of them (S8), and no copy is left without a record: once the application has overwritten the source,
     nothing else would show that it is ours (H12).
     """
-    while batch.lease.remaining() > 0 and not batch.context.stopping():
+    end = batch.context.clock.boot() + LONGEST_OUTAGE_SECONDS  # past the lease: as long as the token stands, nobody has taken over
+    while batch.context.clock.boot() < end and not batch.context.stopping():
         time.sleep(GIVE_BACK_SECONDS)
         try:
             batch.flush()

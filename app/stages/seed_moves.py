@@ -53,9 +53,12 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
 
 
 def _end_of_pass(run: Run, context: Context) -> Seeded:
+    late = run.seed_planned > 0
+    if not late or run.seed_pass >= MAX_PASSES:  # counted before the seed is over: a crash must leave no run that looks complete
+        with transaction(context.moves.engine, read_only=True) as connection:
+            nameless = context.assets.count_nameless(connection)
+        context.runs.set_unseen(run, nameless + (count_unseen(run, context) if late else 0))
     more = context.plans.end_pass(run, max_passes=MAX_PASSES)
-    if not more and run.seed_planned and run.seed_pass >= MAX_PASSES:
-        context.runs.set_unseen(run, count_unseen(run, context))
     return Seeded(summary=f"pass {run.seed_pass} is over" + ("" if more else ", seeding is done"), more=more)
 
 

@@ -1,0 +1,54 @@
+"""Tables and columns as the database has them, by the names that the operator wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, Engine, MetaData, Table, exc, inspect
+
+from app.errors import UsageError
+
+
+def reflect(engine: Engine, name: str) -> Table:
+    """The table called *name* (schema-qualified or not) as the database has it.
+
+    Raises:
+        UsageError: There is none; the line names tables that look alike.
+    """
+    schema, table = split_name(name)
+    try:
+        return Table(table, MetaData(), schema=schema, autoload_with=engine)
+    except exc.NoSuchTableError:
+        others = inspect(engine).get_table_names(schema=schema)
+        alike = [other for other in others if other.lower() == table.lower()]
+        hint = f"; there is {alike[0]!r}: names are case-sensitive here" if alike else ""
+        raise UsageError(f"REKEY_TABLE: no table {name!r} in this database{hint}") from None
+
+
+def column(table: Table, name: str) -> Column[Any]:
+    """A column of a reflected table.
+
+    Raises:
+        UsageError: There is none; the line lists those that are.
+    """
+    try:
+        return table.c[name]
+    except KeyError:
+        raise UsageError(f"the table {table.fullname!r} has no column {name!r}; it has {', '.join(table.c.keys())}") from None
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Schema and table of ``schema.table``; a part that holds a dot itself stands in double quotes."""
+    parts: list[str] = []
+    quoted = False
+    part = ""
+    for letter in name:
+        if letter == '"':
+            quoted = not quoted
+        elif letter == "." and not quoted:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    parts.append(part)
+    return (".".join(parts[:-1]) or None, parts[-1])
