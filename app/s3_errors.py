@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from app.s3_http import Answer
 
 MAX_DETAIL = 300
+NO_BUCKET = "the bucket does not exist"
 MAX_SEGMENT_BYTES = 255  # MinIO and SeaweedFS keep a segment as a file name; some MinIO versions answer 500 to a longer one
 MAX_KEY_BYTES = 1024
 
@@ -93,7 +94,7 @@ def store_error(key: str, *, status: int, code: str, message: str) -> RekeyError
     """The error that an answer's status, code and message stand for; status 0 for one key's part of a larger answer."""
     detail = _clean(f"{code}: {message}" if code and message else code or message or f"status {status}")
     if code == "NoSuchBucket":
-        detail = f"the bucket does not exist ({detail})"
+        detail = f"{NO_BUCKET} ({detail})"
     kind = _by_message(code, message) or _BY_CODE.get(code) or (BadKeyError if code.startswith("XMinioInvalid") else None)
     if kind is None and (not code or status in _TELLING):
         kind = _BY_STATUS.get(status)

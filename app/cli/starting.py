@@ -8,21 +8,23 @@ import hashlib
 import json
 import socket
 
-from sqlalchemy import String
+from sqlalchemy import String, exc
 
 from app import resources
-from app.assets import Assets
+from app.assets import AssetRow, Assets
 from app.cli import product_version
-from app.database import MICROSECONDS, open_engine, refuse_replica, transaction
-from app.errors import UsageError
+from app.database import MICROSECONDS, brief, open_engine, refuse_replica, transaction
+from app.errors import DeniedError, MissingObjectError, StoreRequestError, StoreUnavailableError, TransientError, UsageError
 from app.ledger.records import Run
-from app.object_store import Capabilities
+from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
 from app.probe import probe
+from app.s3_errors import NO_BUCKET
 from app.settings import Settings
 from app.stages.seed_moves import PAGE_ROWS
 
 COUNT_SECONDS = 600
+ABSENT_KEY = ".rekey/absent"
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
@@ -37,13 +39,11 @@ def start(settings: Settings) -> Run:
 
     resources.configure(settings)
     resources.deployment()  # the ledger is there, and this is the primary
-    capabilities = probed(settings)
+    capabilities = _fit_store(settings)
     refuse_unsafe(settings, capabilities)
     rules = rules_of(settings, capabilities)
     assets = Assets(resources.engine(), resources.table_names(settings), rules.equivalence)
-    with transaction(resources.engine(), read_only=True) as connection:
-        refuse_replica(connection)
-        first = assets.page(connection, after=None, limit=PAGE_ROWS)
+    first = _first_page(settings, assets)
     rows = _count(settings, assets)
     longest = max((len(plan.new_key) for plan in map(rules.plan, first)), default=0)
     _refuse_short_column(settings, assets.key_type, longest)
@@ -61,6 +61,17 @@ def start(settings: Settings) -> Run:
     return run
 
 
+def _first_page(settings: Settings, assets: Assets) -> list[AssetRow]:
+    try:
+        with transaction(resources.engine(), read_only=True) as connection:
+            refuse_replica(connection)
+            return assets.page(connection, after=None, limit=PAGE_ROWS)
+    except exc.DBAPIError as error:
+        if not settings.where:
+            raise
+        raise UsageError(f"REKEY_WHERE: the database refuses it: {brief(error)}") from error
+
+
 def _count(settings: Settings, assets: Assets) -> int:
     """The rows to move; a count of 10^9 rows takes longer than any statement of the workers may."""
     patient = open_engine(settings.database_url.get_secret_value(), pool_size=1, statement_seconds=COUNT_SECONDS)
@@ -71,23 +82,51 @@ def _count(settings: Settings, assets: Assets) -> int:
         patient.dispose()
 
 
+def _fit_store(settings: Settings) -> Capabilities:
+    """What the endpoint honours; what is wrong with it is said in the words of the settings."""
+    try:
+        return probed(settings)
+    except TransientError as error:
+        raise StoreUnavailableError(f"the object store (REKEY_S3_ENDPOINT) does not answer: {error}") from error
+    except DeniedError as error:
+        raise UsageError(
+            f"the object store refuses REKEY_S3_ACCESS_KEY and REKEY_S3_SECRET_KEY, or they lack rights (`rekey doctor` says): {error}"
+        ) from error
+    except StoreRequestError as error:
+        if not error.detail.startswith(NO_BUCKET):
+            raise
+        raise UsageError(f"REKEY_S3_BUCKET: there is no bucket {settings.s3_bucket!r} at {settings.s3_endpoint}") from error
+
+
 def probed(settings: Settings) -> Capabilities:
     """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
     name = "probe:" + hashlib.sha256(json.dumps([settings.s3_endpoint, settings.s3_bucket]).encode()).hexdigest()
     runs = resources.runs()
     now = runs.now()
     known = runs.remembered(name)
-    if known:
-        kept = json.loads(known)
-        if now - kept["at"] < PROBE_HOURS * 3600 * MICROSECONDS and set(kept["capabilities"]) == set(Capabilities.__slots__):
-            return Capabilities(**kept["capabilities"])
     store = resources.store(settings.s3_bucket, None, pool_size=1)
     try:
+        if known:
+            kept = json.loads(known)
+            if now - kept["at"] < PROBE_HOURS * 3600 * MICROSECONDS and set(kept["capabilities"]) == set(Capabilities.__slots__):
+                _greet(store)
+                return Capabilities(**kept["capabilities"])
         found = probe(store)
     finally:
         store.close()
     runs.remember(name, json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
     return found
+
+
+def _greet(store: ObjectStore) -> None:
+    """See by one GET that bucket and credentials are still good: those of an earlier probe may have been others."""
+    try:
+        store.read(ABSENT_KEY, max_bytes=0)
+    except MissingObjectError:
+        return
+    except DeniedError as error:
+        if not error.detail.startswith("AccessDenied"):  # which is what S3 says of an absent key where listing is not allowed
+            raise
 
 
 def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:
