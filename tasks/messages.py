@@ -18,9 +18,9 @@ from app.celery_app import PUBLISH_SECONDS, celery, send
 from app.errors import BrokerUnavailableError, DatabaseUnavailableError, RekeyError
 from app.ledger.records import Run
 from app.pipeline import BY_NAME, SEED, MoveStage
-from app.stages.context import Result
 from app.stages.runner import run_stage
 from app.stopping import stopping
+from tasks.hand_over import HandOver
 
 LEDGER_PATIENCE_SECONDS = 20.0
 LEDGER_PAUSE_SECONDS = 1.0
@@ -89,11 +89,15 @@ def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> st
     if run is None:
         return "ignored: not a run of this deployment"
     stage = BY_NAME[name]
-    try:
-        result = run_stage(name, stage.work, run, move_ids, context=resources.context(run))
-    except RekeyError as error:  # the leases are back or end by themselves; the reconciler sends the moves again
-        return stopped(name, run.id, error)
-    _hand_over(run, stage, result)
+    with _hand_over.working(size=resources.settings().batch_size):
+        try:
+            result = run_stage(name, stage.work, run, move_ids, context=resources.context(run))
+        except RekeyError as error:  # the leases are back or end by themselves; the reconciler sends the moves again
+            return stopped(name, run.id, error)
+        if result.ready and stage.next:
+            _hand_over.add(run, BY_NAME[stage.next], result.ready)
+    if result.again:
+        enqueue(run, stage, result.again)
     return result.summary()
 
 
@@ -103,8 +107,4 @@ def stopped(what: str, run_id: str, error: RekeyError) -> str:
     return f"stopped: {error}"
 
 
-def _hand_over(run: Run, stage: MoveStage, result: Result) -> None:
-    if result.ready and stage.next:
-        enqueue(run, BY_NAME[stage.next], result.ready)
-    if result.again:
-        enqueue(run, stage, result.again)
+_hand_over = HandOver(enqueue)
