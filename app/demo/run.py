@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from app.ledger.records import Run
 
 POLL_SECONDS = 0.25
-STILL_SECONDS = 90.0  # without any progress
+STILL_SECONDS = 240.0  # without any progress; the screen says much earlier why nothing moves
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SETTINGS = {
     "REKEY_TABLE": TABLE,

@@ -49,7 +49,8 @@ class Screen:
             total = report["rows"] - report["in_place"] - report["parked"] - report["superseded"]
             for stage, bar in self._bars.items():
                 self._progress.update(bar, completed=report[stage], total=max(total, report[stage]))
-            self._live.update(Group(self._progress, Text(line(dict(report))), Text(traffic)))
+            stall = [Text(report["stall"], style="yellow")] if report["stall"] else []
+            self._live.update(Group(self._progress, Text(line(dict(report))), Text(traffic), *stall))
         elif time.monotonic() - self._shown_at >= LINE_SECONDS:
             self._shown_at = time.monotonic()
-            self.say(f"{line(dict(report))} | {traffic}")
+            self.say(" | ".join(filter(None, (line(dict(report)), traffic, report["stall"]))))
