@@ -44,13 +44,13 @@ class Screen:
 
     def show(self, report: Mapping[str, Any], traffic: str) -> None:
         """Show how the run stands, and what reader and writer have done."""
+        stall = report["stall"] if report["rows"] else "the workers are starting"
         if self._live is not None:
             self._live.start()
             total = report["rows"] - report["in_place"] - report["parked"] - report["superseded"]
             for stage, bar in self._bars.items():
                 self._progress.update(bar, completed=report[stage], total=max(total, report[stage]))
-            stall = [Text(report["stall"], style="yellow")] if report["stall"] else []
-            self._live.update(Group(self._progress, Text(line(dict(report))), Text(traffic), *stall))
+            self._live.update(Group(self._progress, Text(line(dict(report))), Text(traffic), Text(stall or "", style="yellow")))
         elif time.monotonic() - self._shown_at >= LINE_SECONDS:
             self._shown_at = time.monotonic()
-            self.say(" | ".join(filter(None, (line(dict(report)), traffic, report["stall"]))))
+            self.say(" | ".join(filter(None, (line(dict(report)), traffic, stall))))
