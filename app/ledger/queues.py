@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, and_, case, func, literal, select, update
+from sqlalchemy import BigInteger, Engine, and_, case, func, literal, select, update
 
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.ledger.records import Run
@@ -61,7 +61,8 @@ class QueueLedger:
             ids = list(connection.execute(select(moves.c.id).where(*where).order_by(moves.c.due_at, moves.c.id).limit(limit)).scalars())
             for start in range(0, len(ids), IDS_A_STATEMENT):
                 chunk = ids[start : start + IDS_A_STATEMENT]
-                connection.execute(update(moves).where(*where, moves.c.id.in_(chunk)).values(due_at=now + later, hints=moves.c.hints + 1))
+                stamp = {"due_at": literal(now, BigInteger) + later, "hints": moves.c.hints + 1}  # a plain number is sent as INTEGER
+                connection.execute(update(moves).where(*where, moves.c.id.in_(chunk)).values(stamp))
             return ids
 
     def forget_hints(self, run: Run) -> None:
