@@ -18,8 +18,10 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    collate,
     func,
     literal,
+    literal_column,
     or_,
     select,
     text,
@@ -34,6 +36,8 @@ from app.key_values import is_utf8
 from app.object_keys import Equivalence
 from app.reflection import column, reflect
 
+MANY = 2000  # rows that name one object: more are not read
+ENOUGH = 3  # the asset's own row, and others
 NAMES_A_QUERY = 500  # object keys asked for in one statement; SQLite takes 32766 values, and a key has a few spellings
 
 
@@ -131,7 +135,7 @@ class Assets:
         return {row.row_id: row for row in (self._row(values) for values in connection.execute(statement))}
 
     def naming(self, connection: Connection, keys: Iterable[str]) -> dict[str, list[Naming]]:
-        """Who names the objects of *keys*: whole table, no WHERE, and REFERENCES; by canonical key.
+        """Who names the objects of *keys*: whole table, no WHERE, and REFERENCES; by canonical key. Of very many, some.
 
         The database finds candidates under its own collation; what counts is the store's equivalence, decided here (H6).
         """
@@ -140,10 +144,10 @@ class Assets:
         found: dict[str, list[Naming]] = {}
         for start in range(0, len(spellings), NAMES_A_QUERY):
             chunk = spellings[start : start + NAMES_A_QUERY]
-            rows = connection.execute(select(*self._ids, self._key).where(self._key.in_(chunk)))
+            rows = _some(connection, select(*self._ids, self._key), self._key, chunk)
             candidates = [Naming(None if None in values[:-1] else _row_id(values[:-1]), values[-1]) for values in rows]
             for reference in self._references:
-                candidates += [Naming(None, value) for value in connection.execute(select(reference).where(reference.in_(chunk))).scalars()]
+                candidates += [Naming(None, value) for (value,) in _some(connection, select(reference), reference, chunk)]
             for naming in candidates:
                 canonical = self._equivalence.canonical(naming.key) if isinstance(naming.key, str) else None
                 if canonical in wanted:
@@ -211,6 +215,26 @@ class Assets:
                 for column, value in zip(self._ids, values, strict=True)
             )
         )
+
+
+def _some(connection: Connection, statement: Any, key: Column[Any], spellings: Sequence[str]) -> list[Any]:  # noqa: ANN401 - a Select
+    """The rows with one of *spellings* in the column *key*; where a million rows share an object, enough of them."""
+    rows = list(connection.execute(statement.where(key.in_(spellings)).limit(MANY + 1)))
+    if len(rows) <= MANY:
+        return rows
+    if len(spellings) > 1:
+        half = len(spellings) // 2
+        return _some(connection, statement, key, spellings[:half]) + _some(connection, statement, key, spellings[half:])
+    # The many may be other keys to us, and the same to the table's collation: those that are this key for sure must be among them.
+    return rows + list(connection.execute(statement.where(key == spellings[0], _bytes(connection, key) == spellings[0]).limit(ENOUGH)))
+
+
+def _bytes(connection: Connection, key: Column[Any]) -> ColumnElement[Any]:
+    """The column *key*, compared byte for byte."""
+    kind = connection.dialect.name
+    if kind in {"mysql", "mariadb"}:
+        return collate(func.convert(key.op("USING")(literal_column("utf8mb4"))), "utf8mb4_bin")
+    return collate(key, "BINARY" if kind == "sqlite" else "C")
 
 
 def _row_id(values: Sequence[object]) -> str:

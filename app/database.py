@@ -15,16 +15,20 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
-from app.errors import DatabaseUnavailableError, OutcomeUnknownError, UsageError
+from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RowLockedError, UsageError
 
 MICROSECONDS = 1_000_000
-SERVER_TIMEOUT_SECONDS = 5  # a statement, a lock wait and an idle transaction: a stopped worker holds rows no longer (H30)
+SERVER_TIMEOUT_SECONDS = 5  # a statement and an idle transaction: a stopped worker holds rows no longer (H30)
+LOCK_TIMEOUT_SECONDS = 2  # shorter, so that a row which somebody holds is told from a slow statement
+IDLE_SECONDS = 60  # MySQL ends a connection that was idle for so long, in a transaction or not; the pool makes a new one before
 CONNECT_TIMEOUT_SECONDS = 5
 READ_ONLY = "rekey_read_only"  # execution option: SQLite then begins without taking the write lock
 
-# Deadlock, serialisation failure, lock or statement time-out, shutdown: the transaction was rolled back and may be repeated.
-_TRANSIENT_SQLSTATES = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25P03", "53")
-_TRANSIENT_MYSQL = frozenset({1205, 1213, 1317, 3024, 1969})
+# Deadlock, serialisation failure, lock or statement time-out, shutdown, read-only after a failover: rolled back, may be repeated.
+_TRANSIENT_SQLSTATES = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53")
+_LOCK_WAIT_TIMEOUT = 1205  # MySQL
+# Deadlock, killed, time-outs, too many connections, shutting down, read-only after a failover, cluster not ready.
+_TRANSIENT_MYSQL = frozenset({_LOCK_WAIT_TIMEOUT, 1213, 1317, 3024, 1969, 1927, 1040, 1203, 1226, 1053, 1290, 1836, 1047, 3572})
 
 
 class database_now(GenericFunction[int]):  # noqa: N801 - reads as the SQL function that it is
@@ -65,7 +69,8 @@ def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER
     if kind == "sqlite":
         options["connect_args"] = {"timeout": SERVER_TIMEOUT_SECONDS * 6, "check_same_thread": False, "isolation_level": None}
     else:
-        options.update(pool_size=pool_size, max_overflow=0, pool_timeout=SERVER_TIMEOUT_SECONDS * 6, pool_recycle=1800, pool_use_lifo=True)
+        options.update(pool_size=pool_size, max_overflow=0, pool_timeout=SERVER_TIMEOUT_SECONDS * 6, pool_use_lifo=True)
+        options["pool_recycle"] = IDLE_SECONDS - 10 if kind in {"mysql", "mariadb"} else 1800
         options["isolation_level"] = "READ COMMITTED"
         options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
         if kind in {"mysql", "mariadb"}:
@@ -94,16 +99,29 @@ def _on_connect(kind: str, statement_seconds: int) -> Any:  # noqa: ANN401 - an 
         elif kind == "postgresql":
             milliseconds = statement_seconds * 1000
             cursor.execute(f"SET statement_timeout={milliseconds}")
-            cursor.execute(f"SET lock_timeout={milliseconds}")
+            cursor.execute(f"SET lock_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
             cursor.execute(f"SET idle_in_transaction_session_timeout={SERVER_TIMEOUT_SECONDS * 1000}")
             cursor.execute("SET TimeZone='UTC'")
             connection.commit()
         else:
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout={statement_seconds}, time_zone='+00:00', wait_timeout=1800")
-            cursor.execute("SET SESSION sql_mode=CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+            for statement in _mysql_session(connection.get_server_info(), statement_seconds):
+                cursor.execute(statement)
         cursor.close()
 
     return listener
+
+
+def _mysql_session(server: str, statement_seconds: int) -> list[str]:
+    """What a session of MySQL or MariaDB is set to; only the latter ends an idle transaction for itself."""
+    waits = f"innodb_lock_wait_timeout={LOCK_TIMEOUT_SECONDS}, lock_wait_timeout={LOCK_TIMEOUT_SECONDS}"
+    if "MariaDB" in server:
+        ends = f"max_statement_time={statement_seconds}, idle_transaction_timeout={SERVER_TIMEOUT_SECONDS}, wait_timeout=1800"
+    else:
+        ends = f"max_execution_time={statement_seconds * 1000}, wait_timeout={IDLE_SECONDS}"
+    return [
+        f"SET SESSION {waits}, {ends}, time_zone='+00:00'",
+        "SET SESSION sql_mode=CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+    ]
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -145,8 +163,15 @@ def translated() -> Iterator[None]:
         raise DatabaseUnavailableError("no free connection to the database: its pool is exhausted") from error
     except exc.DBAPIError as error:
         if is_transient(error):
-            raise DatabaseUnavailableError(f"the database did not answer: {brief(error)}") from error
+            kind = RowLockedError if _is_lock_timeout(error) else DatabaseUnavailableError
+            raise kind(f"the database did not answer: {brief(error)}") from error
         raise
+
+
+def _is_lock_timeout(error: exc.DBAPIError) -> bool:
+    original = error.orig
+    number = original.args[0] if original is not None and original.args else None
+    return getattr(original, "sqlstate", None) == "55P03" or number == _LOCK_WAIT_TIMEOUT
 
 
 def is_disconnect(error: exc.DBAPIError) -> bool:
@@ -161,7 +186,7 @@ def is_transient(error: exc.DBAPIError) -> bool:
     original = error.orig
     state = getattr(original, "sqlstate", None)
     if state:
-        return str(state).startswith(_TRANSIENT_SQLSTATES) or str(state).startswith("08")
+        return str(state).startswith(_TRANSIENT_SQLSTATES)
     text = str(original)
     if "database is locked" in text or "database table is locked" in text or "disk I/O error" in text:
         return True

@@ -43,6 +43,10 @@ class DatabaseUnavailableError(TransientError):
     """The database did not answer, or ended the transaction (deadlock, serialisation failure, time-out)."""
 
 
+class RowLockedError(DatabaseUnavailableError):
+    """Somebody else has held a row for longer than we wait: nothing was changed."""
+
+
 class OutcomeUnknownError(DatabaseUnavailableError):
     """The connection broke while COMMIT was under way: the transaction may or may not have happened (H30)."""
 

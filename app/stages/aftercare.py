@@ -56,6 +56,8 @@ def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:
     if view.claims.owner(move) is not None:
         return _kept(move, "the object at the old key is the copy of another asset")
     named = bool(view.claims.named_by_others(move, move.old_key))
+    if view.claims.is_crowded(move):
+        return _crowded(view, replace(move, sighted=move.sighted or named))
     if seen.strangers:
         return _shared(batch, replace(move, sighted=move.sighted or named), seen.strangers)
     return _sighted(view, move) if named else None
@@ -134,6 +136,14 @@ def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
     return Outcome(
         move=replace(move, looks=move.looks + 1), due_in=min(SHARED_WAIT_SECONDS * 2.0 ** min(move.looks, 10), LONGEST_SHARED_WAIT)
     )
+
+
+def _crowded(view: View, move: Move) -> Outcome:
+    """Very many assets share the old object: each ends when its own grace is over, and the last of them delete it together."""
+    left = _grace_left(view, move)
+    if left > 0:
+        return Outcome(move=replace(move, looks=move.looks + 1), due_in=left)
+    return _kept(move, "many assets share the old object: the last of them to be moved delete it")
 
 
 def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome:

@@ -24,20 +24,27 @@ def remove_copy(batch: Batch, move: Move) -> str | None:
         return None
     # Inferred or adopted, it may be somebody else's (H12); once named by the row (H14), whoever read that may still come for it (S1).
     may_go = move.copy_recorded and move.switched_at is None
+    left = f"our copy was left at {move.new_key!r}"
+    if not may_go:
+        return left
     try:
-        gone = may_go and _remove(batch, move)
+        return _remove(batch, move, left)
     except MissingObjectError:
         return None
     except ObjectError:
-        gone = False
-    return None if gone else f"our copy was left at {move.new_key!r}"
+        return left
 
 
-def _remove(batch: Batch, move: Move) -> bool:
+def _remove(batch: Batch, move: Move, left: str) -> str | None:
     context = batch.context
     claims = who_claims(context, [move], [move.new_key])
     found = context.store.stat(move.new_key)
     stale = context.clock.boot() - claims.asked_at > LOOK_AGE_SECONDS
     if stale or claims.rows_naming(move.new_key) or claims.blocker(move) is not None or not move.is_our_copy(found):
-        return False
-    return context.store.delete([found], deadline=batch.lease)[move.new_key] is None
+        return left
+    if context.store.delete([found], deadline=batch.lease)[move.new_key] is not None:
+        return left
+    named = who_claims(context, [move], [move.new_key]).rows_naming(move.new_key)
+    if not named or context.store.capabilities.delete_if_match:  # what was deleted is for sure our copy
+        return None
+    return f"damage: a row named {move.new_key!r} while our copy there was removed"

@@ -128,6 +128,8 @@ class Batch:
         """Take one move's outcome; it is written with the next ``flush``."""
         before = self._left.pop((outcome.move.run_no, outcome.move.id))
         check_arrow(before, outcome.move)
+        if outcome.stage is None and outcome.move.state is before.state:
+            outcome = replace(outcome, stage=self.result.stage)  # still due here: a state may have several stages
         self._pending.append(outcome)
         self.count(outcome, say=say)
 

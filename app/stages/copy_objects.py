@@ -36,7 +36,7 @@ class CopyObjects:
         """Copy the next chunk."""
         moves = batch.left[: self.chunk]
         context = batch.context
-        claims = who_claims(context, moves, [move.new_key for move in moves])
+        claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
         sources = look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
         for move in moves:
             if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
@@ -88,6 +88,8 @@ def _lacking(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     """An object that was needed is not there: the source, or what was just written and went away before it could be proved."""
     if error.object_key == move.old_key:
         return missed(batch, move, error)
+    if not _is_there(batch.context, move.new_key):
+        move = replace(move, copy=None, copy_recorded=False)
     return again(move, settings=batch.context.settings, detail=str(error), to=MoveState.PLANNED)
 
 

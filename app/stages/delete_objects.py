@@ -5,11 +5,13 @@ Needs: a switched row. Promises: ``deleted`` only where nothing and nobody needs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.database import transaction
 from app.errors import ConditionFailedError, ObjectError, UnansweredError
+from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
 from app.stages.aftercare import left_over, look_after
@@ -49,9 +51,15 @@ def _join_sharing(batch: Batch, moves: Sequence[Move]) -> list[Move]:
     with transaction(context.moves.engine, read_only=True) as connection:
         sharing = context.moves.sharing_old(connection, {move.old_hash for move in moves})
     mine = {(move.run_no, move.id) for move in batch.left}
-    others = {(other.run_no, other.id): other for other in sharing if other.run_no == batch.run.no and other.state is MoveState.RENAMED}
+    sizes = Counter(other.old_hash for other in sharing)
+    others = {
+        (other.run_no, other.id): other
+        for other in sharing
+        if other.run_no == batch.run.no and other.state is MoveState.RENAMED and sizes[other.old_hash] <= LARGE_FAMILY
+    }
     missing = [other for key, other in others.items() if key not in mine]
-    joined = context.moves.claim_others(batch.lease, missing, lease_seconds=context.settings.lease_seconds) if missing else []
+    lease_seconds = context.settings.lease_seconds
+    joined = context.moves.claim_others(batch.lease, missing, stage=batch.result.stage, lease_seconds=lease_seconds) if missing else []
     batch.join(joined)
     already = others.keys() - {(move.run_no, move.id) for move in (*moves, *joined)}
     return joined + [move for move in batch.left if (move.run_no, move.id) in already]
@@ -92,7 +100,7 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
 def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
     context = batch.context
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
-    intent = [Outcome(move=move, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
+    intent = [Outcome(move=move, stage=batch.result.stage, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
     held = context.moves.record(batch.lease, intent)
     # Where one of the moves on an object was lost to somebody else, the others do not delete it behind that one's back (S7, H13).
     lost = {move.old_hash for move, _ in due if (move.run_no, move.id) not in held}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.assets import Naming
 from app.database import transaction
-from app.ledger.moves import Other
+from app.ledger.moves import LARGE_FAMILY, Other
 from app.ledger.records import Move
 from app.planning import Rules
 from app.stages.context import Context
@@ -41,6 +41,10 @@ class Claims:
         """Other moves with the same old object, live or parked after their switch (H13, H29)."""
         return [other for other in self.leaving.get(move.old_hash, []) if not is_self(move, other)]
 
+    def is_crowded(self, move: Move) -> bool:
+        """Whether so many moves share the old object that they are not decided together."""
+        return len(self.leaving.get(move.old_hash, [])) > LARGE_FAMILY
+
     def owner(self, move: Move) -> Other | None:
         """A live move that has written its copy at *move*'s old key: the object there is that move's (H1c)."""
         written = {MoveState.COPIED, MoveState.RENAMED}
@@ -52,10 +56,13 @@ def is_self(move: Move, other: Other) -> bool:
     return (move.run_no, move.id) == (other.run_no, other.id)
 
 
-def who_claims(context: Context, moves: Sequence[Move], keys: Collection[str]) -> Claims:
-    """Ask rows and ledger who names the objects of *keys* and *moves*, in one READ COMMITTED transaction on the primary (H20)."""
+def who_claims(context: Context, moves: Sequence[Move], keys: Collection[str], *, of_old: bool = True) -> Claims:
+    """Ask rows and ledger who names the objects of *keys* and *moves*, in one READ COMMITTED transaction on the primary (H20).
+
+    *of_old*: whether it matters who lays claim to the old objects too.
+    """
     asked_at = context.clock.boot()
-    old, new = {move.old_hash for move in moves}, {move.new_hash for move in moves}
+    old, new = {move.old_hash for move in moves if of_old}, {move.new_hash for move in moves}
     with transaction(context.moves.engine, read_only=True) as connection:
         leaving = context.moves.sharing_old(connection, old | new)
         coming = context.moves.wanting_new(connection, old)

@@ -12,15 +12,16 @@ from sqlalchemy import Connection, exc
 
 from app.assets import AssetRow, Naming
 from app.database import brief, transaction
-from app.errors import MissingObjectError, OutcomeUnknownError, UnansweredError
+from app.errors import MissingObjectError, OutcomeUnknownError, RowLockedError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, again, changed_too_often, park, refused
+from app.stages.context import Batch, again, changed_too_often, clean, park, refused
 from app.stages.copy_objects import missed
 from app.stages.replanning import replan
 from app.states import MoveState, ParkedReason
 
+LOCKED_SECONDS = 5.0  # a row that somebody holds is tried again after so long
 ROWS_LOCKED = 200  # at most so many rows of the application's are locked at once, for some hundredths of a second
 
 
@@ -92,14 +93,18 @@ def switch(batch: Batch, moves: Sequence[Move]) -> None:
     moves = [replace(move, switch_store_time=switch_store_time) for move in moves]
     try:
         _switch_all(batch, moves)
-    except (RowChangedError, exc.DBAPIError):  # of the latter only those that no repetition mends: transaction translates the others
+    except (RowChangedError, RowLockedError, exc.DBAPIError):  # of the last only those that no repetition mends: the others are translated
         for move in moves:
+            if batch.time_is_up:
+                return
             _switch_one(batch, move)
 
 
 def _switch_one(batch: Batch, move: Move) -> None:
     try:
         _switch_all(batch, [move])
+    except RowLockedError as error:  # the application holds this row: its mates need not wait for that
+        batch.add(Outcome(move=replace(move, detail=clean(str(error))), due_in=LOCKED_SECONDS), say="row locked")
     except (RowChangedError, exc.DBAPIError) as refusal:
         try:  # deciding may send a request: the removal of our copy
             batch.add(_not_switched(batch, move, refusal))

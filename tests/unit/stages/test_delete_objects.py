@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app import assets
 from app.errors import DeniedError, LockedError, StoreUnavailableError
+from app.ledger import moves as ledger_moves
+from app.stages import delete_objects, naming
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
@@ -399,6 +402,43 @@ def test_parked_asset_keeps_the_object_that_it_shares(world: World) -> None:
 
     assert (world.move(1).state, world.move(2).reason) == (MoveState.KEPT, ParkedReason.BAD_NAME)
     assert world.get(2) == b"v1"
+
+
+@pytest.mark.parametrize("numbers", [9])
+def test_object_of_very_many_assets_is_deleted_by_the_last_of_them(world: World, monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+    """A picture that a million rows share by default: no worker reads or holds a million moves for it, and all of them end."""
+    for module in (ledger_moves, naming, delete_objects):
+        monkeypatch.setattr(module, "LARGE_FAMILY", 3)
+    monkeypatch.setattr(ledger_moves, "FAMILIES", 4)
+    monkeypatch.setattr(assets, "MANY", 4)
+    for number in range(1, numbers + 1):
+        world.add(number, "up/default.png", client=number)
+    world.go()
+
+    assert set(world.states()) <= {"deleted", "kept"}
+    assert world.states()["deleted"] > 0
+    assert "up/default.png" not in world.store.contents()
+    assert all(world.get(number) == b"v1" for number in range(1, numbers + 1))
+
+
+def test_row_is_found_among_very_many_that_only_look_alike(tmp_path: Path, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table's collation is case-blind, the store is not: the one row that needs the object must not drown (S4)."""
+    monkeypatch.setattr(assets, "MANY", 3)
+    world = World(
+        tmp_path,
+        behaviour,
+        table="CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT COLLATE NOCASE); "
+        "CREATE INDEX by_key ON assets (object_key, id)",
+        settings={"where": "id = 1"},
+    )
+    world.add(1)
+    for number in range(2, 9):
+        world.add(number, "UP/1.PNG")
+    world.add(9, "up/1.png", body=None)
+    world.go()
+
+    assert world.get(9) == b"v1"
+    assert world.move(1).state is MoveState.KEPT
 
 
 # Copies that are not there any more

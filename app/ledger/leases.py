@@ -1,0 +1,188 @@
+"""Leases: who may act on a move, and until when (S7, H35). Every other change of the ledger is guarded by a lease's token."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, exists, func, or_, select, update
+
+from app.clock import Clock
+from app.database import MICROSECONDS, database_now, transaction
+from app.errors import LeaseLostError, OutcomeUnknownError
+from app.ledger.records import Lease, Move, Run
+from app.schema import moves, runs
+from app.states import MoveState, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A live move, or one parked after its switch, that touches an object of ours."""
+
+    run_no: int
+    id: int
+    state: MoveState
+    old_hash: bytes
+    new_hash: bytes
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    lease: Lease
+    ids: dict[int, list[int]]  # by run number
+
+
+class LeaseLedger:
+    """The leases on the rows of rekey_moves."""
+
+    def __init__(self, engine: Engine, *, hint_seconds: float) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+        self._active: dict[str, _Active] = {}
+        self._hint_us = int(hint_seconds * MICROSECONDS)
+
+    def claim(
+        self, run: Run, ids: Sequence[int], *, stage: str, lease_seconds: float, store_time: int, clock: Clock, suspects: bool = False
+    ) -> tuple[Lease, list[Move]]:
+        """Take the lease of those of *ids* that are due for *stage*, not before their time and nobody's, if the run is running.
+
+        The lease is counted from before the claim is sent, so that ours ends no later than the ledger says (S7).
+        A lease that somebody lost is not taken here: the reconciler looks at those first (H28).
+        """
+        lease = Lease(token=secrets.token_hex(8), ends_at=clock.boot() + lease_seconds, clock=clock)
+        now = database_now()
+        free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
+        running = exists().where(runs.c.no == run.no, runs.c.state == RunState.RUNNING)
+        chosen = (moves.c.run_no == run.no, moves.c.id.in_(ids))
+        until = now + int(lease_seconds * MICROSECONDS)
+        self._active[lease.token] = _Active(lease, {run.no: list(ids)})
+        take = (
+            update(moves)
+            .where(*chosen, moves.c.stage == stage, free, moves.c.not_before <= now, moves.c.suspect == suspects, running)
+            .values(
+                lease_token=lease.token,
+                lease_until=until,
+                lease_kept=False,
+                due_at=until,
+                claims=moves.c.claims + 1,
+                claimed_store_time=func.coalesce(moves.c.claimed_store_time, store_time),
+            )
+        )
+        try:
+            with transaction(self.engine) as connection:
+                connection.execute(take)
+                return lease, self._held(connection, lease, chosen)
+        except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
+            with transaction(self.engine, read_only=True) as connection:
+                return lease, self._held(connection, lease, chosen)
+
+    def forget(self, lease: Lease) -> None:
+        """The work under *lease* is over: nothing is left to be given back."""
+        self._active.pop(lease.token, None)
+
+    def claim_others(self, lease: Lease, others: Sequence[Other], *, stage: str, lease_seconds: float) -> list[Move]:
+        """Add moves of the same objects that are due for *stage* to a lease, those that are nobody's (H13)."""
+        now = database_now()
+        until = now + int(max(0.0, min(lease_seconds, lease.remaining())) * MICROSECONDS)
+        free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
+        run_nos, ids = {other.run_no for other in others}, {other.id for other in others}
+        hashes = {other.old_hash for other in others}
+        chosen = (moves.c.run_no.in_(run_nos), moves.c.id.in_(ids), moves.c.old_hash.in_(hashes))
+        if lease.token in self._active:
+            for other in others:
+                self._active[lease.token].ids.setdefault(other.run_no, []).append(other.id)
+        with transaction(self.engine) as connection:
+            connection.execute(
+                update(moves)
+                .where(*chosen, moves.c.stage == stage, free)
+                .values(lease_token=lease.token, lease_until=until, lease_kept=False, due_at=until)
+            )
+            return self._held(connection, lease, chosen)
+
+    def _held(self, connection: Connection, lease: Lease, chosen: Sequence[Any]) -> list[Move]:
+        rows = connection.execute(select(moves).where(*chosen, moves.c.lease_token == lease.token).order_by(moves.c.run_no, moves.c.id))
+        return [Move.from_row(dict(row)) for row in rows.mappings()]
+
+    def release(self, lease: Lease, which: Iterable[Move], *, due_in: float = 0.0, hinted: bool = False) -> None:
+        """Give moves back as they were; nobody claims them for *due_in* seconds. *hinted*: a message for them is about to be sent."""
+        by_run: dict[int, list[int]] = {}
+        for move in which:
+            by_run.setdefault(move.run_no, []).append(move.id)
+        if by_run:
+            with transaction(self.engine) as connection:
+                for run_no, ids in by_run.items():
+                    self._release(
+                        connection,
+                        and_(moves.c.run_no == run_no, moves.c.id.in_(ids), moves.c.lease_token == lease.token),
+                        due_in,
+                        hinted=hinted,
+                    )
+
+    def give_up(self, lease: Lease, *, due_in: float) -> None:
+        """End *lease* here, and give back in the ledger whatever it holds; nobody claims that for *due_in* seconds.
+
+        What this process may have sent a moment ago is refused by the store only after that time (S7).
+        """
+        active = self._active.get(lease.token)
+        lease.ends_at = float("-inf")  # no other thread of this process signs a request under it any more
+        if active is None:
+            return
+        with transaction(self.engine) as connection:
+            for run_no, ids in active.ids.items():
+                mine = (moves.c.run_no == run_no, moves.c.id.in_(ids), moves.c.lease_token == lease.token, moves.c.lease_kept.is_(False))
+                self._release(connection, and_(*mine), due_in)
+
+    def give_up_all(self, *, due_in: float) -> None:
+        """End all leases of this process: the last act of a worker that must exit at once."""
+        for active in list(self._active.values()):
+            active.lease.ends_at = float("-inf")
+        for active in list(self._active.values()):
+            self.give_up(active.lease, due_in=due_in)
+
+    def _release(self, connection: Connection, where: Any, due_in: float, *, hinted: bool = False) -> None:  # noqa: ANN401 - a SQL condition
+        now = database_now()
+        not_before = now + int(due_in * MICROSECONDS)
+        connection.execute(
+            update(moves)
+            .where(where)
+            .values(
+                lease_token=None,
+                lease_until=0,
+                lease_kept=False,
+                hints=int(hinted),
+                not_before=not_before,
+                due_at=now + self._hint_us if hinted else not_before,
+            )
+        )
+
+    def renew(self, lease: Lease, which: Iterable[Move], *, seconds: float) -> None:
+        """Extend a lease that still holds all of these moves.
+
+        Raises:
+            LeaseLostError: It holds some of them no longer.
+        """
+        ends_at = lease.clock.boot() + seconds
+        until = database_now() + int(seconds * MICROSECONDS)
+        with transaction(self.engine) as connection:
+            for move in which:
+                done = connection.execute(
+                    update(moves)
+                    .where(moves.c.run_no == move.run_no, moves.c.id == move.id, moves.c.lease_token == lease.token)
+                    .where(moves.c.lease_until > database_now())
+                    .values(lease_until=until, due_at=until)
+                )
+                if done.rowcount != 1:
+                    raise LeaseLostError(f"the lease on move {move.id} is lost")
+        lease.ends_at = ends_at
+
+    def unhint(self, run: Run, ids: Sequence[int]) -> None:
+        """The message for *ids* was not sent after all: due at once."""
+        with transaction(self.engine) as connection:
+            connection.execute(
+                update(moves)
+                .where(moves.c.run_no == run.no, moves.c.id.in_(ids), moves.c.lease_token.is_(None), moves.c.hints > 0)
+                .values(hints=0, due_at=database_now())
+            )
