@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from app import row_ids
-from app.database import translated
+from app.database import among, translated
 from app.errors import UsageError
 from app.key_values import is_utf8
 from app.object_keys import Equivalence
@@ -194,7 +194,7 @@ class Assets:
 
     def _among(self, ids: Sequence[tuple[object, ...]]) -> ColumnElement[bool]:
         if len(self._ids) == 1:
-            return self._ids[0].in_([values[0] for values in ids])
+            return among(self._ids[0], [values[0] for values in ids])
         return tuple_(*self._ids).in_(list(ids))
 
     def _beyond(self, values: tuple[object, ...], dialect: str) -> ColumnElement[bool]:
@@ -219,7 +219,7 @@ class Assets:
 
 def _some(connection: Connection, statement: Any, key: Column[Any], spellings: Sequence[str]) -> list[Any]:  # noqa: ANN401 - a Select
     """The rows with one of *spellings* in the column *key*; where a million rows share an object, enough of them."""
-    rows = list(connection.execute(statement.where(key.in_(spellings)).limit(MANY + 1)))
+    rows = list(connection.execute(statement.where(among(key, spellings)).limit(MANY + 1)))
     if len(rows) <= MANY:
         return rows
     if len(spellings) > 1:

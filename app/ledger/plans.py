@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, exc, insert, select, update
 
-from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.database import MICROSECONDS, among, database_now, read_now, transaction
 from app.ledger.records import Move, Run
 from app.planning import Plan
 from app.schema import moves, runs
@@ -34,7 +34,7 @@ class PlanLedger:
 
     def unplanned(self, connection: Connection, run: Run, row_ids: Sequence[str]) -> set[str]:
         """Those rows of a page that have no ledger row in this run yet."""
-        known = connection.execute(select(moves.c.row_id).where(moves.c.run_no == run.no, moves.c.row_id.in_(list(row_ids)))).scalars()
+        known = connection.execute(select(moves.c.row_id).where(moves.c.run_no == run.no, among(moves.c.row_id, row_ids))).scalars()
         return set(row_ids) - set(known)
 
     def insert_page(self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int) -> Planned | None:
@@ -64,7 +64,8 @@ class PlanLedger:
                 return None
             next_move = connection.execute(select(runs.c.next_move).where(runs.c.no == run.no).with_for_update()).scalar_one()
             wanted = [plan.new_hash for plan in plans if plan.reason is None]
-            taken = {bytes(value) for value in connection.execute(select(moves.c.live_hash).where(moves.c.live_hash.in_(wanted))).scalars()}
+            live = connection.execute(select(moves.c.live_hash).where(among(moves.c.live_hash, wanted))).scalars()
+            taken = {bytes(value) for value in live}
             now = read_now(connection)
             rows, copy_ids = [], []
             for number, plan in enumerate(plans, start=next_move):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Engine, and_, case, func, literal, select, update
 
-from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.database import MICROSECONDS, among, database_now, read_now, transaction
 from app.ledger.records import Run
 from app.schema import moves, runs
 from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
@@ -188,7 +188,7 @@ class QueueLedger:
                 return 0  # somebody looks at one of them just now
             free = list(connection.execute(select(moves.c.id).where(*waiting, ~blocked).limit(IDS_A_STATEMENT)).scalars())
             if free:
-                connection.execute(update(moves).where(*waiting, moves.c.id.in_(free)).values(due_at=0, not_before=0))
+                connection.execute(update(moves).where(*waiting, among(moves.c.id, free)).values(due_at=0, not_before=0))
                 return 0
             if connection.execute(select(moves.c.id).where(*waiting, goes).limit(1)).first():
                 return 0
