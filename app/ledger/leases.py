@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, exists, func, or_, select, update
 
 from app.clock import Clock
-from app.database import MICROSECONDS, database_now, transaction
+from app.database import MICROSECONDS, among, database_now, transaction
 from app.errors import LeaseLostError, OutcomeUnknownError
 from app.ledger.records import Lease, Move, Run
 from app.schema import moves, runs
 from app.states import MoveState, RunState
+
+_COLUMNS = moves.c.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class LeaseLedger:
         now = database_now()
         free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
         running = exists().where(runs.c.no == run.no, runs.c.state == RunState.RUNNING)
-        chosen = (moves.c.run_no == run.no, moves.c.id.in_(ids))
+        chosen = (moves.c.run_no == run.no, among(moves.c.id, ids))
         until = now + int(lease_seconds * MICROSECONDS)
         self._active[lease.token] = _Active(lease, {run.no: list(ids)})
         take = (
@@ -73,6 +75,8 @@ class LeaseLedger:
         )
         try:
             with transaction(self.engine) as connection:
+                if connection.dialect.name == "postgresql":
+                    return lease, sorted(moves_of(connection.execute(take.returning(*moves.c))), key=lambda move: move.id)
                 connection.execute(take)
                 return lease, self._held(connection, lease, chosen)
         except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
@@ -90,7 +94,7 @@ class LeaseLedger:
         free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
         run_nos, ids = {other.run_no for other in others}, {other.id for other in others}
         hashes = {other.old_hash for other in others}
-        chosen = (moves.c.run_no.in_(run_nos), moves.c.id.in_(ids), moves.c.old_hash.in_(hashes))
+        chosen = (moves.c.run_no.in_(run_nos), among(moves.c.id, ids), among(moves.c.old_hash, hashes))
         if lease.token in self._active:
             for other in others:
                 self._active[lease.token].ids.setdefault(other.run_no, []).append(other.id)
@@ -104,7 +108,7 @@ class LeaseLedger:
 
     def _held(self, connection: Connection, lease: Lease, chosen: Sequence[Any]) -> list[Move]:
         rows = connection.execute(select(moves).where(*chosen, moves.c.lease_token == lease.token).order_by(moves.c.run_no, moves.c.id))
-        return [Move.from_row(dict(row)) for row in rows.mappings()]
+        return moves_of(rows)
 
     def release(self, lease: Lease, which: Iterable[Move], *, due_in: float = 0.0, hinted: bool = False) -> None:
         """Give moves back as they were; nobody claims them for *due_in* seconds. *hinted*: a message for them is about to be sent."""
@@ -116,7 +120,7 @@ class LeaseLedger:
                 for run_no, ids in by_run.items():
                     self._release(
                         connection,
-                        and_(moves.c.run_no == run_no, moves.c.id.in_(ids), moves.c.lease_token == lease.token),
+                        and_(moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token),
                         due_in,
                         hinted=hinted,
                     )
@@ -132,7 +136,7 @@ class LeaseLedger:
             return
         with transaction(self.engine) as connection:
             for run_no, ids in active.ids.items():
-                mine = (moves.c.run_no == run_no, moves.c.id.in_(ids), moves.c.lease_token == lease.token, moves.c.lease_kept.is_(False))
+                mine = (moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token, moves.c.lease_kept.is_(False))
                 self._release(connection, and_(*mine), due_in)
 
     def give_up_all(self, *, due_in: float) -> None:
@@ -183,6 +187,11 @@ class LeaseLedger:
         with transaction(self.engine) as connection:
             connection.execute(
                 update(moves)
-                .where(moves.c.run_no == run.no, moves.c.id.in_(ids), moves.c.lease_token.is_(None), moves.c.hints > 0)
+                .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), moves.c.hints > 0)
                 .values(hints=0, due_at=database_now())
             )
+
+
+def moves_of(rows: Iterable[Sequence[Any]]) -> list[Move]:
+    """Moves from whole rows of the table."""
+    return [Move.from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
