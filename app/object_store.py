@@ -159,6 +159,6 @@ class ObjectStore(Protocol):
     def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
         """DeleteObjects (keys that XML cannot carry: singly), never by version id; conditional on the ETag where the store honours that.
 
-        Returns for each key None (deleted, or was absent) or what the store said of it (ConditionFailedError, LockedError, DeniedError ...).
+        Returns for each key None (deleted, or was absent) or what the store said (ConditionFailedError, LockedError, DeniedError ...).
         An UnansweredError leaves all keys unknown.
         """
