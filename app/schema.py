@@ -68,7 +68,7 @@ runs = Table(
     Column("id", String(32), nullable=False, unique=True),
     Column("bucket", String(255), nullable=False),
     Column("table_name", String(255), nullable=False),
-    Column("state", String(16), CheckConstraint(_one_of("state", RunState), name="rekey_runs_state"), nullable=False),
+    Column("state", String(16), nullable=False),
     Column("live_hash", _hash, unique=True),  # of (bucket, table) while the run is live: one live run each (H32)
     Column("settings", _text, nullable=False),  # JSON, as planned, no secrets
     Column("capabilities", _text, nullable=False),  # JSON, as probed at the start
@@ -90,6 +90,7 @@ runs = Table(
     Column("finished_at", BigInteger),
     Column("created_by", String(255), nullable=False),
     Column("version", String(32), nullable=False),
+    CheckConstraint(_one_of("state", RunState), name="rekey_runs_state"),  # of the table: MariaDB takes no name for a column's
     **_options,
 )
 
@@ -106,7 +107,7 @@ moves = Table(
     Column("old_hash", _hash, nullable=False),  # SHA-256 of (bucket, canonical key)
     Column("new_hash", _hash, nullable=False),
     Column("live_hash", _hash, unique=True),  # new_hash while the move is live: no two live moves want one key
-    Column("state", String(16), CheckConstraint(_one_of("state", MoveState), name="rekey_moves_state"), nullable=False),
+    Column("state", String(16), nullable=False),
     Column("stage", String(32)),  # whose work is due: a stage's name in app.pipeline; null in a final state
     Column("parked_from", String(16)),
     Column("reason", String(32)),
@@ -142,6 +143,7 @@ moves = Table(
     Column("sighted", Boolean, nullable=False),  # at the last look another row named the old object (H29)
     Column("intent_at", BigInteger),  # a delete was about to be sent
     Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint(_one_of("state", MoveState), name="rekey_moves_state"),
     UniqueConstraint("run_no", "row_id", name="rekey_moves_row"),
     Index("rekey_moves_due", "run_no", "state", "due_at"),
     Index("rekey_moves_old", "old_hash"),

@@ -23,7 +23,7 @@ from app.pipeline import BY_NAME, FIRST_STAGES, MOVE_STAGES, SEED, MoveStage
 from app.planning import Plan, Rules, rules_of
 from app.reconcile import Found, reconcile
 from app.report import snapshot
-from app.schema import create_ledger, moves
+from app.schema import create_ledger, moves, runs
 from app.settings import Settings, load
 from app.stages.context import Context, Result
 from app.stages.runner import run_stage
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 BUCKET = "assets"
 HOST = "worker-1"
 ASSETS = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT, title TEXT)"
+MOVE_TIMES = ("lease_until", "not_before", "due_at", "switched_at", "grace_from", "intent_at", "updated_at")
+RUN_TIMES = ("seed_due_at", "suspect_until", "deletes_held_until", "tick_at", "created_at")
 WRITES = frozenset({"put", "copy", "create_upload", "copy_part", "put_part", "complete_upload", "delete"})
 
 
@@ -133,16 +135,19 @@ class World:
     table: str = ASSETS
     settings: Mapping[str, Any] = field(default_factory=dict)
     clock: ManualClock = field(default_factory=ManualClock)
+    url: str = ""  # of an empty database; an SQLite file otherwise
 
     def __post_init__(self) -> None:
-        self.engine = open_engine(f"sqlite:///{self.folder}/world.db")
+        self.engine = open_engine(self.url or f"sqlite:///{self.folder}/world.db")
         self.database_clock = DatabaseClock(self.clock)
-        self.database_clock.install(self.engine)
+        if not self.url:
+            self.database_clock.install(self.engine)
         with transaction(self.engine) as connection:
             for statement in self.table.split(";"):
                 connection.execute(text(statement))
         create_ledger(self.engine)
         self.store = InMemoryStore(self.behaviour, clock=self.clock)
+        self.run_ledgers: list[RunLedger] = []
         self.context = self.worker()
         self.run_id = ""
         self.results: list[Result] = []
@@ -151,6 +156,7 @@ class World:
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
         """Another worker's collaborators on the same table and bucket."""
         context = make_context(self.engine, self.store, make_settings(**self.settings), clock=self.clock)
+        self.run_ledgers.append(context.runs)
         return dataclasses.replace(context, **changes)
 
     # The application
@@ -159,7 +165,7 @@ class World:
         """Insert a row that names *key* (``up/<number>.png``), and upload its object unless *body* is None."""
         key = f"up/{number}.png" if key is None else key
         values = {"id": number, "client_id": client, "object_key": key, **columns}
-        names = ", ".join(f'"{name}"' for name in values)
+        names = ", ".join(self.engine.dialect.identifier_preparer.quote(name) for name in values)
         self.sql(f"INSERT INTO assets ({names}) VALUES ({', '.join(f':{name}' for name in values)})", **values)
         if body is not None:
             self.store.app_put(key, body)
@@ -225,6 +231,14 @@ class World:
     def later(self, seconds: float) -> None:
         """Let time pass for everybody."""
         self.clock.advance(seconds)
+        if self.url:  # a server's clock cannot be set: what it has noted becomes older instead
+            with transaction(self.engine) as connection:
+                for table, columns in ((moves, MOVE_TIMES), (runs, RUN_TIMES)):
+                    older = {name: table.c[name] - int(seconds * MICROSECONDS) for name in columns}
+                    connection.execute(update(table).values(older))
+            for ledger in self.run_ledgers:
+                for no, seen in ledger._seen.items():
+                    ledger._seen[no] = dataclasses.replace(seen, now=seen.now - int(seconds * MICROSECONDS))
 
     def go(self, *, ticks: int = 200, seconds: float = 5.0, until: int | None = None) -> None:
         """Drive the run as tasks, workers and beat do, until it ends (or for *until* ticks); it must end within *ticks*."""
