@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import (
     CHAR,
@@ -80,6 +80,10 @@ class _PerDialect(FunctionElement[bool]):
 
     type = Boolean()
     inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Self:  # noqa: ANN401, ARG002 - SQLAlchemy's own signature
+        """As it stands: where there is no Boolean, SQLAlchemy would write ``id IN (...) = 1``, which reads, and locks, every row."""
+        return self
 
 
 @compiles(_PerDialect)
@@ -218,9 +222,7 @@ def translated() -> Iterator[None]:
 
 
 def _is_lock_timeout(error: exc.DBAPIError) -> bool:
-    original = error.orig
-    number = original.args[0] if original is not None and original.args else None
-    return getattr(original, "sqlstate", None) == "55P03" or number == _LOCK_WAIT_TIMEOUT
+    return getattr(error.orig, "sqlstate", None) == "55P03" or _mysql_number(error) == _LOCK_WAIT_TIMEOUT
 
 
 def is_disconnect(error: exc.DBAPIError) -> bool:
@@ -232,6 +234,9 @@ def is_transient(error: exc.DBAPIError) -> bool:
     """Whether the same transaction may succeed later."""
     if error.connection_invalidated or isinstance(error, exc.InterfaceError):
         return True
+    number = _mysql_number(error)
+    if number is not None:  # before the state, which is a general HY000 for half of them
+        return number in _TRANSIENT_MYSQL or 2000 <= number < 2100  # noqa: PLR2004 - MySQL's client errors
     original = error.orig
     state = getattr(original, "sqlstate", None)
     if state:
@@ -239,10 +244,13 @@ def is_transient(error: exc.DBAPIError) -> bool:
     text = str(original)
     if "database is locked" in text or "database table is locked" in text or "disk I/O error" in text:
         return True
-    number = original.args[0] if original is not None and original.args else None
-    if isinstance(number, int):
-        return number in _TRANSIENT_MYSQL or 2000 <= number < 2100  # noqa: PLR2004 - MySQL's client errors
-    return isinstance(error, exc.OperationalError) and state is None and not _is_sqlite(original)
+    return isinstance(error, exc.OperationalError) and not _is_sqlite(original)
+
+
+def _mysql_number(error: exc.DBAPIError) -> int | None:
+    """MySQL's number of an error."""
+    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return number if isinstance(number, int) else None
 
 
 def _is_sqlite(original: BaseException | None) -> bool:
