@@ -40,8 +40,20 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
         _after_jump(run, context, jump, found)
     if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
         return found
-    _look_for_deaths(run, context, clocks, found)
-    room = max(0, context.settings.max_in_flight - context.queues.in_flight(run))
+    due = context.queues.is_due(run)
+    if due or not run.seed_done:
+        room = max(0, context.settings.max_in_flight - context.queues.in_flight(run))
+        if due:
+            _look_for_deaths(run, context, clocks, found)
+            room = _send_due(run, context, room, found)
+        found.seed = not run.seed_done and run.seed_due_at <= clocks.now and room > 0
+    if run.seed_done and not found.messages:
+        _end(run, context, found)
+    return found
+
+
+def _send_due(run: Run, context: Context, room: int, found: Found) -> int:
+    """Stamp what is due and note it for sending; gives what is left of *room* in flight."""
     for stage in MOVE_STAGES:
         # Switched moves do not count as in flight: they may wait for days (H27); a tick still sends no more than one bound of them.
         limit = context.settings.max_in_flight if stage.state is MoveState.RENAMED else room
@@ -52,10 +64,7 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
             found.messages.append((stage, alone))
         if stage.state is not MoveState.RENAMED:
             room = max(0, room - len(ids))
-    found.seed = not run.seed_done and run.seed_due_at <= context.runs.now() and room > 0
-    if run.seed_done and not found.messages:
-        _end(run, context, found)
-    return found
+    return room
 
 
 def _after_jump(run: Run, context: Context, jump: float, found: Found) -> None:

@@ -35,7 +35,9 @@ class QueueLedger:
     def __init__(self, engine: Engine, *, hint_seconds: float) -> None:
         """Keep the engine; nothing is asked yet."""
         self.engine = engine
-        self._hint_us = int(hint_seconds * MICROSECONDS)
+        longest = max(hint_seconds, LONGEST_HINT_SECONDS) * MICROSECONDS
+        waits = [min(hint_seconds * 2**hints * MICROSECONDS, longest) for hints in range(5)]
+        self._later = case(*((moves.c.hints == hints, literal(int(wait))) for hints, wait in enumerate(waits)), else_=literal(int(longest)))
 
     def in_flight(self, run: Run) -> int:
         """Planned and copied moves that are leased or have a message out: what MAX_IN_FLIGHT bounds (H27)."""
@@ -44,15 +46,17 @@ class QueueLedger:
             where = (moves.c.run_no == run.no, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > now, moves.c.hints > 0)
             return int(connection.execute(select(func.count()).where(*where)).scalar_one())
 
+    def is_due(self, run: Run) -> bool:
+        """Whether anything is due at all: a tick has mostly nothing to do."""
+        with transaction(self.engine, read_only=True) as connection:
+            due = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.due_at <= read_now(connection))
+            return connection.execute(select(moves.c.id).where(*due).limit(1)).first() is not None
+
     def take_due(self, run: Run, *, stage: str, state: MoveState, limit: int, suspects: bool = False) -> list[int]:
         """Stamp up to *limit* due moves as hinted and give their ids; each is hinted again only after HINT_SECONDS, doubling (H26).
 
         *state*: of the moves that are due for *stage*.
         """
-        later = case(
-            *((moves.c.hints == hints, literal(min(self._hint_us << hints, LONGEST_HINT_SECONDS * MICROSECONDS))) for hints in range(5)),
-            else_=literal(max(self._hint_us, LONGEST_HINT_SECONDS * MICROSECONDS)),
-        )
         free = moves.c.lease_token.is_(None) | moves.c.lease_kept
         with transaction(self.engine) as connection:
             now = read_now(connection)
@@ -61,7 +65,7 @@ class QueueLedger:
             ids = list(connection.execute(select(moves.c.id).where(*where).order_by(moves.c.due_at, moves.c.id).limit(limit)).scalars())
             for start in range(0, len(ids), IDS_A_STATEMENT):
                 chunk = ids[start : start + IDS_A_STATEMENT]
-                stamp = {"due_at": literal(now, BigInteger) + later, "hints": moves.c.hints + 1}  # a plain number is sent as INTEGER
+                stamp = {"due_at": literal(now, BigInteger) + self._later, "hints": moves.c.hints + 1}  # a plain number is sent as INTEGER
                 connection.execute(update(moves).where(*where, moves.c.id.in_(chunk)).values(stamp))
             return ids
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
 
 
+@pytest.fixture
+def behaviour() -> Behaviour:
+    """Only the requests of a clean-up differ by store, and those have the copy stage's and delete stage's tests."""
+    return LIKE_MINIO
+
+
 def _copied(world: World) -> None:
     world.add(1)
     world.moved(up_to="copy")
