@@ -15,7 +15,7 @@ from tasks.messages import enqueue, enqueue_seed, stopped
 log = logging.getLogger(__name__)
 
 
-@celery.task(name="reconcile_moves", queue="seed")  # type: ignore[untyped-decorator] # celery has no types
+@celery.task(name="reconcile_moves", shared=False)  # type: ignore[untyped-decorator] # celery has no types
 def reconcile_moves() -> str:
     """Enqueue again whatever is due in any live run, and end the runs that are over."""
     said = []

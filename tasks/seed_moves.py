@@ -10,7 +10,7 @@ from app.stages import seed_moves as stage
 from tasks.messages import enqueue, enqueue_seed, known_run, stopped
 
 
-@celery.task(name="seed_moves", queue="seed")  # type: ignore[untyped-decorator] # celery has no types
+@celery.task(name="seed_moves", shared=False)  # type: ignore[untyped-decorator] # celery has no types
 def seed_moves(deployment: str, run_id: str) -> str:
     """Plan the next page of rows, hand them to the copy stage, go on with the page after it."""
     try:

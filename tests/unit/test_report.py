@@ -1,0 +1,166 @@
+"""The report: every row is counted once, and a standstill has its reason (S8)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.ledger.queues import Count
+from app.report import SILENT_TICKS, is_done, rates, stall, totals_of
+from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.ledger.records import Run
+
+FINALS = ("deleted", "in_place", "kept", "parked", "superseded", "cancelled", "rolled_back")
+SECOND = 1_000_000
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world."""
+    return World(tmp_path)
+
+
+def test_rows_are_the_outcomes_and_what_is_open() -> None:
+    """All rows are deleted + kept + in_place + parked + superseded + cancelled + rolled_back + open, whatever the states (section 3)."""
+    counts = [
+        Count(
+            state,
+            MoveState.COPIED if state is MoveState.PARKED else None,
+            ParkedReason.DENIED if state is MoveState.PARKED else None,
+            waiting=False,
+            moves=2**number,
+        )
+        for number, state in enumerate(MoveState)
+    ]
+    totals = totals_of(counts)
+
+    assert totals["rows"] == 2 ** len(MoveState) - 1
+    assert totals["rows"] == sum(totals[name] for name in FINALS) + totals["open"]
+    assert totals["open"] == sum(count.moves for count in counts if count.state in OPEN_STATES)
+    assert totals["parked_reasons"] == {"denied": totals["parked"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "parked_from", "expected"),
+    [
+        (MoveState.PLANNED, None, (0, 0, 0)),
+        (MoveState.COPIED, None, (1, 0, 0)),
+        (MoveState.RENAMED, None, (1, 1, 0)),
+        (MoveState.DELETED, None, (1, 1, 1)),
+        (MoveState.KEPT, None, (1, 1, 0)),
+        (MoveState.IN_PLACE, None, (0, 0, 0)),
+        (MoveState.PARKED, MoveState.PLANNED, (0, 0, 0)),
+        (MoveState.PARKED, MoveState.COPIED, (1, 0, 0)),
+        (MoveState.PARKED, MoveState.RENAMED, (1, 1, 0)),
+        (MoveState.SUPERSEDED, None, (0, 0, 0)),
+    ],
+)
+def test_totals_so_far_count_a_move_at_each_stage_that_it_has_passed(
+    state: MoveState, parked_from: MoveState | None, expected: tuple[int, int, int]
+) -> None:
+    """A parked one by where it was parked."""
+    totals = totals_of([Count(state, parked_from, ParkedReason.FAILED if parked_from else None, waiting=False, moves=1)])
+
+    assert (totals["copied"], totals["renamed"], totals["deleted"]) == expected
+
+
+def test_report_equals_a_recount_of_the_bucket_and_the_table(world: World) -> None:
+    """At every tick, on a run with every kind of row (O3)."""
+    world.add(1)
+    world.add(2, "clients/7/assets/2.png")
+    world.add(3, "in/1.png")
+    world.add(4, body=None)
+    world.add(5)
+    world.sql("UPDATE assets SET object_key = NULL WHERE id = 5")
+    for _ in range(30):
+        world.go(until=1)
+        report = world.report()
+        assert report["rows"] == sum(report[name] for name in FINALS) + report["open"]
+        rows = world.sql("SELECT object_key FROM assets WHERE object_key LIKE 'clients/%'")
+        assert report["renamed"] + report["in_place"] == len(rows)
+        if report["state"] == "finished":
+            break
+
+    assert (report["rows"], report["deleted"], report["in_place"], report["parked"]) == (5, 1, 1, 3)
+    assert report["parked_reasons"] == {"bad_name": 1, "collision": 1, "missing_source": 1}
+    assert not is_done(report)
+
+
+@pytest.mark.parametrize(
+    ("change", "done"),
+    [
+        ({}, True),
+        ({"state": "running"}, False),
+        ({"rows": 5, "parked": 1}, False),
+        ({"rows": 5, "cancelled": 1}, False),
+        ({"rows": 5, "open": 1}, False),
+        ({"unseen": 1}, False),
+        ({"rows": 0, "deleted": 0, "kept": 0, "in_place": 0, "superseded": 0}, True),
+    ],
+)
+def test_done_means_that_every_row_is(change: dict[str, Any], done: bool) -> None:  # noqa: FBT001
+    """Exit status 0 for nothing less (S8)."""
+    report = {"state": "finished", "rows": 4, "deleted": 1, "kept": 1, "in_place": 1, "superseded": 1, "unseen": 0} | change
+
+    assert is_done(report) is done
+
+
+def _stall(run: Run, **more: Any) -> str | None:  # noqa: ANN401 - arguments of stall
+    values: dict[str, Any] = {"now": run.created_at, "counts": [], "next_delete": None, "errors": [], "grace": 60} | more
+    return stall(run, **values)
+
+
+def test_standstill_has_its_reason_and_the_remedy(world: World) -> None:
+    """In the order of what has to be mended first."""
+    run = world.run
+    now = run.created_at
+    switched = [Count(MoveState.RENAMED, None, None, waiting=False, moves=3)]
+
+    assert _stall(run) is None
+    assert "rekey resume" in str(_stall(dataclasses.replace(run, state=RunState.PAUSED)))
+    assert _stall(dataclasses.replace(run, state=RunState.FINISHED)) is None
+    assert "beat" in str(_stall(run, now=now + (SILENT_TICKS * 5 + 1) * SECOND))
+    assert _stall(dataclasses.replace(run, tick_at=now + 30 * SECOND), now=now + 31 * SECOND) is None
+    assert "held for 9 s" in str(_stall(dataclasses.replace(run, deletes_held_until=now + 9 * SECOND)))
+    assert "due in 7 s" in str(_stall(run, counts=switched, next_delete=now + 7 * SECOND))
+    assert _stall(run, errors=["503 SlowDown"]) == "503 SlowDown"
+
+
+def test_missing_tick_shows_in_the_report(world: World) -> None:
+    """`stall` names it (H26)."""
+    world.add(1)
+    world.seed()
+    world.tick()
+    world.later(100)
+
+    assert "no reconciler tick for 100 s" in str(world.report()["stall"])
+
+
+def test_first_deletes_are_due_when_the_first_grace_ends(world: World) -> None:
+    """Looks come before that, and are no deletes."""
+    world.add(1)
+    world.moved()
+    world.later(10)
+    report = world.report()
+
+    assert report["deletes_due_at"] == world.move(1).grace_from + 60 * SECOND  # type: ignore[operator]
+    assert "50 s" in str(report["stall"]) or report["stall"] is None
+    world.tick()
+    assert "due in 50 s" in str(world.report()["stall"])
+
+
+def test_rates_go_by_what_is_done(world: World) -> None:
+    """Nothing to go by yet: no time left is guessed."""
+    run = world.run
+
+    assert rates(run, now=run.created_at, done=0, rows=10) == {"seconds": 0.0, "per_second": 0.0, "eta_seconds": None}
+    assert rates(run, now=run.created_at + 4 * SECOND, done=8, rows=10) == {"seconds": 4.0, "per_second": 2.0, "eta_seconds": 1}
+    finished = dataclasses.replace(run, state=RunState.FINISHED, finished_at=run.created_at + 2 * SECOND)
+    assert rates(finished, now=run.created_at + 100 * SECOND, done=10, rows=10) == {"seconds": 2.0, "per_second": 5.0, "eta_seconds": None}

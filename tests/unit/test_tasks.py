@@ -1,0 +1,217 @@
+"""The tasks: thin, and what they send is a hint that may be lost (S6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tasks
+from app import resources
+from app.errors import BrokerUnavailableError, DatabaseUnavailableError, UsageError
+from app.states import MoveState, RunState
+from tasks import messages
+from tests.builders import World, make_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+DEPLOYMENT = "this deployment"
+
+
+class Broker:
+    """Takes messages, or refuses them for a while."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, tuple[Any, ...]]] = []
+        self.away = 0
+
+    def send(self, task: Any, *args: Any) -> None:  # noqa: ANN401 - as app.celery_app.send
+        """Keep a message."""
+        if self.away > 0:
+            self.away -= 1
+            raise BrokerUnavailableError("the broker took no message")
+        self.sent.append((task.name, args))
+
+    def take(self) -> Sequence[tuple[str, tuple[Any, ...]]]:
+        """What was sent since the last time."""
+        taken, self.sent = self.sent, []
+        return taken
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose parts are this process's resources."""
+    made = World(tmp_path)
+    monkeypatch.setattr(resources, "runs", lambda: made.context.runs)
+    monkeypatch.setattr(resources, "moves", lambda: made.context.moves)
+    monkeypatch.setattr(resources, "queues", lambda: made.context.queues)
+    monkeypatch.setattr(resources, "deployment", lambda: DEPLOYMENT)
+    monkeypatch.setattr(resources, "context", lambda _run: made.context)
+    monkeypatch.setattr(resources, "settings", make_settings)
+    return made
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    """Where the tasks publish."""
+    made = Broker()
+    monkeypatch.setattr(messages, "send", made.send)
+    return made
+
+
+def _deliver(broker: Broker) -> list[str]:
+    """Let workers do all messages there are; gives what they say."""
+    return [getattr(tasks, name)(*args) for name, args in broker.take()]
+
+
+def _drive(world: World, broker: Broker, *, ticks: int = 60) -> None:
+    for _ in range(ticks):
+        tasks.reconcile_moves()
+        while broker.sent:
+            _deliver(broker)
+        if world.run.state is RunState.FINISHED:
+            return
+        world.later(5)
+    raise AssertionError(world.report())
+
+
+def test_messages_alone_drive_a_run_to_its_end(world: World, broker: Broker) -> None:
+    """From the seed's message on, each carries deployment, run and ids, and nothing else (S10)."""
+    for number in range(1, 4):
+        world.add(number)
+    run = world.run
+    messages.enqueue_seed(run)
+    assert broker.sent == [("seed_moves", (DEPLOYMENT, run.id))]
+    assert _deliver(broker) == ["pass 1: 3 of 3 rows planned"]
+    assert broker.sent == [("copy_objects", (DEPLOYMENT, run.id, [number])) for number in (1, 2, 3)] + [
+        ("seed_moves", (DEPLOYMENT, run.id))
+    ]
+    _drive(world, broker)
+
+    assert world.states() == {"deleted": 3}
+
+
+def test_summary_says_what_was_done_as_flower_shows_it(world: World, broker: Broker) -> None:
+    """Outcomes, and parked ones by reason."""
+    for number in range(1, 4):
+        world.add(number)
+    world.store.app_put("clients/7/assets/2.png", b"theirs")
+    world.seed()
+
+    assert tasks.copy_objects(DEPLOYMENT, world.run.id, [1, 2, 3]) == "2 copied, 1 parked: target_exists 1"
+    assert broker.take() == [("rename_keys", (DEPLOYMENT, world.run.id, [1, 3]))]
+    assert tasks.rename_keys(DEPLOYMENT, world.run.id, [1, 3]) == "2 renamed"
+    assert tasks.delete_objects(DEPLOYMENT, world.run.id, [1, 3]) == "2 looked after"
+    assert broker.take() == []
+
+
+@pytest.mark.parametrize("name", ["seed_moves", "copy_objects", "rename_keys", "delete_objects"])
+def test_message_of_another_deployment_or_an_unknown_run_is_refused(world: World, broker: Broker, name: str) -> None:
+    """Two ledgers on one broker, or a database restored to before the run (S6, case 44)."""
+    world.add(1)
+    world.seed()
+    more = [] if name == "seed_moves" else [[1]]
+    said = [getattr(tasks, name)(deployment, run, *more) for deployment, run in (("another", world.run.id), (DEPLOYMENT, "0" * 32))]
+
+    assert said == ["ignored: not a run of this deployment"] * 2
+    assert (world.states(), world.writes(), broker.sent) == ({"planned": 1}, [], [])
+
+
+def test_broker_that_takes_no_message_loses_nothing(world: World, broker: Broker) -> None:
+    """The copies are on record and due at once: the next tick sends them (case 41)."""
+    world.add(1)
+    world.seed()
+    broker.away = 1
+    tasks.copy_objects(DEPLOYMENT, world.run.id, [1])
+    assert (broker.sent, world.move(1).state) == ([], MoveState.COPIED)
+    tasks.reconcile_moves()
+
+    assert broker.take() == [("rename_keys", (DEPLOYMENT, world.run.id, [1]))]
+
+
+def test_flushed_broker_loses_nothing(world: World, broker: Broker) -> None:
+    """Every message is thrown away once; the ledger has them sent again within HINT_SECONDS (case 42)."""
+    for number in range(1, 4):
+        world.add(number)
+    messages.enqueue_seed(world.run)
+    _deliver(broker)
+    broker.take()
+    _drive(world, broker)
+
+    assert world.states() == {"deleted": 3}
+
+
+def test_doubled_messages_do_everything_once(world: World, broker: Broker) -> None:
+    """At least once is all that a broker promises."""
+    for number in range(1, 4):
+        world.add(number)
+    messages.enqueue_seed(world.run)
+    for _ in range(60):
+        while broker.sent:
+            for name, args in list(broker.take()) * 2:
+                getattr(tasks, name)(*args)
+        tasks.reconcile_moves()
+        tasks.reconcile_moves()
+        world.later(5)
+        if world.run.state is RunState.FINISHED:
+            break
+
+    assert world.states() == {"deleted": 3}
+    assert sum(1 for name, _ in world.writes() if name == "copy") == 3
+
+
+def test_rest_of_a_batch_that_took_too_long_is_sent_again(world: World, broker: Broker) -> None:
+    """After about five seconds (design, section 6)."""
+    for number in range(1, 6):
+        world.add(number)
+    world.seed()
+    world.store.on_call = lambda name, _key: world.later(3) if name == "copy" else None
+    tasks.copy_objects(DEPLOYMENT, world.run.id, [1, 2, 3, 4, 5])
+
+    assert ("copy_objects", (DEPLOYMENT, world.run.id, [3, 4, 5])) in broker.sent
+    assert ("rename_keys", (DEPLOYMENT, world.run.id, [1, 2])) in broker.sent
+
+
+def test_task_that_stops_half_way_still_hands_over_what_was_done_before(
+    world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is not there any more, or the ledger is away: one line, and the ledger has the rest."""
+    world.add(1)
+    world.seed()
+
+    def gone(_run: object) -> object:
+        raise UsageError("no table 'assets' in this database")
+
+    monkeypatch.setattr(resources, "context", gone)
+
+    assert tasks.copy_objects(DEPLOYMENT, world.run.id, [1]) == "stopped: no table 'assets' in this database"
+    assert tasks.seed_moves(DEPLOYMENT, world.run.id) == "stopped: no table 'assets' in this database"
+    assert "no table" in tasks.reconcile_moves()
+    assert broker.sent == []
+
+
+def test_tick_that_finds_the_ledger_away_is_one_line(world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next tick tries again."""
+
+    def away() -> object:
+        raise DatabaseUnavailableError("the database did not answer")
+
+    monkeypatch.setattr(resources, "runs", away)
+
+    assert tasks.reconcile_moves() == "stopped: the database did not answer"
+    assert broker.sent == []
+
+
+def test_paused_run_drops_its_messages_and_sends_none(world: World, broker: Broker) -> None:
+    """Acknowledged and dropped (H17)."""
+    world.add(1)
+    world.seed()
+    world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING)
+    world.later(100)
+
+    assert tasks.copy_objects(DEPLOYMENT, world.run.id, [1]) == "1 ignored: run paused"
+    assert tasks.seed_moves(DEPLOYMENT, world.run.id) == "nothing to plan"
+    assert tasks.reconcile_moves() == "nothing is due"
+    assert broker.sent == []
