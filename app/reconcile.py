@@ -75,6 +75,7 @@ def _after_jump(run: Run, context: Context, jump: float, found: Found) -> None:
         context.queues.cut_after_jump(run)
     else:  # leases that are over by the ledger may still be held by the boot clock (S7)
         context.runs.spare(run, until=context.clock.boot() + context.settings.lease_seconds)
+        context.queues.extend_kept(run, seconds=context.settings.lease_seconds)
 
 
 def _look_for_deaths(run: Run, context: Context, clocks: Clocks, found: Found) -> None:

@@ -38,14 +38,14 @@ from app.errors import UsageError
 from app.states import MoveState, RunState
 
 SCHEMA_VERSION = "1"
-ROW_ID_LENGTH = 700  # characters; InnoDB indexes at most 3072 bytes
+ROW_ID_LENGTH = 2600  # ASCII characters (app.row_ids); InnoDB indexes at most 3072 bytes, PostgreSQL 2704
 
 metadata = MetaData()
 
 _hash = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")  # SHA-256
 # Keys and ids are compared byte for byte whatever the database's default collation (a case-blind one merges Logo and logo).
 _text = Text().with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
-_row_id = String(ROW_ID_LENGTH).with_variant(mysql.VARCHAR(ROW_ID_LENGTH, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+_row_id = String(ROW_ID_LENGTH).with_variant(mysql.VARCHAR(ROW_ID_LENGTH, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
 _options: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
 
 

@@ -115,6 +115,13 @@ class QueueLedger:
             )
             return found.rowcount
 
+    def extend_kept(self, run: Run, *, seconds: float) -> None:
+        """The database's clock was set forward: unanswered requests have not expired for that (S7, H16)."""
+        with transaction(self.engine) as connection:
+            until = read_now(connection) + int(seconds * MICROSECONDS)
+            kept = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.lease_token.is_not(None), moves.c.lease_kept)
+            connection.execute(update(moves).where(*kept, moves.c.lease_until < until).values(lease_until=until, due_at=until))
+
     def cut_after_jump(self, run: Run) -> None:
         """The database's clock was set back: let nothing lie further off than it can have been meant (H16).
 

@@ -39,7 +39,7 @@ LOOK_AGE_SECONDS = 5.0  # a look at the store or at the rows is this old at most
 CHANGES_AN_ATTEMPT = 4  # a service may well write an asset a few times while it is moved; only endless change is given up
 TASK_SECONDS = 5.0  # after about so long a task gives the rest back, so that pause and stop are heard (design section 6)
 FLUSH_SECONDS = 1.0
-LONGEST_DETAIL = 500  # characters of an error's text in the ledger (H28)
+LONGEST_DETAIL = 2500  # room for a reason and two whole keys; characters of an error's text in the ledger (H28)
 
 _REASONS: tuple[tuple[type[ObjectError], ParkedReason], ...] = (
     (DeniedError, ParkedReason.DENIED),

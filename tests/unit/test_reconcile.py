@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.states import MoveState, ParkedReason, RunState
+from app.testing import Fault
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -124,6 +125,30 @@ def test_jump_of_the_database_clock_holds_deletes_and_shows(world: World, jump: 
     assert any("clock jumped" in note for note in found.notes)
     assert world.run.deletes_held_until > world.context.runs.now()
     assert "clock jumped" in str(world.report()["stall"])
+
+
+def test_jump_forward_ends_no_lease(world: World) -> None:
+    """All leases look over: whoever holds one still goes by the boot clock, and a request that is unanswered has not expired (S7)."""
+    for number in (1, 2):
+        world.add(number)
+    world.seed()
+    world.tick()
+    world.crash_in("copy", [1])
+    world.store.faults.add(Fault.delay(), on="copy")
+    world.do("copy", [2])
+    world.database_clock.skew = 7200
+    world.later(5)
+    world.tick()
+    world.later(5)
+    world.tick()
+    world.do("copy")
+
+    assert world.column(1, "lease_token")
+    assert not world.move(1).suspect
+    assert [key for name, key in world.writes() if name == "copy"] == ["clients/7/assets/2.png"]
+    world.later(31)
+    world.go()
+    assert world.states() == {"deleted": 2}
 
 
 def test_jump_is_seen_though_two_hosts_tick_in_turn(world: World) -> None:

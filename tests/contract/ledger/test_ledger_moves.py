@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
+from app import row_ids
 from app.database import transaction
 from app.errors import LeaseLostError
 from app.ledger.records import Lease, Move, Outcome, Run
@@ -306,7 +307,7 @@ def test_keys_differ_byte_by_byte_in_the_ledger(context: Context) -> None:
     run = make_run(context)
     names = ("Logo", "logo", "é", "e", "a", "a ", "ß", "ss")
     plans = [
-        make_plan(number, rules=context.rules, new_key=f"clients/7/assets/{name}", row_id=f'["{name}"]')
+        make_plan(number, rules=context.rules, new_key=f"clients/7/assets/{name}", row_id=row_ids.to_text([name]))
         for number, name in enumerate(names, start=1)
     ]
     planned = context.plans.insert_page(run, plans, in_place=set(), cursor='["ss"]', grace_seconds=1)
@@ -316,6 +317,18 @@ def test_keys_differ_byte_by_byte_in_the_ledger(context: Context) -> None:
     assert planned is not None
     assert len(planned.copy_ids) == len(names)
     assert unplanned == {'["LOGO"]', '["E"]'}
+
+
+def test_ids_of_any_length_that_a_key_can_have_fit(context: Context) -> None:
+    """A text id of 400 letters, six ASCII characters each in the ledger."""
+    run = make_run(context)
+    row_id = row_ids.to_text(["é" * 400])
+    planned = context.plans.insert_page(
+        run, [make_plan(1, rules=context.rules, row_id=row_id)], in_place=set(), cursor=row_id, grace_seconds=1
+    )
+
+    assert planned is not None
+    assert context.moves.load(run, [1])[0].row_id == row_id
 
 
 def test_waiting_moves_are_woken_or_end_as_a_cycle(context: Context) -> None:
