@@ -153,7 +153,7 @@ def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcom
         return park(move, ParkedReason.CONFLICT, "the old object changed, but not to a later version")
     if seen.row is None or seen.row.key != move.new_key:
         return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and the row names neither key")
-    if view.claims.named_by_others(move, move.new_key) or (new is not None and not _is_ours(move, new)):
+    if view.claims.named_by_others(move, move.new_key) or (new is not None and not move.is_our_copy(new)):
         return _both_changed(batch, view, move)
     overlapped = move.switch_store_time is not None and old.last_modified < move.switch_store_time
     age = view.store_time - old.last_modified
@@ -174,10 +174,6 @@ def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
             fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0)
             return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))
     return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
-
-
-def _is_ours(move: Move, new: ObjectInfo) -> bool:
-    return move.copy is not None and new.is_same_version(move.copy)
 
 
 def _write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, detail: str) -> Outcome:
@@ -226,13 +222,14 @@ def _until_next_look(batch: Batch, move: Move, left: float) -> float:
 def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:
     """The last questions before O goes: is what the row needs at N for sure (S4, H5, H11)?"""
     move, row, new = seen.move, seen.row, seen.new
-    if new is not None and _is_ours(move, new):
+    if new is not None and move.is_our_copy(new):
         return old
     if row is None or row.key != move.new_key:
-        if new is None and not view.claims.named_by_others(move, move.new_key):
+        if not view.claims.named_by_others(move, move.new_key):
             # Nobody lacks the bytes, but no copy proves that the old object may go (S4); it is listed, and holds up nothing.
-            return _kept(move, f"after the switch the row was {'removed' if row is None else 're-pointed'}, and our copy removed")
-        return park(move, ParkedReason.CONFLICT, "our copy is not at the new key any more, and the row does not name it")
+            gone = "removed" if new is None else "overwritten"
+            return _kept(move, f"after the switch the row was {'removed' if row is None else 're-pointed'}, and our copy {gone}")
+        return park(move, ParkedReason.CONFLICT, "our copy is not at the new key any more, and another row names that")
     if new is None or view.claims.named_by_others(move, move.new_key):
         return park(move, ParkedReason.CONFLICT, "the object at the new key is not our copy, and another row names it")
     return old

@@ -383,6 +383,36 @@ def test_row_pointed_elsewhere_after_the_switch_lets_the_old_object_go_and_lists
     assert world.store.contents() == {N1: b"v1", "in/new.png": b"new"}
 
 
+def test_row_pointed_elsewhere_after_its_copy_was_overwritten_keeps_the_old_object_and_holds_up_nothing(world: World) -> None:
+    """Nobody lacks the bytes of the old object, but no copy proves that it may go (S4): kept and listed."""
+    _switched(world)
+    world.later(3)
+    world.store.app_put(N1, b"v2")
+    world.store.app_put("in/new.png", b"new")
+    world.save_key(1, "in/new.png")
+    world.go()
+
+    assert (world.move(1).state, world.move(1).detail) == (
+        MoveState.KEPT,
+        "after the switch the row was re-pointed, and our copy overwritten",
+    )
+    assert world.store.contents() == {O1: b"v1", N1: b"v2", "in/new.png": b"new"}
+
+
+def test_row_that_the_application_switched_itself_gets_late_writes_too(world: World) -> None:
+    """The time of a copy that was never looked at is known as a bound only: it is ours all the same."""
+    world.add(1)
+    world.moved(up_to="copy")
+    world.set_columns(1, copy_store_time=world.store.store_time() + 2)
+    world.save_key(1, N1)
+    world.do("rename")
+    world.later(5)
+    world.store.app_put(O1, b"v2")
+    world.go()
+
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, b"v2")
+
+
 def test_row_deleted_after_the_switch_lets_the_old_object_go_and_lists_our_copy(world: World) -> None:
     """H24b."""
     _switched(world)
