@@ -61,6 +61,7 @@ def looks_first(context: Context) -> bool:
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:
     """Copy one object, or say why not."""
     context = batch.context
+    move = replace(move, waiting=False)  # unless it still has to
     try:
         if move.same_object:
             return _same_object(context, move)

@@ -141,6 +141,20 @@ def test_waiting_is_no_claim_to_what_appears_meanwhile(world: World) -> None:
     assert world.move(1).reason is ParkedReason.TARGET_EXISTS
 
 
+def test_move_that_waits_no_longer_is_not_counted_as_waiting(world: World) -> None:
+    """Its blocker is gone, and now its source is missing: that is another matter (S9)."""
+    world.add(1, "up/b.png", body=None)
+    world.add(2, "clients/7/assets/b.png", client=8)
+    world.seed()
+    world.do("copy", [1])
+    assert world.move(1).waiting
+    world.set_columns(2, state="superseded", stage=None, live_hash=None)
+    world.later(5)
+    world.do("copy", [1])
+
+    assert (world.move(1).state, world.move(1).waiting) == (MoveState.PLANNED, False)
+
+
 def test_looking_for_a_source_is_no_claim_to_what_appears_meanwhile(world: World) -> None:
     """A move whose source was missing has written nothing either."""
     world.add(1, body=None)
