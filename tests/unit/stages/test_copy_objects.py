@@ -148,6 +148,7 @@ def test_move_that_waits_no_longer_is_not_counted_as_waiting(world: World) -> No
     world.seed()
     world.do("copy", [1])
     assert world.move(1).waiting
+    world.save_key(2, "elsewhere")
     world.set_columns(2, state="superseded", stage=None, live_hash=None)
     world.later(5)
     world.do("copy", [1])
