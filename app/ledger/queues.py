@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Engine, and_, case, func, literal, select, up
 from app.database import MICROSECONDS, among, database_now, read_now, transaction
 from app.ledger.records import Run
 from app.schema import moves, runs
-from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
+from app.states import OPEN_STATES, MoveState, ParkedReason
 
 LONGEST_HINT_SECONDS = 900
 LONGEST_LEASE_SECONDS = 840  # that REKEY_LEASE_SECONDS takes
@@ -218,9 +218,3 @@ class QueueLedger:
                 )
             )
             return parked.rowcount
-
-    def is_running(self, run: Run) -> bool:
-        """Whether the run is running now (pause and cancel are flags in the ledger)."""
-        with transaction(self.engine, read_only=True) as connection:
-            state = connection.execute(select(runs.c.state).where(runs.c.no == run.no)).scalar_one_or_none()
-        return state == RunState.RUNNING

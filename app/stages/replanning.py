@@ -24,6 +24,8 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
     if plan is not None and plan.reason is None and not plan.in_place and plan.new_key == move.new_key:
         return Outcome(move=_next_generation(move, plan.old_key, plan.old_hash, plan.client))
+    if row is not None and row.key == move.new_key:
+        return Outcome(move=replace(move, state=MoveState.SUPERSEDED, detail="the row names its new key already"))
     left = remove_copy(batch, move)
     if plan is None or plan.in_place:
         why = "the row is gone" if plan is None else "the row names another key that needs no move"

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from app.database import among, brief, database_now, is_transient, open_engine, read_now, refuse_replica, transaction
+from app.database import _mysql_session, among, brief, database_now, is_transient, open_engine, read_now, refuse_replica, transaction
 from app.errors import DatabaseUnavailableError, UsageError
 from app.schema import moves
 
@@ -164,6 +164,17 @@ def test_condition_on_many_values_can_use_an_index(dialect: Any) -> None:  # noq
     words = " ".join(str(statement.compile(dialect=dialect.dialect())).split())
 
     assert ") = 1" not in words
+
+
+@pytest.mark.parametrize("server", ["8.4.2", "5.5.5-10.11.6-MariaDB-1"])
+def test_session_of_mysql_ends_waits_statements_and_idle_transactions(server: str) -> None:
+    """Each server has its own names for that (H30)."""
+    first, second = _mysql_session(server, 5)
+
+    assert all(word in first for word in ("innodb_lock_wait_timeout=2", "time_zone='+00:00'"))
+    assert ("idle_transaction_timeout=5" in first) is ("max_statement_time=5" in first) is ("MariaDB" in server)
+    assert ("wait_timeout=60" in first) is ("max_execution_time=5000" in first) is ("MariaDB" not in server)
+    assert "STRICT_ALL_TABLES" in second
 
 
 @pytest.mark.parametrize("dialect", [sqlite, mysql, postgresql])

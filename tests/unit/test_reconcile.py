@@ -167,6 +167,17 @@ def test_jump_is_seen_though_two_hosts_tick_in_turn(world: World) -> None:
     assert any("clock jumped" in note for note in found.notes)
 
 
+def test_jump_is_seen_by_a_process_that_has_just_started(world: World) -> None:
+    """The run keeps both clocks of the last tick on this machine (H16)."""
+    world.add(1)
+    world.moved()
+    world.tick()
+    world.database_clock.skew = 7200
+    world.later(5)
+
+    assert any("clock jumped" in note for note in world.tick(worker=world.worker()).notes)
+
+
 def test_slow_database_is_no_jump_of_its_clock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick that waits for the database for a while holds up nothing afterwards."""
     world.add(1)

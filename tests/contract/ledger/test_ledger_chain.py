@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, event, text
 
+from app import assets
 from app.database import open_engine, transaction
 from app.states import MoveState, ParkedReason
 from tests.builders import World
@@ -65,6 +66,32 @@ def test_keys_that_differ_by_case_only_are_two_objects(world: World) -> None:
 
     assert world.states() == {"deleted": 2}
     assert (world.get(1), world.get(2)) == (b"large", b"small")
+
+
+def test_row_is_found_among_very_many_that_only_look_alike(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB's collation finds all of them for each other: the one row that needs the old object must not drown (S4)."""
+    monkeypatch.setattr(assets, "MANY", 3)
+    for number in range(1, 9):
+        world.add(number, "UP/x.png", body=b"large", client=number)
+    world.add(9, "up/x.png", body=b"small", client=9)
+    world.add(10, "up/x.png", body=None, client=None)
+    world.go()
+
+    assert world.get(10) == b"small"
+    assert world.move(9).state is MoveState.KEPT
+
+
+def test_rows_are_counted_as_where_chooses_them(database_url: str, tmp_path: Path) -> None:
+    """For the size of batches and of progress bars."""
+    world = World(tmp_path, table=TABLE, settings={"where": "id > 1"}, url=database_url)
+    for number in (1, 2, 3):
+        world.add(number)
+    with transaction(world.engine, read_only=True) as connection:
+        assert world.context.assets.count(connection) == 2
+        assert world.context.assets.count_nameless(connection) == 0
+        world.context.assets.set_keys(connection, [])
+    assert getattr(world.context.assets.key_type, "length", None) == 200
+    world.engine.dispose()
 
 
 def test_switch_is_compared_byte_for_byte(world: World) -> None:

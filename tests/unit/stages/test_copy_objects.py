@@ -374,6 +374,88 @@ def test_copy_that_a_store_misses_when_it_is_to_be_replaced_is_written_anew(worl
     assert (world.get(1), world.move(1).changes <= 3) == (b"v2", True)
 
 
+def test_source_that_changes_between_look_and_copy_is_copied_again(tmp_path: Path) -> None:
+    """Where the store copies by itself the version looked at is a condition: refused, and looked at anew."""
+    world = World(tmp_path)
+    world.add(1)
+    world.seed()
+    world.store.on_call = lambda name, _key: world.store.app_put(O1, b"v2") if name == "copy" else None  # type: ignore[func-returns-value]
+    world.do("copy")
+    world.store.on_call = None
+    assert (world.move(1).state, world.move(1).changes) == (MoveState.PLANNED, 1)
+    world.go()
+
+    assert world.get(1) == b"v2"
+
+
+def test_foreign_object_that_goes_while_it_is_compared_is_no_obstacle(world: World) -> None:
+    """It was in the way, and is gone when it is read."""
+    world.add(1)
+    world.seed()
+    world.store.app_put(N1, b"theirs")
+    world.store.on_call = lambda name, key: world.store.app_delete(N1) if (name, key) == ("read", N1) else None
+    world.do("copy")
+    world.store.on_call = None
+    world.go()
+
+    assert world.get(1) == b"v1"
+
+
+def test_source_that_may_not_be_looked_at_parks(world: World) -> None:
+    """403 is neither missing nor present (case 15)."""
+    world.add(1)
+    world.seed()
+    for request in ("stat", "read"):
+        world.store.faults.add(Fault.refuse(DeniedError), on=request, key=O1)
+    world.do("copy")
+
+    assert world.move(1).reason is ParkedReason.DENIED
+
+
+def test_row_in_place_that_the_seed_could_not_see_is_looked_at_again(world: World) -> None:
+    """A 404 in the seed's look costs no copy and parks nothing (case 16)."""
+    world.add(1, N1)
+    for request in ("stat", "list_page"):
+        world.store.faults.add(Fault.not_found(), on=request)
+    world.go()
+
+    assert (world.states(), world.writes()) == ({"in_place": 1}, [])
+
+
+def test_stopping_worker_ends_a_large_copy_between_two_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And gives its moves back at once."""
+    from app import copying  # noqa: PLC0415 - patched
+
+    monkeypatch.setattr(copying, "PART_BYTES", 4)
+    world = World(tmp_path, LIKE_MINIO, settings={"inline_bytes": 4})
+    world.add(1, body=b"twenty bytes or more")
+    world.add(2)
+    world.seed()
+    stopped: list[bool] = []
+    world.store.on_call = lambda name, _key: stopped.append(True) if name == "copy_part" else None
+    result = world.do("copy", worker=world.worker(stopping=lambda: bool(stopped)))
+
+    assert (world.states(), sorted(result.again), world.store.unfinished_uploads()) == ({"planned": 2}, [1, 2], [])
+
+
+@pytest.mark.parametrize("case", ["gone", "changed", "elsewhere"])
+def test_row_set_back_is_not_healed_without_the_very_copy(world: World, case: str) -> None:
+    """The record of an earlier run says where the bytes lay; if they do not any more, the source is missing (H14)."""
+    world.add(1)
+    world.go()
+    world.save_key(1, O1)
+    if case == "gone":
+        world.store.app_delete(N1)
+    elif case == "changed":
+        world.store.app_put(N1, b"something else")
+    else:
+        world.sql("UPDATE assets SET client_id = 8")
+    world.run_id = ""
+    world.go()
+
+    assert (world.key(1), world.parked()) == (O1, {"missing_source": 1})
+
+
 def test_take_down_of_a_source_that_was_to_be_copied_again_removes_the_copy(world: World) -> None:
     """The first copy must not outlive the object that was taken down before the switch (H24)."""
     world.add(1)

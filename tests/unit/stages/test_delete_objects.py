@@ -12,7 +12,7 @@ from app import assets
 from app.errors import DeniedError, LockedError, StoreUnavailableError
 from app.ledger import moves as ledger_moves
 from app.stages import delete_objects, naming
-from app.states import MoveState, ParkedReason
+from app.states import MoveState, ParkedReason, RunState
 from app.testing import Behaviour, Fault
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import ASSETS, World
@@ -275,6 +275,141 @@ def test_nothing_is_written_over_a_named_object_on_a_store_without_the_condition
     assert world.store.contents() == {O1: b"v2", N1: b"v1"}
 
 
+def test_late_write_by_a_service_that_removed_the_row_stays_and_is_reported(world: World) -> None:
+    """Nobody knows for whom it is meant (S2)."""
+    _switched(world)
+    world.sql("DELETE FROM assets")
+    world.store.app_put(O1, b"v2")
+    world.go()
+
+    assert world.move(1).reason is ParkedReason.CONFLICT
+    assert world.store.app_get(O1) == b"v2"
+
+
+def test_late_write_does_not_go_over_an_object_that_another_row_names(world: World) -> None:
+    """Not even an equal one: it is that row's (H5)."""
+    _switched(world)
+    world.store.app_put(O1, b"v2")
+    world.store.app_put(N1, b"v2")
+    world.add(2, N1, body=None)
+    world.go()
+
+    assert world.move(1).reason is ParkedReason.CONFLICT
+
+
+def test_endless_late_writes_are_given_up(tmp_path: Path, behaviour: Behaviour) -> None:
+    """Bounded (S9)."""
+    world = World(tmp_path, behaviour, settings={"max_attempts": 1, "settle_seconds": 0})
+    _switched(world)
+    for number in range(6):
+        world.later(2)
+        world.store.app_put(O1, b"v%d" % number)
+        world.later(120)
+        world.do("delete")
+
+    assert world.move(1).reason is ParkedReason.CHANGED_TOO_OFTEN
+    assert world.store.app_get(O1) == b"v5"
+
+
+def test_old_object_that_changes_while_it_is_read_is_looked_at_again(world: World) -> None:
+    """The version looked at is the one that is copied, or none."""
+    _switched(world)
+    world.later(10)
+    world.store.app_put(O1, b"v2")
+    world.later(32)
+
+    def write_again(name: str, _key: str) -> None:
+        if name == "read":
+            world.store.on_call = None
+            world.store.app_put(O1, b"v3")
+
+    world.store.on_call = write_again
+    world.do("delete")
+    assert world.get(1) == b"v1"
+    world.go()
+
+    assert world.get(1) == b"v3"
+
+
+def test_right_that_is_missing_for_a_late_copy_parks_with_both_objects(world: World) -> None:
+    """The store refuses the write (case 15)."""
+    _switched(world)
+    world.later(10)
+    world.store.app_put(O1, b"v2")
+    world.later(32)
+    world.store.faults.add(Fault.refuse(DeniedError), on="create_upload")
+    world.do("delete")
+
+    assert (world.move(1).reason, world.move(1).parked_from) == (ParkedReason.DENIED, MoveState.RENAMED)
+    assert world.store.contents() == {O1: b"v2", N1: b"v1"}
+
+
+@pytest.mark.parametrize("key", [O1, N1])
+def test_object_that_may_not_be_looked_at_is_neither_missing_nor_present(world: World, key: str) -> None:
+    """403 (case 15)."""
+    _switched(world)
+    world.store.faults.add(Fault.refuse(DeniedError), on="stat", key=key)
+    world.do("delete")
+
+    assert (world.move(1).reason, world.move(1).parked_from) == (ParkedReason.DENIED, MoveState.RENAMED)
+
+
+def test_row_saved_back_to_an_object_that_is_gone_is_switched_again(world: World) -> None:
+    """The old object was deleted by somebody, the row names it again, the bytes lie at the new key (H14)."""
+    _switched(world)
+    world.store.app_delete(O1)
+    world.save_key(1, O1)
+    world.go()
+
+    assert (world.key(1), world.get(1), world.states()) == (N1, b"v1", {"deleted": 1})
+
+
+def test_row_that_is_saved_back_for_ever_is_given_up(tmp_path: Path, behaviour: Behaviour) -> None:
+    """Bounded (H14, S9)."""
+    world = World(tmp_path, behaviour, settings={"max_attempts": 1})
+    _switched(world)
+    for _ in range(6):
+        world.save_key(1, O1)
+        world.do("delete")
+        world.do("rename")
+        world.later(1)
+
+    assert world.move(1).reason is ParkedReason.CHANGED_TOO_OFTEN
+    assert (world.get(1), world.store.app_get(N1)) == (b"v1", b"v1")
+
+
+def test_other_asset_in_the_place_of_our_copy_is_a_conflict(world: World) -> None:
+    """Somebody wrote the new key, and another row names it besides ours: nobody knows whose bytes are meant (H5)."""
+    _switched(world)
+    world.later(3)
+    world.store.app_put(N1, b"x")
+    world.add(2, N1, body=None)
+    world.later(100)
+    world.do("delete", [1])
+
+    assert world.move(1).reason is ParkedReason.CONFLICT
+    assert world.store.app_get(O1) == b"v1"
+
+
+def test_object_that_is_another_moves_copy_by_now_is_kept(world: World) -> None:
+    """Another asset has been moved to our old key (H1c)."""
+    _switched(world)
+    world.add(2, "in/2.png")
+    world.context.plans.seed_due_now(world.run)
+    world.run_id, former = "", world.run_id
+    world.context.runs.set_state(world.context.runs.get(former), RunState.FINISHED, only_from=RunState.RUNNING)
+    world.seed()
+    hashed = world.context.rules.hash_of(O1)
+    world.sql("UPDATE rekey_moves SET state = 'copied', new_hash = :hash, live_hash = :hash WHERE row_id = '[2]'", hash=hashed)
+    world.run_id = former
+    world.context.runs.set_state(world.run, RunState.RUNNING, only_from=RunState.FINISHED)
+    world.later(100)
+    world.do("delete")
+
+    assert world.move(1).state is MoveState.KEPT
+    assert O1 in world.store.contents()
+
+
 # Rows that name the old object (S4, H29)
 
 
@@ -422,6 +557,24 @@ def test_row_deleted_after_the_switch_lets_the_old_object_go_and_lists_our_copy(
     assert world.move(1).state is MoveState.DELETED
     assert N1 in str(world.move(1).detail)
     assert _is_deleted(world)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [({"state": "parked", "parked_from": "renamed", "stage": None, "live_hash": None}, "parked"), ({"run_no": 99}, "another table")],
+    ids=["parked", "another run"],
+)
+def test_object_that_a_move_out_of_our_hands_shares_is_kept(world: World, other: dict[str, object], words: str) -> None:
+    """Parked after its switch, or another run's: it is not deleted behind that one's back (H13, H29)."""
+    world.add(1, "up/shared.png")
+    world.add(2, "up/shared.png", body=None, client=8)
+    world.moved()
+    world.set_columns(2, **other)
+    world.later(100)
+    world.do("delete", [1])
+
+    assert world.move(1).state is MoveState.KEPT
+    assert words in str(world.move(1).detail)
 
 
 def test_parked_asset_keeps_the_object_that_it_shares(world: World) -> None:
@@ -602,6 +755,17 @@ def test_missing_right_to_delete_parks_with_everything_served(world: World) -> N
     assert (world.get(1), O1 in world.store.contents()) == (b"v1", True)
 
 
+def test_refusal_of_the_whole_request_is_each_moves_own(world: World) -> None:
+    """The credentials may not delete at all."""
+    _switched(world, 2)
+    world.later(100)
+    world.store.faults.add(Fault.refuse(DeniedError), on="delete")
+    world.do("delete")
+
+    assert world.parked() == {"denied": 2}
+    assert len(world.store.contents()) == 4
+
+
 def test_refused_delete_leaves_no_intent(world: World) -> None:
     """503 for the whole request: not carried out; an object that vanishes later was not deleted by us (H31)."""
     _switched(world)
@@ -715,6 +879,28 @@ def test_row_that_names_the_object_during_a_conditional_delete_gets_it_back(tmp_
 
     assert world.get(number) == b"v1"
     assert world.move(1).state is MoveState.KEPT
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "no copy"])
+def test_bytes_that_cannot_be_put_back_are_reported(tmp_path: Path, *, taken: bool) -> None:
+    """The old key is somebody's by now, or the copy is gone: said, and nothing overwritten (H23)."""
+    world = World(tmp_path, CONDITIONAL)
+    _switched(world)
+
+    def interfere(name: str, _key: str) -> None:
+        if name == "delete":
+            world.add(2, O1, body=None)
+        if name == "read" and taken:
+            world.store.app_put(O1, b"theirs")
+        if name == "read" and not taken:
+            world.store.app_delete(N1)
+
+    world.later(100)
+    world.store.on_call = interfere
+    world.do("delete", [1])
+
+    assert world.move(1).reason is ParkedReason.CONFLICT
+    assert world.store.contents() == ({O1: b"theirs", N1: b"v1"} if taken else {})
 
 
 def test_row_that_names_the_object_during_an_unconditional_delete_is_reported(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import DatabaseUnavailableError, OutcomeUnknownError
+from app.errors import DatabaseUnavailableError, DeniedError, LockedError, OutcomeUnknownError
 from app.stages import rename_keys
 from app.states import MoveState, ParkedReason
 from app.testing import Fault
@@ -433,6 +433,133 @@ def test_copy_that_readers_may_know_is_left_and_listed(world: World) -> None:
 
     assert world.store.app_get(N1) == b"v1"
     assert N1 in str(world.move(1).detail)
+
+
+def test_unanswered_removal_after_a_take_down_keeps_its_lease_too(world: World) -> None:
+    """The park is recorded only when the clean-up was answered (S7, H24)."""
+    _copied(world)
+    world.store.app_delete(O1)
+    for _ in range(2):
+        world.do("rename")
+        world.later(20)
+    world.store.faults.add(Fault.lose_reply(), on="delete")
+    world.do("rename")
+    assert (world.column(1, "lease_kept"), world.move(1).state) == (1, MoveState.COPIED)
+    world.go()
+
+    assert world.parked() == {"missing_source": 1}
+    assert world.store.contents() == {}
+
+
+@pytest.mark.parametrize("key", [O1, N1])
+def test_object_that_may_not_be_looked_at_parks_before_the_switch(world: World, key: str) -> None:
+    """403 (case 15)."""
+    _copied(world)
+    world.store.faults.add(Fault.refuse(DeniedError), on="stat", key=key)
+    world.do("rename")
+
+    assert (world.key(1), world.move(1).reason) == (O1, ParkedReason.DENIED)
+
+
+def test_row_that_changes_whenever_it_is_to_be_switched_is_given_up(tmp_path: Path) -> None:
+    """Bounded (S9), and our copy is removed (H17)."""
+    world = World(tmp_path, LIKE_MINIO, settings={"max_attempts": 1})
+    world.add(1)
+    world.seed()
+    for number in range(7):
+        world.do("copy")
+        world.store.app_put(f"in{number}/1.png", b"v1")
+        world.save_key(1, f"in{number}/1.png")
+        world.later(1)
+        world.do("rename")
+
+    assert world.move(1).reason is ParkedReason.CHANGED_TOO_OFTEN
+    assert N1 not in world.store.contents()
+
+
+def test_row_that_is_as_planned_again_after_a_refusal_is_switched_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changed while we looked and changed back."""
+    _copied(world)
+    real = rename_keys._same_plan
+    answers = iter([False, False])
+    monkeypatch.setattr(rename_keys, "_same_plan", lambda *args: next(answers, None) is None and real(*args))
+    world.do("rename")
+    assert (world.key(1), world.move(1).state) == (O1, MoveState.COPIED)
+    world.do("rename")
+
+    assert world.key(1) == N1
+
+
+def test_switch_row_by_row_ends_with_the_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row is in the way and the database is slow: what is left is given back (design, section 6)."""
+    for number in (1, 2, 3):
+        world.add(number)
+    world.moved(up_to="copy")
+    world.sql("DELETE FROM assets WHERE id = 3")
+    real = rename_keys._switch_one
+
+    def slow(batch, move):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        real(batch, move)
+        world.later(6)
+
+    monkeypatch.setattr(rename_keys, "_switch_one", slow)
+    result = world.do("rename")
+
+    assert world.states() == {"renamed": 1, "copied": 2}
+    assert sorted(result.again) == [2, 3]
+
+
+def test_looks_that_took_too_long_are_taken_again(world: World) -> None:
+    """A slow store: both objects must be seen within five seconds of the switch (S4, H3)."""
+    for number in (1, 2):
+        world.add(number)
+    world.moved(up_to="copy")
+    world.store.on_call = lambda name, _key: world.later(1.2) if name in {"stat", "list_page"} else None
+    world.do("rename")
+    assert world.states() == {"renamed": 2} or world.states() == {"renamed": 1, "copied": 1}
+    world.store.on_call = None
+    world.go()
+
+    assert world.states() == {"deleted": 2}
+
+
+def test_lease_that_was_lost_before_the_transaction_switches_nothing(world: World) -> None:
+    """Another worker has taken over while the objects were looked at (S7)."""
+    _copied(world)
+
+    def take_over(name: str, _key: str) -> None:
+        if name in {"stat", "list_page"}:
+            world.store.on_call = None
+            world.set_columns(1, lease_token="another worker")
+
+    world.store.on_call = take_over
+    world.do("rename")
+
+    assert (world.key(1), world.move(1).state, world.column(1, "lease_token")) == (O1, MoveState.COPIED, "another worker")
+
+
+@pytest.mark.parametrize("fault", ["gone", "denied", "refused", "named"])
+def test_copy_that_cannot_be_removed_is_listed(world: World, fault: str) -> None:
+    """A park before the switch removes or lists our copy (H17); a row that came to name it is damage (H23)."""
+    _copied(world)
+    world.sql("DELETE FROM assets")
+    if fault == "gone":
+        world.store.on_call = lambda name, key: world.store.app_delete(N1) if (name, key) == ("stat", N1) and _looked(world) else None
+    elif fault == "denied":
+        world.store.faults.add(Fault.refuse(DeniedError), on="stat", key=N1, skip=1)
+    elif fault == "refused":
+        world.store.faults.add(Fault.refuse(LockedError), on="delete_key")
+    else:
+        world.store.on_call = lambda name, _key: world.add(2, N1, body=None) and None if name == "delete" else None
+    world.do("rename")
+    detail = str(world.move(1).detail)
+
+    assert world.move(1).state is MoveState.SUPERSEDED
+    assert {"gone": "left" not in detail, "named": "damage" in detail}.get(fault, f"our copy was left at {N1!r}" in detail)
+
+
+def _looked(world: World) -> bool:
+    return world.store.calls.count(("stat", N1)) > 1
 
 
 def test_lost_lease_switches_nothing(world: World) -> None:

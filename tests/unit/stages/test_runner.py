@@ -150,6 +150,16 @@ def test_move_is_not_claimed_before_its_time(world: World) -> None:
     assert world.move(1).state is MoveState.COPIED
 
 
+def test_message_of_many_moves_is_claimed_by_and_by(world: World) -> None:
+    """What there was no time for was not claimed, and is sent again."""
+    _add(world, 120)
+    world.store.on_call = lambda name, _key: world.later(0.11) if name == "copy" else None
+    result = world.do("copy", list(range(1, 121)))
+
+    assert sorted(result.ready + result.again) == list(range(1, 121))
+    assert max(world.column(number, "claims") for number in result.again if number > 100) == 0
+
+
 # Workers that die (H28)
 
 
