@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from app.errors import DatabaseUnavailableError, LeaseLostError, OutcomeUnknownError
 from app.ledger import leases
@@ -312,3 +313,36 @@ def test_fault_of_ours_parks_one_asset_and_not_its_mates(world: World, monkeypat
 
     assert world.states() == {"deleted": 2, "parked": 1}
     assert "ZeroDivisionError" in str(world.move(2).detail)
+
+
+@pytest.mark.parametrize("stage", ["copy", "rename", "delete"])
+def test_statements_go_by_batches_and_not_by_moves(tmp_path: Path, stage: str) -> None:
+    """A lease is a clock's deadline and a token: no query a request, none a move (H35)."""
+    counted = []
+    for numbers in (2, 40):
+        folder = tmp_path / str(numbers)
+        folder.mkdir()
+        world = World(folder)
+        _add(world, numbers)
+        for before in ("copy", "rename", "delete")[: ("copy", "rename", "delete").index(stage)]:
+            world.do(before)
+        world.later(100)
+        statements: list[str] = []
+        event.listen(world.engine, "before_cursor_execute", lambda *args, seen=statements: seen.append(args[2]))
+        world.do(stage, list(range(1, numbers + 1)))
+        counted.append(len([statement for statement in statements if not statement.startswith("BEGIN")]))
+
+    assert counted[0] == counted[1]
+
+
+def test_grace_is_the_one_that_was_promised_when_the_move_was_planned(world: World) -> None:
+    """Lowering the setting later takes nothing from readers (H16d)."""
+    _add(world, 1)
+    world.do("copy")
+    world.do("rename")
+    world.later(10)
+    settings = world.context.settings.model_copy(update={"grace_seconds": 1})
+    world.do("delete", worker=world.worker(settings=settings))
+
+    assert world.move(1).state is MoveState.RENAMED
+    assert world.move(1).grace_seconds == 60
