@@ -30,7 +30,8 @@ from sqlalchemy import (
 )
 
 from app import row_ids
-from app.database import among, translated
+from app.arrays import among
+from app.database import translated
 from app.errors import UsageError
 from app.key_values import is_utf8
 from app.object_keys import Equivalence

@@ -6,33 +6,23 @@ a statement, a lock wait or an idle transaction by itself (H30).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import (
-    CHAR,
     BigInteger,
-    Boolean,
-    ColumnElement,
     Connection,
     Engine,
-    Integer,
-    LargeBinary,
-    String,
-    Uuid,
-    any_,
-    bindparam,
     create_engine,
     event,
     exc,
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement, GenericFunction
+from sqlalchemy.sql.functions import GenericFunction
 
 from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RowLockedError, UsageError
 
@@ -42,8 +32,6 @@ LOCK_TIMEOUT_SECONDS = 2  # shorter, so that a row which somebody holds is told 
 IDLE_SECONDS = 60  # MySQL ends a connection that was idle for so long, in a transaction or not; the pool makes a new one before
 CONNECT_TIMEOUT_SECONDS = 5
 READ_ONLY = "rekey_read_only"  # execution option: SQLite then begins without taking the write lock
-
-_ARRAY_ITEMS = (Integer, String, LargeBinary, Uuid)  # what columns hold that are compared with an array
 
 # Deadlock, serialisation failure, lock or statement time-out, shutdown, read-only after a failover: rolled back, may be repeated.
 _TRANSIENT_SQLSTATES = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53")
@@ -73,38 +61,6 @@ def _now_sqlite(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own s
 @compiles(database_now, "mariadb")
 def _now_mysql(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
     return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"  # the session's zone is set to UTC below
-
-
-class _PerDialect(FunctionElement[bool]):
-    """Two conditions that say the same: the first for PostgreSQL, the second for the others."""
-
-    type = Boolean()
-    inherit_cache = True
-
-    def self_group(self, against: Any = None) -> Self:  # noqa: ANN401, ARG002 - SQLAlchemy's own signature
-        """As it stands: where there is no Boolean, SQLAlchemy would write ``id IN (...) = 1``, which reads, and locks, every row."""
-        return self
-
-
-@compiles(_PerDialect)
-def _elsewhere(element: _PerDialect, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
-    _, condition = element.clauses
-    return str(compiler.process(condition, **options))
-
-
-@compiles(_PerDialect, "postgresql")
-def _on_postgresql(element: _PerDialect, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
-    condition, _ = element.clauses
-    return str(compiler.process(condition, **options))
-
-
-def among(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """``column IN (values)``; on PostgreSQL with one array instead of a parameter a value, so that one prepared statement serves all."""
-    listed = list(values)
-    one_each = column.in_(bindparam(None, listed, type_=column.type, expanding=True, unique=True))
-    if not isinstance(column.type, _ARRAY_ITEMS) or isinstance(column.type, CHAR):
-        return one_each  # an array of another type might be compared by another operator than its items (citext, char)
-    return _PerDialect(column == any_(bindparam(None, listed, type_=ARRAY(column.type), unique=True)), one_each)
 
 
 def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER_TIMEOUT_SECONDS) -> Engine:

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, or_, select
 
-from app.database import among, transaction
+from app.arrays import among
+from app.database import transaction
 from app.ledger import recording
 from app.ledger.leases import LeaseLedger, Other, moves_of
 from app.ledger.records import Lease, Move, Outcome, Run
@@ -39,12 +40,12 @@ class MoveLedger(LeaseLedger):
         if connection is None:
             with transaction(self.engine) as own:
                 return self.record(lease, outcomes, connection=own)
-        rows = [recording.values_of(lease, outcome, first_stages=self._first_stages, hint_us=self._hint_us) for outcome in outcomes]
+        rows = [recording.row_of(lease, outcome, first_stages=self._first_stages, hint_us=self._hint_us) for outcome in outcomes]
         if connection.dialect.name == "postgresql":
             return recording.write_held(connection, rows)
         held = set(self.held(connection, lease, [outcome.move for outcome in outcomes]))
         if held:
-            recording.write(connection, [row for row in rows if (row["w_run_no"], row["w_id"]) in held])
+            recording.write(connection, [row for row in rows if row[-3:-1] in held])
         return held
 
     def held(self, connection: Connection, lease: Lease, of: Sequence[Move]) -> dict[tuple[int, int], MoveState]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exc, insert, select, update
+from sqlalchemy import Connection, Engine, exc, insert, select, text, update
 
-from app.database import MICROSECONDS, among, database_now, read_now, transaction
+from app.arrays import among
+from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.errors import DatabaseUnavailableError
 from app.ledger.records import Move, Run
 from app.planning import Plan
 from app.schema import moves, runs
 from app.states import MoveState, ParkedReason
+
+_GROWN = (1, 10_000, 1_000_000)  # moves of a run at which the database's statistics are made anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +52,19 @@ class PlanLedger:
             None if another seed advanced the cursor first: nothing was written.
         """
         try:
-            return self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+            planned = self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
         except exc.IntegrityError:
             # A move of another run took one of the new keys in between: it is seen now.
-            return self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+            planned = self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+        if planned and any(run.next_move <= size < run.next_move + planned.examined for size in _GROWN):
+            self._analyze()
+        return planned
+
+    def _analyze(self) -> None:
+        """Let PostgreSQL know how large the ledger has become: without statistics it looks each move up by reading the whole run."""
+        if self.engine.dialect.name == "postgresql":
+            with suppress(DatabaseUnavailableError), transaction(self.engine) as connection:  # autovacuum does the same, minutes later
+                connection.execute(text(f"ANALYZE {moves.name}"))
 
     def _insert(self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int) -> Planned | None:
         with transaction(self.engine) as connection:

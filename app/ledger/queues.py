@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Engine, and_, case, func, literal, select, update
 
-from app.database import MICROSECONDS, among, database_now, read_now, transaction
+from app.arrays import among
+from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.ledger.records import Run
 from app.schema import moves, runs
 from app.states import OPEN_STATES, MoveState, ParkedReason

@@ -1,67 +1,77 @@
-"""Outcomes as rows of rekey_moves, many at once: one statement with arrays on PostgreSQL, one statement a row elsewhere.
-
-A fixed text with a parameter a column is prepared once, and planned, sent and carried out for all moves together (docs/benchmarks.md).
-"""
+"""Outcomes as rows of rekey_moves, many at once: one statement with arrays on PostgreSQL, one statement a row elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, String, bindparam, case, column, func, literal, update
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-from app.database import database_now
+from app.arrays import array
+from app.database import MICROSECONDS, database_now
 from app.ledger.records import Lease, Move, Outcome
+from app.object_store import ObjectInfo
 from app.schema import moves
 from app.states import OPEN_STATES, MoveState
 
 _PLAIN = [name for name in Move.__slots__ if name not in {"run_no", "id", "row_id", "source", "copy", "suspect", "deaths"}]
 _STAMPED = ("switched_at", "grace_from", "intent_at")
 _SIDES = [f"{side}_{part}" for side in ("source", "copy") for part in ("etag", "size", "store_time", "version")]
+_OF_MOVE = attrgetter(*_PLAIN)
+_OF_INFO = attrgetter("etag", "size", "last_modified", "version_id")
+_NO_INFO = (None, None, None, None)
 
-# Every value that a row's statement is given, and its type; the moves' own columns have theirs.
+# The values of a row in the order of ``row_of``, with their types.
 _TYPES: Mapping[str, TypeEngine[Any]] = {
-    **{f"v_{name}": moves.c[name].type for name in (*_PLAIN, *_SIDES, "live_hash", "stage", "suspect")},
+    **{f"v_{name}": moves.c[name].type for name in (*_PLAIN, *_SIDES)},
     **{f"v_stamp_{name}": Integer() for name in _STAMPED},
-    **{name: Integer() for name in ("v_hints", "v_keep", "w_run_no")},
-    **{name: BigInteger() for name in ("v_due_us", "v_wait_us", "w_id")},
+    **{f"v_{name}": moves.c[name].type for name in ("live_hash", "stage", "hints", "suspect")},
+    "v_keep": Integer(),
+    **{name: BigInteger() for name in ("v_due_us", "v_wait_us")},
+    "w_run_no": Integer(),
+    "w_id": BigInteger(),
     "w_token": String(),
 }
 
 
-def values_of(lease: Lease, outcome: Outcome, *, first_stages: Mapping[MoveState, str], hint_us: int) -> dict[str, Any]:
+def row_of(lease: Lease, outcome: Outcome, *, first_stages: Mapping[MoveState, str], hint_us: int) -> tuple[Any, ...]:
     """What *outcome* makes of its move's row, as ``write`` takes it."""
-    row = outcome.move.to_row()
-    open_now = outcome.move.state in OPEN_STATES
-    due_us = hint_us if outcome.hinted else int(outcome.due_in * 1_000_000)
-    values = {f"v_{name}": row[name] for name in (*_PLAIN, *_SIDES)}
-    values |= {f"v_stamp_{name}": int(name in outcome.stamp) for name in _STAMPED}
-    return values | {
-        "v_live_hash": row["new_hash"] if open_now else None,
-        "v_stage": (outcome.stage or first_stages[outcome.move.state]) if open_now else None,
-        "v_hints": int(outcome.hinted),
-        "v_suspect": row["suspect"] and open_now and outcome.due_in > 0,
-        "v_keep": int(outcome.keep_lease),
-        "v_due_us": due_us,
-        "v_wait_us": 0 if outcome.hinted else due_us,
-        "w_run_no": row["run_no"],
-        "w_id": row["id"],
-        "w_token": lease.token,
-    }
+    move = outcome.move
+    open_now = move.state in OPEN_STATES
+    due_us = hint_us if outcome.hinted else int(outcome.due_in * MICROSECONDS)
+    return (
+        *_OF_MOVE(move),
+        *_side(move.source),
+        *_side(move.copy),
+        *(int(name in outcome.stamp) for name in _STAMPED),
+        move.new_hash if open_now else None,
+        (outcome.stage or first_stages[move.state]) if open_now else None,
+        int(outcome.hinted),
+        move.suspect and open_now and outcome.due_in > 0,
+        int(outcome.keep_lease),
+        due_us,
+        0 if outcome.hinted else due_us,
+        move.run_no,
+        move.id,
+        lease.token,
+    )
 
 
-def write(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def write(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Write *rows* one by one; the caller has locked them."""
-    connection.execute(_BY_ROW, rows)
+    connection.execute(_BY_ROW, [dict(zip(_TYPES, row, strict=True)) for row in rows])
 
 
-def write_held(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
+def write_held(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> set[tuple[int, int]]:
     """Write those of *rows* whose lease still holds, and give them as (run number, move id). PostgreSQL only."""
-    ordered = sorted(rows, key=lambda row: (row["w_run_no"], row["w_id"]))
-    arrays = {name: [row[name] for row in ordered] for name in _TYPES}
-    return {(run_no, move_id) for run_no, move_id in connection.execute(_BY_ARRAYS, arrays)}
+    columns = zip(*sorted(rows, key=lambda row: row[-3:]), strict=True)
+    return {(run_no, move_id) for run_no, move_id in connection.execute(_BY_ARRAYS, dict(zip(_TYPES, columns, strict=True)))}
+
+
+def _side(info: ObjectInfo | None) -> tuple[Any, ...]:
+    return _NO_INFO if info is None else _OF_INFO(info)
 
 
 def _statement(given: Callable[[str], Any]) -> Any:  # noqa: ANN401 - an Update
@@ -83,7 +93,7 @@ def _statement(given: Callable[[str], Any]) -> Any:  # noqa: ANN401 - an Update
 
 
 def _with_arrays() -> Any:  # noqa: ANN401 - an Update
-    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _TYPES.items()]
+    arrays = [array(name, kind) for name, kind in _TYPES.items()]
     rows = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in _TYPES.items()), name="given").render_derived()
     return _statement(lambda name: rows.c[name]).returning(moves.c.run_no, moves.c.id)
 

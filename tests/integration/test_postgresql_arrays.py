@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import CHAR, Column, Engine, LargeBinary, MetaData, Select, String, Table, Uuid, insert, select, text
 
+from app.arrays import among
 from app.clock import BootClock
-from app.database import MICROSECONDS, among, open_engine, transaction
+from app.database import MICROSECONDS, open_engine, transaction
 from app.ledger import recording
 from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
@@ -90,7 +91,7 @@ def test_outcomes_written_together_are_those_written_one_by_one(engine: Engine) 
 
     written = ledger.record(lease, _outcomes(held))
     with transaction(engine) as connection:
-        rows = [recording.values_of(other_lease, one, first_stages=FIRST_STAGES, hint_us=HINT_US) for one in _outcomes(other_held)]
+        rows = [recording.row_of(other_lease, one, first_stages=FIRST_STAGES, hint_us=HINT_US) for one in _outcomes(other_held)]
         recording.write(connection, rows)
 
     assert written == {(move.run_no, move.id) for move in held}

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from app.database import _mysql_session, among, brief, database_now, is_transient, open_engine, read_now, refuse_replica, transaction
+from app.arrays import among
+from app.database import _mysql_session, brief, database_now, is_transient, open_engine, read_now, refuse_replica, transaction
 from app.errors import DatabaseUnavailableError, UsageError
 from app.schema import moves
 
