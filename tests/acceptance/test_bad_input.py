@@ -60,11 +60,11 @@ def runs(deployment: Deployment, service: Service) -> int:
         ({"REKEY_S3_BUCKET": "No_Bucket"}, USAGE, ("REKEY_S3_BUCKET",)),
         ({"REKEY_S3_SECRET_KEY": "wrong-secret"}, USAGE, ("REKEY_S3_SECRET_KEY",)),
         ({"REKEY_S3_ACCESS_KEY": "nobody"}, USAGE, ("REKEY_S3_ACCESS_KEY",)),
-        ({"REKEY_S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"}, ERROR, ("REKEY_S3_ENDPOINT",)),
+        ({"REKEY_S3_ENDPOINT": "http://127.0.0.1:CLOSED"}, ERROR, ("REKEY_S3_ENDPOINT",)),
         ({"REKEY_S3_ENDPOINT": "127.0.0.1:9000"}, USAGE, ("REKEY_S3_ENDPOINT", "http://")),
-        ({"REKEY_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}, ERROR, ("REKEY_BROKER_URL",)),
+        ({"REKEY_BROKER_URL": "redis://127.0.0.1:CLOSED/0"}, ERROR, ("REKEY_BROKER_URL",)),
         ({"REKEY_BROKER_URL": "amqp://localhost"}, USAGE, ("REKEY_BROKER_URL", "redis://")),
-        ({"REKEY_DATABASE_URL": f"postgresql://user:hidden@127.0.0.1:{free_port()}/assets"}, ERROR, ("database",)),
+        ({"REKEY_DATABASE_URL": "postgresql://user:hidden@127.0.0.1:CLOSED/assets"}, ERROR, ("database",)),
         (
             {"REKEY_LEASE_SECONDS": "60", "REKEY_VISIBILITY_TIMEOUT_SECONDS": "60"},
             USAGE,
@@ -82,6 +82,7 @@ def test_enqueue_refuses_what_cannot_be_right(
     settings: dict[str, str], status: int, words: tuple[str, ...], table: tuple[Service, Mapping[str, str]], deployment: Deployment
 ) -> None:
     """Before anything is written: no run, and rows and objects as they were."""
+    settings = {name: text.replace("CLOSED", str(free_port())) for name, text in settings.items()}
     service, named = table
     before = (runs(deployment, service), service.table.keys(), service.bucket.versions())
 
