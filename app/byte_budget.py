@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEFAULT_BYTES = 32 * 1024 * 1024
+DEFAULT_BYTES = 16 * 1024 * 1024  # a hundred threads and the libraries take 114 MiB of the 150 that a worker may have
 
 
 class ByteBudget:

@@ -154,13 +154,14 @@ class SocketTransport:
 
     def _send_all(self, sock: socket.socket, head: bytes, body: bytes, end: float) -> None:
         # Head and small body in one segment: a store may hold a lock from the head on (M5).
-        data = memoryview(head + body)
-        while data:
-            left = end - self._clock.boot()
-            if left <= 0:
-                raise TimeoutError
-            sock.settimeout(left)
-            data = data[sock.send(data[:SEND_BYTES]) :]
+        first = memoryview(head + body[:SEND_BYTES])  # not the whole of a large body: a copy of it would not be in the byte budget
+        for data in (first, memoryview(body)[SEND_BYTES:]):
+            while data:
+                left = end - self._clock.boot()
+                if left <= 0:
+                    raise TimeoutError
+                sock.settimeout(left)
+                data = data[sock.send(data[:SEND_BYTES]) :]  # noqa: PLW2901 - what is left of it
 
     def _borrow(self, end: float) -> socket.socket:
         if self._process != os.getpid():

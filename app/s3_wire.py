@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # a page of 1000 keys is under 5 MiB even if each of their bytes is encoded
+CLOSED = "the connection was closed before the end of the answer"
 RECEIVE_BYTES = 64 * 1024
 _NO_BODY = frozenset({204, 304})
 
@@ -55,14 +56,24 @@ class AnswerReader:
         return status, headers, body
 
     def _fill(self) -> None:
+        self._wait()
+        chunk = self._sock.recv(RECEIVE_BYTES)
+        if not chunk:
+            raise BrokenAnswerError(CLOSED)
+        self._buffer = self._buffer + chunk if self._buffer else chunk
+
+    def _receive_into(self, place: memoryview) -> int:
+        self._wait()
+        received = self._sock.recv_into(place)
+        if not received:
+            raise BrokenAnswerError(CLOSED)
+        return received
+
+    def _wait(self) -> None:
         left = self._end - self._clock.boot()
         if left <= 0:
             raise TimeoutError("no whole answer in time")
         self._sock.settimeout(left)
-        chunk = self._sock.recv(RECEIVE_BYTES)
-        if not chunk:
-            raise BrokenAnswerError("the connection was closed before the end of the answer")
-        self._buffer = self._buffer + chunk if self._buffer else chunk
 
     def _take_until(self, mark: bytes) -> bytes:
         while (at := self._buffer.find(mark)) < 0:
@@ -108,15 +119,13 @@ class AnswerReader:
         if len(self._buffer) >= length:
             taken, self._buffer = self._buffer[:length], self._buffer[length:]
             return taken
-        chunks = [self._buffer]
-        missing = length - len(self._buffer)
-        while missing > 0:
-            self._buffer = b""
-            self._fill()
-            chunks.append(self._buffer[:missing])
-            missing -= len(chunks[-1])
-            self._buffer = self._buffer[len(chunks[-1]) :]
-        return b"".join(chunks)
+        whole = bytearray(length)  # in one piece: thousands of small ones would leave a worker's memory full of holes
+        have = len(self._buffer)
+        whole[:have], self._buffer = self._buffer, b""
+        rest = memoryview(whole)
+        while have < length:
+            have += self._receive_into(rest[have : have + RECEIVE_BYTES])
+        return bytes(whole)
 
     def _chunked(self, limit: int) -> bytes | None:
         chunks: list[bytes] = []

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from app import logs, resources
 from app.celery_app import celery
-from workers import profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
+from workers import memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
 from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def apply_profile(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's obj
     By now Celery has filled in its own defaults (prefork, the number of processors) and not yet built the pool: the one moment at which
     both are still open and the selected queues are known. With ``worker_pool`` in the configuration ``-P prefork`` would be ignored.
     """
+    memory.return_large_blocks()
     profile = profiles.shared(tuple(sender.app.amqp.queues.consume_from), resources.settings())
     if not _is_given("pool") and not _is_given("autoscale"):
         sender.pool_cls = profile.pool

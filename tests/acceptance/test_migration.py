@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ASSETS = int(os.environ.get("ACCEPTANCE_ASSETS", "1000"))
 STAGES = ("copied", "renamed", "deleted")
-# Threads' stacks, a connection to the store each, 32 MiB of bodies at most, and the libraries (91 MiB).
-WORKER_MIB = 300
+# A hundred threads, a connection to the store each, 16 MiB of bodies at most, and the libraries.
+WORKER_MIB = 150
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_workers_stay_small_at_the_default_concurrencies(
 
 @pytest.mark.timeout(600)
 def test_large_objects_pass_through_bounded_memory(working: Deployment, largest: dict[str, int]) -> None:
-    """Objects of 4 MiB, a hundred copy tasks: the bodies in flight stay within the budget of 32 MiB."""
+    """Objects of 4 MiB, a hundred copy tasks: the bodies in flight stay within the budget of 16 MiB."""
     service, named = working.service()
     assets = service.fill_large(150, size=4 * 2**20)
     largest.clear()

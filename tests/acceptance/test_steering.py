@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.acceptance.service import Service
 
 ASSETS = 30
-GRACE_SECONDS = 15
+GRACE_SECONDS = 30
 
 
 @dataclass(slots=True)

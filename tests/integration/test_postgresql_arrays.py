@@ -78,7 +78,7 @@ def _rows(engine: Engine, run_no: int) -> list[dict[str, Any]]:
         rows = [dict(row) for row in connection.execute(select(moves).where(moves.c.run_no == run_no).order_by(moves.c.id)).mappings()]
     for row in rows:
         for name in CLOCKED:
-            row[name] = row[name] and round((row[name] - row["updated_at"]) / MICROSECONDS, 1)
+            row[name] = row[name] and round((row[name] - row["updated_at"]) / MICROSECONDS + 0.25)  # seconds; some time passes between
         for name in ("run_no", "updated_at", "old_hash", "new_hash", "live_hash", "lease_token"):
             row[name] = row[name] is not None
     return rows
