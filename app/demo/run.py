@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from app import resources, schema
 from app.cli import starting
 from app.cli.watching import ENDED
+from app.demo import interrupts
 from app.demo.recount import Recount, compare, examples_of_parked, recount
 from app.demo.service import TABLE, Bucket, Table, asking
 from app.demo.stock import CONNECTIONS, Wish, choose, fill
@@ -112,6 +113,8 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         exits.callback(screen.say, f"stopped; kept: {kept}" if kept else "stopped; nothing is left running or lying around")
         environment = {**exits.enter_context(Stack(kept)).settings, **SETTINGS}
         folder = Path(environment["REKEY_DATABASE_URL"].removeprefix("sqlite:///")).parent
+        if threading.current_thread() is threading.main_thread():
+            interrupts.watch(STOPS, folder, keep=wish.keep)
         screen.say(f"broker, object store and SQLite are up in {folder}")
         settings = load(environ=environment, folder=folder)
         workers = Workers(environment, folder, secrets=settings.secrets)
