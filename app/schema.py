@@ -35,9 +35,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.database import transaction
 from app.errors import UsageError
-from app.states import MoveState, RunState
+from app.states import MoveState, RunKind, RunState
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 ROW_ID_LENGTH = 2600  # ASCII characters (app.row_ids); InnoDB indexes at most 3072 bytes, PostgreSQL 2704
 
 metadata = MetaData()
@@ -49,7 +49,7 @@ _row_id = String(ROW_ID_LENGTH).with_variant(mysql.VARCHAR(ROW_ID_LENGTH, charse
 _options: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
 
 
-def _one_of(column: str, values: type[MoveState | RunState]) -> str:
+def _one_of(column: str, values: type[MoveState | RunState | RunKind]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -68,8 +68,15 @@ runs = Table(
     Column("id", String(32), nullable=False, unique=True),
     Column("bucket", String(255), nullable=False),
     Column("table_name", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("origin_no", Integer),  # of a rollback: the run that it takes back
+    Column("selection", _text, nullable=False),  # JSON: which rows, where not all
+    Column("plan_id", String(32)),  # the plan that it was started from
     Column("state", String(16), nullable=False),
-    Column("live_hash", _hash, unique=True),  # of (bucket, table) while the run is live: one live run each (H32)
+    Column("live_hash", _hash, unique=True),  # of (bucket, table) until the run has ended: one live run each (H32)
+    Column("knobs", _text, nullable=False),  # JSON: settings changed since, by `rekey set`
+    Column("hold_deletes", Boolean, nullable=False, default=False),  # old objects stay until `rekey release`
+    Column("deletes_left", BigInteger),  # of --max-deletes; null: no such bound
     Column("settings", _text, nullable=False),  # JSON, as planned, no secrets
     Column("capabilities", _text, nullable=False),  # JSON, as probed at the start
     Column("rows_estimate", BigInteger, nullable=False),  # counted at the start; sizes batches and progress bars
@@ -90,6 +97,7 @@ runs = Table(
     Column("finished_at", BigInteger),
     Column("created_by", String(255), nullable=False),
     Column("version", String(32), nullable=False),
+    CheckConstraint(_one_of("kind", RunKind), name="rekey_runs_kind"),
     CheckConstraint(_one_of("state", RunState), name="rekey_runs_state"),  # of the table: MariaDB takes no name for a column's
     **_options,
 )

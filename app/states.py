@@ -39,8 +39,27 @@ class ParkedReason(StrEnum):
     FAILED = "failed"
 
 
+class KeptReason(StrEnum):
+    """Why a moved asset's old object stays."""
+
+    NAMED = "named"  # a row, or another asset's move, still lays claim to it
+    UNPROVED = "unproved"  # nobody lacks the bytes, but no copy proves that it may go
+    HELD = "held"  # the run holds its deletes, or has used up its --max-deletes: `rekey release` lets them go
+    CANCELLED = "cancelled"  # the run was cancelled after the switch
+
+
+RELEASABLE = frozenset({KeptReason.HELD, KeptReason.CANCELLED})
+
+
+class RunKind(StrEnum):
+    """What a run does."""
+
+    MOVE = "move"
+    ROLLBACK = "rollback"  # takes another run back: the same stages with the keys exchanged
+
+
 class RunState(StrEnum):
-    """Where a run stands."""
+    """Where a run stands. A cancelled run ends once its open moves have ended, a few seconds later."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -50,7 +69,6 @@ class RunState(StrEnum):
 
 OPEN_STATES = frozenset({MoveState.PLANNED, MoveState.COPIED, MoveState.RENAMED})
 FINAL_STATES = frozenset(MoveState) - OPEN_STATES
-LIVE_RUN_STATES = frozenset({RunState.RUNNING, RunState.PAUSED})
 
 _S = MoveState
 # One sentence an arrow: when it happens.
@@ -75,7 +93,7 @@ TRANSITIONS: dict[tuple[MoveState, MoveState], str] = {
     (_S.PARKED, _S.PLANNED): "retry: parked before the copy.",
     (_S.PARKED, _S.COPIED): "retry: parked before the switch.",
     (_S.PARKED, _S.RENAMED): "retry: parked before the delete.",
-    (_S.KEPT, _S.RENAMED): "purge: the operator asks again for the deletion of an old object that was kept.",
+    (_S.KEPT, _S.RENAMED): "release: the operator lets the old object go that was held, or kept by a cancellation.",
     (_S.PARKED, _S.ROLLED_BACK): "rollback: nothing had been switched, or the row names its old key again.",
     (_S.RENAMED, _S.ROLLED_BACK): "rollback: the row names its old key again.",
     (_S.DELETED, _S.ROLLED_BACK): "rollback: the object was copied back and the row names its old key again.",

@@ -8,9 +8,9 @@ from sqlalchemy import BigInteger, Engine, and_, case, func, literal, select, up
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
-from app.ledger.records import Run
+from app.ledger.records import Run, reason_of
 from app.schema import moves, runs
-from app.states import OPEN_STATES, MoveState, ParkedReason
+from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason
 
 LONGEST_HINT_SECONDS = 900
 LONGEST_LEASE_SECONDS = 840  # that REKEY_LEASE_SECONDS takes
@@ -25,7 +25,7 @@ class Count:
 
     state: MoveState
     parked_from: MoveState | None
-    reason: ParkedReason | None
+    reason: ParkedReason | KeptReason | None
     waiting: bool
     moves: int
 
@@ -146,7 +146,7 @@ class QueueLedger:
                 Count(
                     MoveState(row.state),
                     MoveState(row.parked_from) if row.parked_from else None,
-                    ParkedReason(row.reason) if row.reason else None,
+                    reason_of(MoveState(row.state), row.reason),
                     bool(row.waiting),
                     int(row.n),
                 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.clock import Clock
 from app.object_store import Capabilities, ObjectInfo
-from app.states import MoveState, ParkedReason, RunState
+from app.states import KeptReason, MoveState, ParkedReason, RunKind, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,15 @@ class Run:
     id: str
     bucket: str
     table_name: str
+    kind: RunKind
+    origin_no: int | None
+    selection: Mapping[str, Any]
+    plan_id: str | None
     state: RunState
+    is_live: bool  # it has not ended: a cancelled run lives until its open moves have ended
+    knobs: Mapping[str, Any]
+    hold_deletes: bool
+    deletes_left: int | None
     settings: Mapping[str, Any]
     capabilities: Capabilities
     rows_estimate: int
@@ -45,8 +53,9 @@ class Run:
     def from_row(cls, row: Mapping[str, Any]) -> Run:
         """Build a run from a row of rekey_runs."""
         values = {name: row[name] for name in cls.__slots__ if name in row}
-        values["state"] = RunState(values["state"])
-        values["settings"] = json.loads(values["settings"])
+        values["kind"], values["state"] = RunKind(values["kind"]), RunState(values["state"])
+        values["is_live"] = row["live_hash"] is not None
+        values |= {name: json.loads(values[name]) for name in ("selection", "knobs", "settings")}
         values["capabilities"] = Capabilities(**json.loads(values["capabilities"]))
         return cls(**values)
 
@@ -66,7 +75,7 @@ class Move:
     new_hash: bytes
     state: MoveState
     parked_from: MoveState | None = None
-    reason: ParkedReason | None = None
+    reason: ParkedReason | KeptReason | None = None
     detail: str | None = None
     waiting: bool = False
     source: ObjectInfo | None = None
@@ -111,7 +120,7 @@ class Move:
         plain = {name: row[name] for name in cls.__slots__ if name not in {"source", "copy"}}
         plain["state"] = MoveState(plain["state"])
         plain["parked_from"] = MoveState(plain["parked_from"]) if plain["parked_from"] else None
-        plain["reason"] = ParkedReason(plain["reason"]) if plain["reason"] else None
+        plain["reason"] = reason_of(plain["state"], plain["reason"])
         plain["old_hash"], plain["new_hash"] = bytes(plain["old_hash"]), bytes(plain["new_hash"])
         return cls(**plain, source=_info(row, "source", plain["old_key"]), copy=_info(row, "copy", plain["new_key"]))
 
@@ -119,6 +128,13 @@ class Move:
         """The columns of rekey_moves that say the same."""
         values = {name: getattr(self, name) for name in self.__slots__ if name not in {"source", "copy"}}
         return values | _columns("source", self.source) | _columns("copy", self.copy)
+
+
+def reason_of(state: MoveState, text: str | None) -> ParkedReason | KeptReason | None:
+    """The reason that the ledger has for a move in *state*."""
+    if not text:
+        return None
+    return KeptReason(text) if state is MoveState.KEPT else ParkedReason(text)
 
 
 def _info(row: Mapping[str, Any], side: str, key: str) -> ObjectInfo | None:

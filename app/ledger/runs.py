@@ -16,7 +16,7 @@ from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import UsageError
 from app.ledger.records import Run
 from app.schema import meta, runs
-from app.states import LIVE_RUN_STATES, RunState
+from app.states import RunKind, RunState
 
 
 def live_hash(bucket: str, table_name: str) -> bytes:
@@ -52,6 +52,8 @@ class RunLedger:
         rows: int,
         user: str,
         version: str,
+        kind: RunKind = RunKind.MOVE,
+        **more: Any,  # noqa: ANN401 - other columns
     ) -> Run:
         """Start a run.
 
@@ -62,13 +64,17 @@ class RunLedger:
             "id": uuid.uuid4().hex,
             "bucket": bucket,
             "table_name": table_name,
+            "kind": kind,
             "state": RunState.RUNNING,
+            "selection": json.dumps(more.pop("selection", {}), sort_keys=True),
+            "knobs": "{}",
             "live_hash": live_hash(bucket, table_name),
             "settings": json.dumps(settings, sort_keys=True),
             "capabilities": json.dumps(capabilities, sort_keys=True),
             "rows_estimate": rows,
             "created_by": user,
             "version": version,
+            **more,
         }
         try:
             with transaction(self.engine) as connection:
@@ -119,17 +125,23 @@ class RunLedger:
         return Run.from_row(dict(row)) if row else None
 
     def all_live(self) -> list[Run]:
-        """Every live run in this ledger."""
+        """Every run in this ledger that has not ended."""
         with transaction(self.engine, read_only=True) as connection:
-            rows = connection.execute(select(runs).where(runs.c.state.in_(sorted(LIVE_RUN_STATES))).order_by(runs.c.no)).mappings()
+            rows = connection.execute(select(runs).where(runs.c.live_hash.is_not(None)).order_by(runs.c.no)).mappings()
             return [Run.from_row(dict(row)) for row in rows]
 
     def set_state(self, run: Run, state: RunState, *, only_from: RunState) -> bool:
-        """Change the run's state where it still is *only_from*; a run that ends frees its bucket and table."""
-        ended = {} if state in LIVE_RUN_STATES else {"live_hash": None, "finished_at": database_now()}
+        """Change the run's state where it still is *only_from*; a run that is finished frees its bucket and table."""
+        ended = {"live_hash": None, "finished_at": database_now()} if state is RunState.FINISHED else {}
         with transaction(self.engine) as connection:
             done = connection.execute(update(runs).where(runs.c.no == run.no, runs.c.state == only_from).values(state=state, **ended))
             return done.rowcount == 1
+
+    def end_cancelled(self, run: Run) -> bool:
+        """The last open move of a cancelled run has ended: its bucket and table are free."""
+        with transaction(self.engine) as connection:
+            cancelled = (runs.c.no == run.no, runs.c.state == RunState.CANCELLED, runs.c.live_hash.is_not(None))
+            return connection.execute(update(runs).where(*cancelled).values(live_hash=None, finished_at=database_now())).rowcount == 1
 
     def take_tick(self, run: Run, *, every_seconds: float, clocks: Clocks, host: str) -> bool:
         """Let one reconciler in each *every_seconds* pass (ticks may come twice); notes both clocks for the next tick (H16)."""

@@ -15,7 +15,7 @@ from app.stages.context import Batch, again, changed_too_often, park
 from app.stages.copy_objects import keep
 from app.stages.restoring import restore
 from app.stages.views import Seen, View
-from app.states import MoveState, ParkedReason
+from app.states import KeptReason, MoveState, ParkedReason
 
 SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
 LONGEST_SHARED_WAIT = 60.0
@@ -54,7 +54,7 @@ def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:
     if seen.row is not None and seen.old is not None and batch.context.rules.equivalence.same(str(seen.row.key), move.old_key):
         return _saved_back(batch, move, seen.old)
     if view.claims.owner(move) is not None:
-        return _kept(move, "the object at the old key is the copy of another asset")
+        return kept(move, KeptReason.NAMED, "the object at the old key is the copy of another asset")
     named = bool(view.claims.named_by_others(move, move.old_key))
     if view.claims.is_crowded(move):
         return _crowded(view, replace(move, sighted=move.sighted or named))
@@ -107,14 +107,15 @@ def _saved_back(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
     return again(move, settings=batch.context.settings, detail="the old key was saved over the switch", to=to, looks=0)
 
 
-def _kept(move: Move, why: str) -> Outcome:
-    return Outcome(move=replace(move, state=MoveState.KEPT, detail=why))
+def kept(move: Move, reason: KeptReason, why: str) -> Outcome:
+    """The asset is moved, and its old object stays."""
+    return Outcome(move=replace(move, state=MoveState.KEPT, reason=reason, detail=why))
 
 
 def _sighted(view: View, move: Move) -> Outcome:
     """A row names the old object: its grace begins anew at each sighting, and at its end the object stays (H29)."""
     if _grace_left(view, move) <= 0:
-        return _kept(move, "a row still names the old object")
+        return kept(move, KeptReason.NAMED, "a row still names the old object")
     sighted = replace(move, looks=move.looks + 1, sighted=True)
     return Outcome(move=sighted, stamp=frozenset({"grace_from"}), due_in=float(move.grace_seconds))
 
@@ -130,9 +131,9 @@ def _left(batch: Batch, move: Move) -> Outcome | None:
 def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
     """Another live move is on the same old object: the last of them deletes it (H29)."""
     if all(other.state is MoveState.PARKED for other in strangers):
-        return _kept(move, "an asset that was parked shares the old object")
+        return kept(move, KeptReason.NAMED, "an asset that was parked shares the old object")
     if all(other.run_no != batch.run.no for other in strangers):
-        return _kept(move, "a run on another table moves the same object")
+        return kept(move, KeptReason.NAMED, "a run on another table moves the same object")
     return Outcome(
         move=replace(move, looks=move.looks + 1), due_in=min(SHARED_WAIT_SECONDS * 2.0 ** min(move.looks, 10), LONGEST_SHARED_WAIT)
     )
@@ -143,7 +144,7 @@ def _crowded(view: View, move: Move) -> Outcome:
     left = _grace_left(view, move)
     if left > 0:
         return Outcome(move=replace(move, looks=move.looks + 1), due_in=left)
-    return _kept(move, "many assets share the old object: the last of them to be moved delete it")
+    return kept(move, KeptReason.NAMED, "many assets share the old object: the last of them to be moved delete it")
 
 
 def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome:
@@ -228,7 +229,8 @@ def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:
         if not view.claims.named_by_others(move, move.new_key):
             # Nobody lacks the bytes, but no copy proves that the old object may go (S4); it is listed, and holds up nothing.
             gone = "removed" if new is None else "overwritten"
-            return _kept(move, f"after the switch the row was {'removed' if row is None else 're-pointed'}, and our copy {gone}")
+            what = "removed" if row is None else "re-pointed"
+            return kept(move, KeptReason.UNPROVED, f"after the switch the row was {what}, and our copy {gone}")
         return park(move, ParkedReason.CONFLICT, "our copy is not at the new key any more, and another row names that")
     if new is None or view.claims.named_by_others(move, move.new_key):
         return park(move, ParkedReason.CONFLICT, "the object at the new key is not our copy, and another row names it")

@@ -10,7 +10,7 @@ from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent
 from app.stages.context import Batch, park
 from app.stages.copy_objects import keep
-from app.states import MoveState, ParkedReason
+from app.states import KeptReason, MoveState, ParkedReason
 
 
 def restore(batch: Batch, move: Move) -> Outcome:
@@ -37,4 +37,8 @@ def _put_back(batch: Batch, move: Move) -> Outcome:
         )
     except (ConditionFailedError, MissingObjectError) as error:
         return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")
-    return Outcome(move=replace(move, state=MoveState.KEPT, detail="a row named the old key while its object was deleted: put back"))
+    return Outcome(
+        move=replace(
+            move, state=MoveState.KEPT, reason=KeptReason.NAMED, detail="a row named the old key while its object was deleted: put back"
+        )
+    )

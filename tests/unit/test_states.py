@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from app.states import FINAL_STATES, LIVE_RUN_STATES, OPEN_STATES, TRANSITIONS, MoveState, ParkedReason, RunState, can_go
+from app.states import FINAL_STATES, OPEN_STATES, RELEASABLE, TRANSITIONS, KeptReason, MoveState, ParkedReason, can_go
 
 LEGAL = {
     "planned": {"copied", "planned", "in_place", "parked", "superseded", "cancelled"},
@@ -48,6 +48,6 @@ def test_parked_reasons_are_the_closed_list_of_the_contract() -> None:
     assert expected == [reason.value for reason in ParkedReason]
 
 
-def test_live_runs_are_those_that_may_go_on() -> None:
-    """A paused run still holds its bucket and table: a second run is refused (H32)."""
-    assert {RunState.RUNNING, RunState.PAUSED} == LIVE_RUN_STATES
+def test_what_may_be_released_is_what_nobody_lays_claim_to() -> None:
+    """An old object that a row names, or that no copy replaces, is not let go by a command."""
+    assert {KeptReason.NAMED, KeptReason.UNPROVED} == frozenset(KeptReason) - RELEASABLE
