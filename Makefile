@@ -1,10 +1,12 @@
 # `make demo` shows it at work, `make test` runs the whole test-suite, `make check` the quick checks: each from nothing but Python,
 # make and a package index. Variables: VENV (.venv), PYTHON (the newest that works), ARGS (passed on to the command),
-# JOBS (test processes, each with servers of its own; 3, since the worker tests mostly wait: 6 min instead of 14 on two busy cores).
+# MINUTES (of chaos; 2), JOBS (test processes, each with servers of its own; 3, since the worker tests mostly wait: 6 min instead of 14
+# on two busy cores).
 SHELL := /bin/sh
 VENV ?= .venv
 ARGS ?=
 JOBS ?= 3
+MINUTES ?= 2
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asset-rekey
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
@@ -24,6 +26,10 @@ demo: $(VENV)/.demo ## Move real files under a live reader and writer, with priv
 .PHONY: test
 test: $(VENV)/.test minio ## Run the whole test-suite (ARGS: for pytest, such as a file)
 	@$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.test minio ## Play rounds of faults with fresh seeds for MINUTES=2 (ARGS="--seed N" replays one)
+	@PYTHONPATH=. $(PY) -m tests.chaos.rounds --minutes $(MINUTES) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.test ## Check format, lint, types and layers, run the unit tests

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+
+from tests.chaos.plan import MACHINES
 
 if TYPE_CHECKING:
     from tests.acceptance.deployment import Deployment, Running
 
 STOP_SECONDS = 30.0
 ROLES = ("seed", "copy", "rename", "delete", "beat")
+
+
+@dataclass(slots=True, kw_only=True)
+class Kill:
+    """A process that was killed, and when its supervisor had another one up."""
+
+    role: str
+    supervisor: int
+    others: frozenset[int]  # of the same role and supervisor, at that moment
+    at: float
+    replaced_after: float | None = None
 
 
 class Cluster:
@@ -26,10 +39,11 @@ class Cluster:
         self._started = 0
         self._suspended: list[psutil.Process] = []
         self.supervisors: list[Running] = []
+        self.kills: list[Kill] = []
 
     def start(self) -> None:
         """Start both."""
-        self.supervisors = [self._supervisor(), self._supervisor()]
+        self.supervisors = [self._supervisor() for _ in range(MACHINES)]
 
     def _supervisor(self) -> Running:
         self._started += 1
@@ -41,39 +55,50 @@ class Cluster:
             if supervisor.status is not None:
                 self.supervisors[number] = self._supervisor()
 
-    def processes(self, role: str) -> list[psutil.Process]:
-        """The live processes of a role."""
-        found = []
-        for supervisor in self.supervisors:
-            with suppress(psutil.Error):
-                found += [child for child in psutil.Process(supervisor.pid).children() if _role(child) == role]
-        return found
+    def processes(self, role: str, *, machine: int | None = None) -> list[psutil.Process]:
+        """The live processes of a role (on a machine)."""
+        supervisors = self.supervisors if machine is None else [self.supervisors[machine]]
+        return [child for supervisor in supervisors for child in _children(supervisor.pid) if _role(child) == role]
 
-    def kill(self, role: str, chance: random.Random) -> int | None:
-        """SIGKILL to one process of this role (or to a whole supervisor); its id, None where none is up."""
+    def kill(self, role: str, machine: int) -> bool:
+        """SIGKILL to the process of this role on a machine, or to its whole supervisor; False where it is not up just now."""
+        supervisor = self.supervisors[machine]
         if role == "supervisor":
-            pid = chance.choice(self.supervisors).pid
-        else:
-            up = self.processes(role)
-            if not up:
-                return None
-            pid = chance.choice(up).pid
-        os.kill(pid, signal.SIGKILL)
-        return pid
+            os.kill(supervisor.pid, signal.SIGKILL)
+            return True
+        up = self.processes(role, machine=machine)
+        if not up:
+            return False
+        self.kills.append(Kill(role=role, supervisor=supervisor.pid, others=frozenset(each.pid for each in up), at=time.monotonic()))
+        up[0].kill()
+        return True
 
-    def suspend(self, role: str, chance: random.Random) -> psutil.Process:
-        """SIGSTOP to one process of this role; the caller lets it go on."""
-        process = chance.choice(self.processes(role))
-        process.suspend()
-        self._suspended.append(process)
-        return process
+    def note_replaced(self) -> list[Kill]:
+        """See which killed processes have a successor by now; give those that have none though their supervisor lives."""
+        waiting = []
+        for kill in [kill for kill in self.kills if kill.replaced_after is None]:
+            alive = any(supervisor.pid == kill.supervisor and supervisor.status is None for supervisor in self.supervisors)
+            if alive and any(_role(child) == kill.role and child.pid not in kill.others for child in _children(kill.supervisor)):
+                kill.replaced_after = time.monotonic() - kill.at
+            elif alive:
+                waiting.append(kill)
+        return waiting
+
+    def suspend(self, role: str, machine: int) -> psutil.Process | None:
+        """SIGSTOP to the process of this role on a machine; the caller lets it go on. None where it is not up just now."""
+        up = self.processes(role, machine=machine)
+        if not up:
+            return None
+        up[0].suspend()
+        self._suspended.append(up[0])
+        return up[0]
 
     def stop(self) -> None:
         """SIGTERM to all, SIGKILL to what is left."""
         for process in self._suspended:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
-        families = [psutil.Process(supervisor.pid).children() for supervisor in self.supervisors if supervisor.status is None]
+        families = [_children(supervisor.pid) for supervisor in self.supervisors if supervisor.status is None]
         for supervisor in self.supervisors:
             supervisor.send_signal(signal.SIGTERM)
         end = time.monotonic() + STOP_SECONDS
@@ -90,6 +115,12 @@ class Cluster:
         return "\n".join(
             path.read_text(encoding="utf-8", errors="replace") for path in sorted(self._deployment.folder.glob("workers-*.log"))
         )
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    return []
 
 
 def _role(process: psutil.Process) -> str | None:

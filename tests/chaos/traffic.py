@@ -1,4 +1,4 @@
-"""The service's live reader and live writer during a round, and what each asset's bytes may be at any moment.
+"""The service's live reader and live writer during a round.
 
 Both keep what the README asks: A1 (what they do with a key ends within the grace after they read it), and the writer writes an asset only
 after it has seen its newest version there (so that it never leaves two newest versions, one at each key: those would be a conflict).
@@ -10,16 +10,16 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
 import urllib3
 from minio.error import S3Error
 
-from tests.acceptance.service import Asset, Bucket, Content
+from tests.acceptance.service import Bucket, make_asset
+from tests.chaos.book import Book, Living, Outages, Version
 
 if TYPE_CHECKING:
     from tests.servers import S3Server
@@ -28,60 +28,9 @@ READ_PAUSE_SECONDS = 0.02
 WRITE_PAUSE_SECONDS = 0.1
 REQUEST_SECONDS = 2.0  # below the grace, so that a write ends within it
 RECENT_SHARE = 0.4  # of the reads go to assets that were written: that is where something could be wrong
+MOST_REMOVED_SHARE = 0.05
+BODY_BYTES = 3000
 _OUTAGE = (OSError, urllib3.exceptions.HTTPError, psycopg.OperationalError, S3Error)
-_GONE = frozenset({"NoSuchKey", "NoSuchBucket"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """One upload; without ``answered_at`` nobody knows whether it arrived."""
-
-    content: Content
-    key: str
-    answered_at: float | None = None
-
-
-class Living:
-    """One asset and all its versions, oldest first."""
-
-    def __init__(self, asset: Asset) -> None:
-        self.asset = asset
-        self.versions = [Version(content=asset.content, key=asset.old_key, answered_at=0.0)]
-
-    def known(self, at: float, *, key: str | None = None) -> int:
-        """The newest version that was answered by then (at *key*), -1 if there is none."""
-        fit = [n for n, version in enumerate(self.versions) if version.answered_at is not None and version.answered_at <= at]
-        return max((n for n in fit if key is None or self.versions[n].key == key), default=-1)
-
-    def version_of(self, content: Content) -> int | None:
-        """Which version *content* is."""
-        return next((n for n, version in enumerate(self.versions) if version.content == content), None)
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether every upload was answered."""
-        return all(version.answered_at is not None for version in self.versions)
-
-
-@dataclass(slots=True)
-class Outages:
-    """When a server that the service needs was away, on purpose."""
-
-    windows: list[list[float]] = field(default_factory=list)
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """An outage for the length of the block."""
-        window = [time.monotonic(), float("inf")]
-        self.windows.append(window)
-        try:
-            yield
-        finally:
-            window[1] = time.monotonic()
-
-    def between(self, begun: float, ended: float) -> bool:
-        """Whether one fell between these moments."""
-        return any(first <= ended and begun <= last for first, last in list(self.windows))
 
 
 class Loop(ABC):
@@ -89,7 +38,7 @@ class Loop(ABC):
 
     def __init__(
         self,
-        living: list[Living],
+        book: Book,
         *,
         database_url: str,
         table: str,
@@ -100,7 +49,7 @@ class Loop(ABC):
         pause_seconds: float,
         seed: int,
     ) -> None:
-        self.living = living
+        self.book = book
         self.grace_seconds = grace_seconds
         self.outages = outages
         self.random = random.Random(seed)
@@ -109,8 +58,8 @@ class Loop(ABC):
         self.interrupted = 0  # by an outage that was made
         self.too_slow = 0  # this machine was: the grace was over before the answer, which A1 forbids to a service
         self.failed: list[str] = []
+        self.table = table
         self._url = database_url.replace("postgresql+psycopg", "postgresql")
-        self._table = table
         self._pause_seconds = pause_seconds
         self._connection: psycopg.Connection[tuple[str]] | None = None
         self._connected_at = 0.0
@@ -133,14 +82,18 @@ class Loop(ABC):
         """Whether it still acts."""
         return self._thread.is_alive()
 
-    def key(self, number: int) -> str:
-        """The key that the row names."""
+    def run_sql(self, statement: str, *values: object) -> list[tuple[str]]:
+        """One statement in a transaction of its own; gives its rows."""
         if self._connection is None:
             self._connected_at = time.monotonic()
             self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=2)
-        found = self._connection.execute(f"SELECT object_key FROM {self._table} WHERE id = %s", (number,)).fetchone()
-        assert found is not None
-        return found[0]
+        cursor = self._connection.execute(statement.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def key(self, number: int) -> str | None:
+        """The key that the row names, None where there is no row."""
+        found = self.run_sql(f"SELECT object_key FROM {self.table} WHERE id = %s", number)
+        return found[0][0] if found else None
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -177,71 +130,106 @@ class Reader(Loop):
 
     def act(self) -> None:
         """Read one asset."""
-        written = [one for one in self.living[:] if len(one.versions) > 1] if self.random.random() < RECENT_SHARE else []
-        one = self.random.choice(written or self.living)
+        recent = list(self.book.recent) if self.random.random() < RECENT_SHARE else []
+        one = self.random.choice(recent or self.book.living)
+        if one.removing:
+            return
         begun = time.monotonic()
         key = self.key(one.asset.id)
         at_least, newest = one.known(begun, key=key), one.known(begun)
-        content = self.bucket.get(key)
+        content = self.bucket.get(key) if key is not None else None
         seconds = time.monotonic() - begun
-        if content is None and seconds > self.grace_seconds:
-            self.too_slow += 1
+        if content is None and (one.removing or seconds > self.grace_seconds):
+            self.too_slow += not one.removing
             return
         self.count += 1
+        where = f"row {one.asset.id} names {key!r}"
         if content is None:
-            self.failed.append(f"row {one.asset.id} names {key!r}, and there is nothing ({seconds:.2f} s after the row was read)")
+            self.failed.append(f"{where}, and there is nothing ({seconds:.2f} s after the row was read)")
             return
         seen = one.version_of(content)
         if seen is None:
-            self.failed.append(f"row {one.asset.id} names {key!r}, which holds none of its {len(one.versions)} versions")
+            self.failed.append(f"{where}, which holds none of its {len(one.versions)} versions")
         elif seen < at_least:
-            self.failed.append(f"row {one.asset.id} names {key!r}, which holds version {seen}, though {at_least} was written there")
+            self.failed.append(f"{where}, which holds version {seen}, though {at_least} was written there")
         elif seen < newest:
             lag = time.monotonic() - (one.versions[newest].answered_at or 0.0)
             if key != one.asset.new_key:
-                self.failed.append(
-                    f"row {one.asset.id} names its old key, which holds version {seen} {lag:.1f} s after {newest} was written"
-                )
+                self.failed.append(f"{where}, its old key, which holds version {seen} {lag:.1f} s after {newest} was written")
             self.late += 1
             self.latest_seconds = max(self.latest_seconds, lag)
 
 
 class Writer(Loop):
-    """Overwrites assets at the key that their row names."""
+    """Replaces, adds and removes assets."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, pause_seconds=WRITE_PAUSE_SECONDS, **kwargs)  # type: ignore[arg-type]
-        self.to_old = 0
-        self.overlapping = 0  # the row was switched between being read and being looked at after the write
-        self.unanswered = 0
+        self.done: Counter[str] = Counter()
 
     def act(self) -> None:
-        """Overwrite one asset."""
-        one = self.random.choice(self.living)
-        if not one.is_certain:
+        """Write once."""
+        kind = self.random.choices(("replaced", "added", "removed"), (80, 10, 10))[0]
+        if kind == "removed" and self.done[kind] >= MOST_REMOVED_SHARE * self.book.first:
+            kind = "replaced"
+        one = self._add() if kind == "added" else self._choose()
+        if one is None or (kind == "replaced" and not self._replace(one)) or (kind == "removed" and not self._remove(one)):
             return
+        self.done[kind] += 1
+        self.count += 1
+        self.book.recent.append(one)
+
+    def _choose(self) -> Living | None:
+        one = self.random.choice(self.book.living)
+        return one if one.is_certain and not one.removing else None
+
+    def _replace(self, one: Living) -> bool:
+        """Put new bytes at the key that the row names."""
         begun = time.monotonic()
         key = self.key(one.asset.id)
-        there = self.bucket.get(key)
-        if there is None or one.version_of(there) != len(one.versions) - 1:
-            return  # a late write that is still to be copied: a person who edits what they see would wait for theirs
+        there = self.bucket.get(key) if key is not None else None
+        if key is None or there is None or one.version_of(there) != len(one.versions) - 1:
+            return False  # a late write that is still to be copied: a person who edits what they see would wait for theirs
         number = len(one.versions)
-        body = f"asset {one.asset.id} version {number} ".encode() + self.random.randbytes(self.random.randint(0, 3000))
+        body = f"asset {one.asset.id} version {number} ".encode() + self.random.randbytes(self.random.randint(0, BODY_BYTES))
         content = replace(one.asset.content, body=body)
         if time.monotonic() - begun > self.grace_seconds - 2 * REQUEST_SECONDS:
             self.too_slow += 1
-            return
-        one.versions.append(Version(content=content, key=key))
-        try:
-            self.bucket.put(key, content)
-        except _OUTAGE:
-            self.unanswered += 1
-            raise
+            return False
+        one.versions.append(Version(content=content, key=key))  # on record before it is sent
+        self.bucket.put(key, content)
         if time.monotonic() - begun > self.grace_seconds:
             self.too_slow += 1  # perhaps nobody looks any more: its fate is not asked for
-            return
+            return False
         one.versions[number] = Version(content=content, key=key, answered_at=time.monotonic())
-        self.count += 1
         if key == one.asset.old_key:
-            self.to_old += 1
-            self.overlapping += self.key(one.asset.id) != key
+            self.done["to old keys"] += 1
+            self.done["overlapping a switch"] += self.key(one.asset.id) != key
+        return True
+
+    def _add(self) -> Living:
+        """Add an asset under the old scheme or the new one, its row or its object first (A3)."""
+        asset = make_asset(self.book.new_id())
+        key = self.random.choice([asset.old_key, asset.new_key])
+        one = Living(asset, key=key, answered_at=None)
+        self.book.unsure.append(one)
+        row = (asset.id, asset.client, key, f"asset {asset.id}")
+        row_first = self.random.random() < 0.5
+        if row_first:
+            self.run_sql(f"INSERT INTO {self.table} VALUES (%s, %s, %s, %s)", *row)
+        self.bucket.put(key, asset.content)
+        if not row_first:
+            self.run_sql(f"INSERT INTO {self.table} VALUES (%s, %s, %s, %s)", *row)
+        one.versions[0] = Version(content=asset.content, key=key, answered_at=time.monotonic())
+        self.book.unsure.remove(one)
+        self.book.living.append(one)
+        return one
+
+    def _remove(self, one: Living) -> bool:
+        """Take the row out, then delete the object that it named."""
+        one.removing = True
+        gone = self.run_sql(f"DELETE FROM {self.table} WHERE id = %s RETURNING object_key", one.asset.id)
+        one.row_is_gone, one.removed_key = True, gone[0][0]
+        self.bucket.remove(one.removed_key)
+        one.object_is_gone = True
+        return True

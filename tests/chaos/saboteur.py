@@ -1,0 +1,224 @@
+"""Carries out a plan of faults: by what the ledger says of the run's progress, never by the clock alone, and only at work in flight.
+
+Each strike notes how much it hit: moves in hand (leased) or on their way (hinted), by the ledger, at that very moment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.chaos.plan import MACHINES, STAGES, Plan
+
+if TYPE_CHECKING:
+    from tests.acceptance.deployment import Deployment
+    from tests.chaos.book import Outages
+    from tests.chaos.cluster import Cluster
+    from tests.chaos.evidence import Evidence, Progress
+    from tests.servers import RedisServer, S3Server, SqlServer
+
+MOMENT_SECONDS = 1.0  # for which a strike waits for work to come into flight
+DOWN_SECONDS = 2.0  # between a server's end and its new start
+FROZEN_SECONDS = 6.0  # longer than a request time-out: what the store has read by then it carries out after the client gave up
+SILENT_SECONDS = 7.0  # longer than a publish waits
+STILL_SECONDS = 120.0  # without any progress
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The servers of a round."""
+
+    postgres: SqlServer
+    broker: RedisServer
+    store: S3Server
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What was done when, and how many moves it hit."""
+
+    kind: str
+    at: float
+    hit: int
+    words: str
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.at:.1f} s: {self.kind}, {self.words}"
+
+
+class Saboteur:
+    """Strikes until the run is over."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        deployment: Deployment,
+        cluster: Cluster,
+        servers: Servers,
+        evidence: Evidence,
+        outages: Outages,
+        beat_seconds: float,
+        stopped_seconds: float,
+    ) -> None:
+        self.plan = plan
+        self.strikes: list[Strike] = []
+        self.left = list(plan.faults)
+        self._victims = iter(plan.victims)
+        self._deployment = deployment
+        self._cluster = cluster
+        self._servers = servers
+        self._evidence = evidence
+        self._outages = outages
+        self._beat_seconds = beat_seconds
+        self._stopped_seconds = stopped_seconds
+        self._resumptions: list[tuple[float, psutil.Process]] = []
+        self._began = time.monotonic()
+
+    @property
+    def hits(self) -> Counter[str]:
+        """How often each kind of fault hit work in flight."""
+        return Counter(strike.kind for strike in self.strikes if strike.hit)
+
+    def disturb(self, is_over: Callable[[], bool]) -> None:
+        """Do all of it; what is left of the plan when the run is over stays in ``left``.
+
+        Raises:
+            AssertionError: The run stands still.
+        """
+        self._began = moved_at = time.monotonic()
+        beat = self._began + self._beat_seconds
+        last = ""
+        while not is_over():
+            time.sleep(POLL_SECONDS)
+            progress = self._evidence.progress()
+            if str(progress) != last:
+                last, moved_at = str(progress), time.monotonic()
+            assert time.monotonic() - moved_at < STILL_SECONDS, f"nothing moves: {progress}, {[str(each) for each in self.strikes]}"
+            self._cluster.revive()
+            self._resume()
+            if self.left and progress.states and progress.copied >= self.left[0].when and self._strike(self.left[0].kind, progress):
+                self.left.pop(0)
+            elif time.monotonic() >= beat:
+                self._kill(progress)
+                self._cluster.note_replaced()
+                beat = time.monotonic() + self._beat_seconds
+
+    def _strike(self, kind: str, progress: Progress) -> bool:
+        what, _, whom = kind.partition(" ")
+        act = {"flush": self._flush, "purge": self._purge, "stop": self._stop, "pause": self._pause}
+        act |= {"restart": self._restart, "freeze": self._freeze}
+        found = act[what](whom)
+        if found is None:
+            return False
+        self._note(kind, *found, progress)
+        return True
+
+    def _note(self, kind: str, hit: int, words: str, progress: Progress) -> None:
+        self.strikes.append(Strike(kind, time.monotonic() - self._began, hit, f"{words} ({progress})"))
+
+    def _kill(self, progress: Progress) -> None:
+        """SIGKILL to the next victim; to a stage's worker at a moment when its stage has moves in hand, if one comes soon."""
+        victim = next(self._victims)
+        hit = self._wait_for(lambda: self._evidence.leased(victim.role if victim.role in STAGES else None))
+        if self._cluster.kill(victim.role, victim.machine):
+            self._note(f"kill {victim.role}", hit, f"{hit} moves in hand", progress)
+
+    @staticmethod
+    def _wait_for(what: Callable[[], int]) -> int:
+        end = time.monotonic() + MOMENT_SECONDS
+        while time.monotonic() < end:
+            found = what()
+            if found:
+                return found
+        return 0
+
+    def _flush(self, _whom: str) -> tuple[int, str] | None:
+        waiting, hinted = self._evidence.queued(), self._evidence.hinted()
+        if not waiting or not hinted:
+            return None
+        self._servers.broker.flush()
+        return hinted, f"{waiting} messages waited, {hinted} moves were hinted"
+
+    def _purge(self, _whom: str) -> tuple[int, str] | None:
+        if not self._evidence.queued():
+            return None
+        purged = self._deployment.run("celery", "-A", "app", "purge", "-f")
+        assert purged.status == 0, purged.err
+        found = re.search(r"Purged (\d+) message", purged.out)
+        return (int(found[1]), f"{found[1]} messages purged") if found else None  # the workers were faster
+
+    def _pause(self, _broker: str) -> tuple[int, str] | None:
+        hit = self._evidence.leased() and self._evidence.hinted()
+        if not hit:
+            return None
+        self._evidence.pause_broker(SILENT_SECONDS)
+        return hit, f"{hit} moves were hinted"
+
+    def _restart(self, whom: str) -> tuple[int, str] | None:
+        hit = self._wait_for(self._evidence.hinted if whom == "broker" else self._evidence.leased)
+        if not hit:
+            return None
+        server = {"store": self._servers.store, "database": self._servers.postgres, "broker": self._servers.broker}[whom]
+        with self._outages.one() if whom != "broker" else nullcontext():
+            if whom == "database":
+                _end_immediately(self._servers.postgres)
+            else:
+                server.kill()
+            time.sleep(DOWN_SECONDS)
+            server.start()
+        return hit, f"{hit} moves {'were hinted' if whom == 'broker' else 'in hand'}"
+
+    def _freeze(self, _store: str) -> tuple[int, str] | None:
+        """SIGSTOP to the store: requests that it has taken are answered by nobody, and carried out when it goes on (H2)."""
+        hit = self._wait_for(self._evidence.leased)
+        if not hit:
+            return None
+        with self._outages.one():
+            os.kill(self._servers.store.pid, signal.SIGSTOP)
+            time.sleep(FROZEN_SECONDS)
+            os.kill(self._servers.store.pid, signal.SIGCONT)
+        return hit, f"{hit} moves in hand"
+
+    def _stop(self, stage: str) -> tuple[int, str] | None:
+        """SIGSTOP to a worker that has moves in hand: their leases are still held when its neighbour's have long changed."""
+        if not self._wait_for(lambda: self._evidence.leased(stage)):
+            return None
+        for machine in range(MACHINES):
+            process = self._cluster.suspend(stage, machine)
+            if process is None:
+                continue
+            held = self._evidence.tokens(stage)
+            time.sleep(MOMENT_SECONDS)
+            hit = self._evidence.leased_under(held, stage)
+            if hit:
+                self._resumptions.append((time.monotonic() + self._stopped_seconds, process))
+                return hit, f"{hit} moves in hand"
+            process.resume()
+        return None
+
+    def _resume(self) -> None:
+        for due in [due for due in self._resumptions if time.monotonic() >= due[0]]:
+            self._resumptions.remove(due)
+            with suppress(psutil.NoSuchProcess):
+                due[1].resume()
+
+
+def _end_immediately(database: SqlServer) -> None:
+    """What ``pg_ctl stop -m immediate`` does: no checkpoint, the next start recovers."""
+    postmaster = psutil.Process(database.pid)
+    processes = [postmaster, *postmaster.children()]
+    postmaster.send_signal(signal.SIGQUIT)
+    psutil.wait_procs(processes, timeout=DOWN_SECONDS)
+    database.server.kill()  # what is left of it
