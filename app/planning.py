@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.assets import AssetRow
-from app.key_values import is_utf8
+from app.key_values import RESERVED_PREFIX, is_utf8
 from app.object_keys import Equivalence, KeyRefusedError, Template, key_hash
 from app.object_store import Capabilities
 from app.settings import Settings
@@ -48,9 +48,11 @@ class Rules:
         try:
             if not all(is_utf8(value) for value in row.id if isinstance(value, str)):
                 raise KeyRefusedError(ParkedReason.BAD_NAME, "the row's id holds bytes that are no UTF-8 text")  # noqa: TRY301
+            self._refuse_reserved(row.key, "the key column names")
             if self.template.is_in_place(row.key, row.client, row.columns):
                 return self._plan(row, client, str(row.key), str(row.key), in_place=True)
             new_key = self.template.new_key(row.key, row.client, row.name, row.columns, equivalence=self.equivalence)
+            self._refuse_reserved(new_key, "the template gives")
         except KeyRefusedError as error:
             old_key = printable(row.key)[:LONGEST_KEPT]
             return Plan(
@@ -64,6 +66,14 @@ class Rules:
                 detail=error.detail,
             )
         return self._plan(row, client, str(row.key), new_key)
+
+    def is_reserved(self, key: str) -> bool:
+        """Whether the object that *key* means is one of the product's own, the journal among them."""
+        return self.equivalence.canonical(key).startswith(RESERVED_PREFIX)
+
+    def _refuse_reserved(self, key: object, what: str) -> None:
+        if isinstance(key, str) and self.is_reserved(key):
+            raise KeyRefusedError(ParkedReason.BAD_NAME, f"{what} a key below {RESERVED_PREFIX}, where asset-rekey keeps its own objects")
 
     def _plan(self, row: AssetRow, client: str | None, old_key: str, new_key: str, **more: Any) -> Plan:  # noqa: ANN401 - fields of Plan
         return Plan(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
+from app.key_values import RESERVED_PREFIX
 from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, ObjectStore
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def probe(store: ProbedStore, *, prefix: str | None = None) -> Capabilities:
     Raises ProofError where a copy does not arrive (a proxy that drops x-amz-copy-source: CASES 8), DeniedError where the credentials lack
     a right that every run needs, and the TransientErrors of the store.
     """
-    trial = _Trial(store, prefix or f".rekey/probe-{secrets.token_hex(8)}/")
+    trial = _Trial(store, prefix or f"{RESERVED_PREFIX}probe-{secrets.token_hex(8)}/")
     try:
         return trial.run()
     finally:

@@ -51,6 +51,7 @@ RUN_SETTINGS = (
     "settle_seconds",
     "look_seconds",
     "copy_mode",
+    "journal",
 )
 
 

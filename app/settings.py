@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     queue_prefix: Annotated[str, AfterValidator(rules.queue_prefix)] = Field(
         "rekey:", description="Prefix of everything on the broker (kombu's global_keyprefix); keeps two deployments apart."
     )
+    journal: Annotated[bool, BeforeValidator(rules.yes_or_no)] = Field(
+        True,  # noqa: FBT003 - pydantic takes a default so
+        description="Whether each batch of deletes is first noted in the bucket, below .rekey/journal/, for `verify --repair` to heal a "
+        "table that was restored from an older back-up.",
+    )
 
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

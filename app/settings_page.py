@@ -44,6 +44,8 @@ def _row(setting: Setting) -> str:
 def _default(setting: Setting) -> str:
     if setting.required:
         return "required"
+    if isinstance(setting.default, bool):
+        return f"`{str(setting.default).lower()}`"
     return f"`{setting.default}`" if setting.default not in {None, ()} else "none"
 
 

@@ -131,6 +131,15 @@ def column_list(names: object) -> object:
     return ",".join(stripped)
 
 
+def yes_or_no(value: object) -> bool:
+    """True or false, from a truth value or from one of the two words."""
+    words = {"true": True, "false": False}
+    known = value if isinstance(value, bool) else words.get(value.strip().lower()) if isinstance(value, str) else None
+    if known is None:
+        raise ValueError("give true or false")
+    return known
+
+
 def none_if_empty(value: object) -> object:
     """An empty text stands for "not given": that is how a flag takes a setting back."""
     return None if value == "" else value

@@ -73,7 +73,8 @@ def from_file(settings_class: type[BaseSettings], path: Path, *, names: Collecti
     places = {name: f"{path}: {name}" for name in given}
     source = _source(settings_class, given, places, names=names, secrets=secrets, folder=path.parent, spell=str)
     for name, value in source.values.items():
-        if isinstance(value, bool) or not isinstance(value, str | int | list):
+        truth = name in settings_class.model_fields and settings_class.model_fields[name].annotation is bool
+        if (isinstance(value, bool) and not truth) or not isinstance(value, str | int | list):
             raise UsageError(f"{places[name]}: give a text in quotes, a whole number or a list of texts")
     return source
 

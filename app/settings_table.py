@@ -72,8 +72,14 @@ def _describe(attribute: str, field: FieldInfo) -> Setting:
         help=field.description or "",
         secret=field.annotation is SecretStr,
         required=name in REQUIRED,
-        choices=get_args(field.annotation) if get_origin(field.annotation) is Literal else (),
+        choices=_choices(field),
         whole_number=field.annotation is int,
         low=bounds.get("ge"),
         high=bounds.get("le"),
     )
+
+
+def _choices(field: FieldInfo) -> tuple[str, ...]:
+    if field.annotation is bool:
+        return ("true", "false")
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

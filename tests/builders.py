@@ -73,8 +73,9 @@ _SHARED: list[Engine] = []
 
 
 def make_settings(**values: Any) -> Settings:  # noqa: ANN401 - any setting
-    """Settings for a table called assets; short waits, so that tests read easily."""
-    plain = {"s3_bucket": BUCKET, "table": "assets", "grace_seconds": 60, "settle_seconds": 30, "copy_concurrency": 1, **values}
+    """Settings for a table called assets; short waits and no journal, so that tests read easily."""
+    waits = {"grace_seconds": 60, "settle_seconds": 30}
+    plain = {"s3_bucket": BUCKET, "table": "assets", "copy_concurrency": 1, "journal": False, **waits, **values}
     return load({name: value for name, value in plain.items() if value is not None}, environ={}, required=())
 
 

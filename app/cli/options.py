@@ -56,7 +56,8 @@ def echo_json(value: Mapping[str, Any]) -> None:
 
 
 def _flag(setting: Setting) -> Callable[[Command], Command]:
-    help_text = setting.help if setting.default in {None, (), ""} else f"{setting.help} [{setting.default}]"
+    default = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+    help_text = setting.help if default in {None, (), ""} else f"{setting.help} [{default}]"
     # No click type: a wrong value is refused by app.settings, in the same words wherever it comes from.
     metavar = "|".join(setting.choices) or ("N" if setting.whole_number else "TEXT")
     return click.option(str(setting.flag), _variable(setting), default=None, metavar=metavar, help=help_text)

@@ -166,8 +166,9 @@ class Bucket:
         self._client.remove_object(self._name, key)
 
     def keys(self) -> set[str]:
-        """The keys of all objects."""
-        return {str(found.object_name) for found in self._client.list_objects(self._name, recursive=True)}
+        """The keys of all objects that are the service's own: below .rekey/ is the journal of the deletes."""
+        names = (str(found.object_name) for found in self._client.list_objects(self._name, recursive=True))
+        return {name for name in names if not name.startswith(".rekey/")}
 
     def close(self) -> None:
         """Close the connections."""

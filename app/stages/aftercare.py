@@ -172,7 +172,7 @@ def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
     if not view.claims.named_by_others(move, move.new_key):
         equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
         if equal is not None:
-            fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0)
+            fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
             return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))
     return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
 
@@ -193,6 +193,7 @@ def _write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition,
         copy_recorded=True,
         changes=move.changes + 1,
         looks=0,
+        intent_at=None,  # no delete of this version was meant yet, nor is it in the journal
         detail=detail,
     )
     return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))

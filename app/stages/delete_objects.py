@@ -17,6 +17,7 @@ from app.object_store import ObjectInfo
 from app.stages.aftercare import left_over, look_after
 from app.stages.context import LOOK_AGE_SECONDS, Batch, refused
 from app.stages.naming import who_claims
+from app.stages.noting import note
 from app.stages.restoring import restore
 from app.stages.views import View, seen_now
 from app.states import MoveState
@@ -99,6 +100,8 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
 
 def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
     context = batch.context
+    if not note(batch, view, due):
+        return
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
     intent = [Outcome(move=move, stage=batch.result.stage, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
     held = context.moves.record(batch.lease, intent)
@@ -114,7 +117,7 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
         view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
     )
     if stale or context.stopping():
-        _undecided(batch, due)
+        _undecided(batch, [(replace(move, intent_at=view.now), found) for move, found in due])  # noted: not again at the next attempt
         return
     objects = {found.key: found for _, found in due}
     try:

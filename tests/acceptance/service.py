@@ -101,13 +101,18 @@ class Bucket:
         self._client.remove_object(self.name, key)
 
     def keys(self) -> set[str]:
-        """The keys of all objects."""
+        """The keys of all objects but the product's own."""
         return set(self.versions())
+
+    def journal(self) -> list[str]:
+        """The keys of the product's journal."""
+        return [str(info.object_name) for info in self._client.list_objects(self.name, prefix=".rekey/journal/", recursive=True)]
 
     def versions(self) -> dict[str, tuple[str, str]]:
         """ETag and last modification of each object: equal before and after if nobody wrote."""
         found = self._client.list_objects(self.name, recursive=True)
-        return {str(info.object_name): (str(info.etag), str(info.last_modified)) for info in found}
+        seen = {str(info.object_name): (str(info.etag), str(info.last_modified)) for info in found}
+        return {name: version for name, version in seen.items() if not name.startswith(".rekey/")}
 
     def close(self) -> None:
         """Close the connections."""

@@ -316,6 +316,27 @@ def test_secrets_have_a_twin_and_no_flag() -> None:
     assert all(setting.flag and setting.help.endswith(".") for setting in declared() if not setting.secret)
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (" TRUE ", True)])
+def test_truth_value_is_read_from_the_environment(text: str, value: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """In either spelling of the two words."""
+    assert load({}, environ={"REKEY_JOURNAL": text}, required=()).journal is value
+
+
+@pytest.mark.parametrize("text", ["yes", "1", "off"])
+def test_truth_value_in_other_words_is_refused_by_name(text: str) -> None:
+    """With the two words that it takes."""
+    with pytest.raises(UsageError, match="REKEY_JOURNAL.*give true or false"):
+        load({}, environ={"REKEY_JOURNAL": text}, required=())
+
+
+@pytest.mark.parametrize(("line", "value"), [("journal = false", False), ('journal = "false"', False), ("journal = true", True)])
+def test_truth_value_in_the_file_is_one_of_toml_or_a_text(line: str, value: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    """Both are what people write."""
+    (tmp_path / "rekey.toml").write_text(line, encoding="utf-8")
+
+    assert load({}, environ={}, folder=tmp_path, required=()).journal is value
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md is what the declarations say."""
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page()

@@ -1,0 +1,131 @@
+"""The journal: what each batch of deletes was about to delete and where the bytes are now, kept in the bucket itself (H15).
+
+One small object a batch, JSON Lines: a head that names bucket, table and run, then a line for each move. A database that is restored from
+an older back-up has forgotten why its rows name deleted keys; the bucket has not, and ``rekey verify --repair`` reads it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.errors import ConditionFailedError, PermanentError
+from app.key_values import RESERVED_PREFIX
+from app.object_store import MAX_LISTED, Deadline, IfAbsent, ObjectAttributes, ObjectInfo, ObjectStore
+
+JOURNAL_PREFIX = f"{RESERVED_PREFIX}journal/"
+FORMAT = 1
+MAX_BYTES = 16 * 1024**2  # a batch is 1000 moves at most, and a move's line some kilobytes
+_CONTENT_TYPE = "application/jsonl"
+
+
+class JournalError(PermanentError):
+    """An object of the journal cannot be read as one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a journal object is about."""
+
+    bucket: str
+    table: str
+    run: str
+    noted_at: str  # UTC by the store's clock, ISO 8601
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What tells one version of an object from another."""
+
+    etag: str
+    size: int
+    store_time: int
+    version_id: str | None = None
+
+    @classmethod
+    def of(cls, info: ObjectInfo) -> Version:
+        """The version that *info* describes."""
+        return cls(etag=info.etag, size=info.size, store_time=info.last_modified, version_id=info.version_id)
+
+    def has_content_of(self, found: ObjectInfo) -> bool:
+        """Whether *found* holds the same bytes, as far as ETag and size tell."""
+        return (self.etag, self.size) == (found.etag, found.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One move whose old object was about to be deleted; *copy* is what was at the new key just then."""
+
+    row_id: str
+    client: str | None
+    old_key: str
+    new_key: str
+    source: Version
+    copy: Version
+
+
+def write(store: ObjectStore, head: Head, entries: Sequence[Entry], *, deadline: Deadline) -> str:
+    """Write one object of the journal and give its key. The same entries have the same name: a repetition writes nothing.
+
+    Raises:
+        ObjectError, TransientError: The store did not take it.
+    """
+    lines = [json.dumps(_plain(asdict(entry)), separators=(",", ":")) for entry in entries]
+    name = hashlib.sha256("\n".join([head.bucket, head.table, *lines]).encode()).hexdigest()[:32]
+    day = datetime.fromtimestamp(max(entry.copy.store_time for entry in entries), UTC).strftime("%Y%m%dT%H%M%SZ")
+    key = f"{JOURNAL_PREFIX}{head.run}/{day}-{name}.jsonl"
+    body = "\n".join([json.dumps({"format": FORMAT} | asdict(head), separators=(",", ":")), *lines, ""]).encode()
+    # A bucket whose objects are locked by default asks for the digest.
+    digest = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    attributes = ObjectAttributes(headers={"content-type": _CONTENT_TYPE, "content-md5": digest})
+    condition = IfAbsent() if store.capabilities.put_if_absent else None
+    try:
+        store.put(key, body, attributes, condition=condition, deadline=deadline)
+    except ConditionFailedError:  # noted already, by an attempt that came no further
+        return key
+    return key
+
+
+def keys(store: ObjectStore) -> Iterator[str]:
+    """The keys of all objects of the journal, page by page from start-after (M1)."""
+    after = ""
+    while True:
+        page = store.list_page(prefix=JOURNAL_PREFIX, start_after=after, delimiter="", limit=MAX_LISTED)
+        yield from (info.key for info in page.objects)
+        if not page.truncated or not page.objects or page.objects[-1].key == after:
+            return
+        after = page.objects[-1].key
+
+
+def read(store: ObjectStore, key: str) -> tuple[Head, list[Entry]]:
+    """One object of the journal.
+
+    Raises:
+        JournalError: It is not what this version of the product writes.
+    """
+    body = store.read(key, max_bytes=MAX_BYTES).body
+    if body is None:
+        raise JournalError(f"{key!r} is no object of the journal: it has more than {MAX_BYTES} bytes")
+    try:
+        first, *rest = [json.loads(line) for line in body.decode().splitlines()]
+        if first.pop("format") != FORMAT:
+            raise JournalError(f"{key!r} was written by another version of this program")
+        return Head(**first), list(_entries(rest))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JournalError(f"{key!r} is no object of the journal: {error}") from error
+
+
+def _entries(lines: Iterable[dict[str, Any]]) -> Iterator[Entry]:
+    for line in lines:
+        versions = {side: Version(**line.pop(side)) for side in ("source", "copy")}
+        yield Entry(source=versions["source"], copy=versions["copy"], **{"client": None} | line)
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """*value* without what is None."""
+    return {name: _plain(item) if isinstance(item, dict) else item for name, item in value.items() if item is not None}
