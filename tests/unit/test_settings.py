@@ -325,7 +325,7 @@ def test_truth_value_is_read_from_the_environment(text: str, value: bool) -> Non
 @pytest.mark.parametrize("text", ["yes", "1", "off"])
 def test_truth_value_in_other_words_is_refused_by_name(text: str) -> None:
     """With the two words that it takes."""
-    with pytest.raises(UsageError, match="REKEY_JOURNAL.*give true or false"):
+    with pytest.raises(UsageError, match=r"REKEY_JOURNAL.*give true or false"):
         load({}, environ={"REKEY_JOURNAL": text}, required=())
 
 
