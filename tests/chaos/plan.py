@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 STAGES = ("copy", "rename", "delete")
@@ -11,8 +12,36 @@ SERVERS = ("broker", "database", "store")
 BROKER_FAULTS = ("flush", "purge", "restart broker", "pause broker")
 OUTAGES = ("restart database", "restart store", "freeze store")
 STOPS = tuple(f"stop {stage}" for stage in STAGES)
+NETWORK = "faulty network"
 EVERYTHING = (*BROKER_FAULTS, *OUTAGES, *STOPS)
 LONGEST = 1000  # kills that a plan has ready
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The share of the requests that each fault of the network befalls; and how long a stall and a delay last."""
+
+    shares: Mapping[str, float]
+    stall_seconds: float
+    late_seconds: float
+
+
+# Shares of all requests, but for deletes, of which each carries a whole batch; a stall outlasts a request, a delay its lease.
+RATES = Rates(
+    shares={
+        "slow_down": 0.02,
+        "missing": 0.005,
+        "reset": 0.01,
+        "lost_reply": 0.01,
+        "truncate": 0.01,
+        "stall": 0.002,
+        "cut_upload": 0.003,
+        "late": 0.002,
+        "late_delete": 0.1,
+    },
+    stall_seconds=5.0,
+    late_seconds=8.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +76,19 @@ def everything(seed: int) -> Plan:
     chance.shuffle(kinds)
     faults = tuple(Fault(kind, 0.75 * (number + chance.random()) / len(kinds)) for number, kind in enumerate(kinds))
     return Plan(seed=seed, faults=faults, victims=_victims(chance, ("seed", "beat", "supervisor", *STAGES, *STAGES, *STAGES)))
+
+
+def network(seed: int, *, kills: bool = False) -> Plan:
+    """A faulty network between workers and store from the first copies to the end; with a kill a beat, or without."""
+    chance = random.Random(seed)
+    return Plan(seed=seed, faults=(Fault(NETWORK, 0.0),), victims=_victims(chance, ("seed", *STAGES)) if kills else ())
+
+
+def any_of(seed: int) -> Plan:
+    """A plan of one of these forms, for rounds without end."""
+    mixed = everything(seed)
+    mixed = Plan(seed=seed, faults=(Fault(NETWORK, 0.0), *mixed.faults), victims=mixed.victims)
+    return (everything(seed), network(seed), network(seed, kills=True), mixed)[seed % 4]
 
 
 def half_way(seed: int) -> Plan:

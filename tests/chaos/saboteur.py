@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.chaos.plan import MACHINES, STAGES, Plan
+from tests.chaos.plan import MACHINES, RATES, STAGES, Plan, Victim
 
 if TYPE_CHECKING:
     from tests.acceptance.deployment import Deployment
     from tests.chaos.book import Outages
     from tests.chaos.cluster import Cluster
+    from tests.chaos.door import FaultyDoor
     from tests.chaos.evidence import Evidence, Progress
     from tests.servers import RedisServer, S3Server, SqlServer
 
@@ -41,6 +42,7 @@ class Servers:
     postgres: SqlServer
     broker: RedisServer
     store: S3Server
+    door: FaultyDoor  # between the workers and the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,16 @@ class Saboteur:
             if self.left and progress.states and progress.copied >= self.left[0].when and self._strike(self.left[0].kind, progress):
                 self.left.pop(0)
             elif time.monotonic() >= beat:
-                self._kill(progress)
+                victim = next(self._victims, None)
+                if victim is not None:
+                    self._kill(victim, progress)
                 self._cluster.note_replaced()
                 beat = time.monotonic() + self._beat_seconds
 
     def _strike(self, kind: str, progress: Progress) -> bool:
         what, _, whom = kind.partition(" ")
         act = {"flush": self._flush, "purge": self._purge, "stop": self._stop, "pause": self._pause}
-        act |= {"restart": self._restart, "freeze": self._freeze}
+        act |= {"restart": self._restart, "freeze": self._freeze, "faulty": self._harm_network}
         found = act[what](whom)
         if found is None:
             return False
@@ -128,9 +132,8 @@ class Saboteur:
     def _note(self, kind: str, hit: int, words: str, progress: Progress) -> None:
         self.strikes.append(Strike(kind, time.monotonic() - self._began, hit, f"{words} ({progress})"))
 
-    def _kill(self, progress: Progress) -> None:
+    def _kill(self, victim: Victim, progress: Progress) -> None:
         """SIGKILL to the next victim; to a stage's worker at a moment when its stage has moves in hand, if one comes soon."""
-        victim = next(self._victims)
         hit = self._wait_for(lambda: self._evidence.leased(victim.role if victim.role in STAGES else None))
         if self._cluster.kill(victim.role, victim.machine):
             self._note(f"kill {victim.role}", hit, f"{hit} moves in hand", progress)
@@ -190,6 +193,13 @@ class Saboteur:
             time.sleep(FROZEN_SECONDS)
             os.kill(self._servers.store.pid, signal.SIGCONT)
         return hit, f"{hit} moves in hand"
+
+    def _harm_network(self, _network: str) -> tuple[int, str] | None:
+        """From now on; what it hits is counted by the door itself."""
+        hit = self._wait_for(self._evidence.leased)
+        if hit:
+            self._servers.door.arm(RATES, seed=self.plan.seed)
+        return (hit, f"{hit} moves in hand") if hit else None
 
     def _stop(self, stage: str) -> tuple[int, str] | None:
         """SIGSTOP to a worker that has moves in hand: their leases are still held when its neighbour's have long changed."""
