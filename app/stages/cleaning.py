@@ -20,8 +20,10 @@ def remove_copy(batch: Batch, move: Move) -> str | None:
     Returns:
         None when nothing of ours is left there, else the words for the report.
     """
-    if move.copy is None or move.same_object:
+    if move.same_object:
         return None
+    if move.copy is None:
+        return _unrecorded(batch, move)
     # Inferred or adopted, it may be somebody else's (H12); once named by the row (H14), whoever read that may still come for it (S1).
     may_go = move.copy_recorded and move.switched_at is None
     left = f"our copy was left at {move.new_key!r}"
@@ -33,6 +35,19 @@ def remove_copy(batch: Batch, move: Move) -> str | None:
         return None
     except ObjectError:
         return left
+
+
+def _unrecorded(batch: Batch, move: Move) -> str | None:
+    """Whether a worker may have died between a copy and its record (H12): without the source nothing proves whose the object is."""
+    if move.claims <= 1:
+        return None
+    try:
+        batch.context.store.stat(move.new_key)
+    except MissingObjectError:
+        return None
+    except ObjectError:
+        pass  # it cannot be looked at
+    return f"perhaps our copy was left at {move.new_key!r}: a worker died there before it could record what it had done"
 
 
 def _remove(batch: Batch, move: Move, left: str) -> str | None:

@@ -505,6 +505,51 @@ def test_deleted_row_before_the_copy_is_superseded(world: World) -> None:
     assert world.move(1).state is MoveState.SUPERSEDED
 
 
+@pytest.mark.parametrize("row_goes", [True, False])
+def test_copy_without_a_record_is_listed_when_its_asset_goes(world: World, *, row_goes: bool) -> None:
+    """A worker died between a copy and its record, and the service removed the asset since: no look at the source leads to the copy."""
+    world.add(1)
+    world.seed()
+    world.crash_in("copy")
+    world.store.app_put(N1, b"v1")  # what it had written
+    if row_goes:
+        world.sql("DELETE FROM assets")
+    world.store.app_delete(O1)
+    world.go()
+
+    assert world.move(1).state is (MoveState.SUPERSEDED if row_goes else MoveState.PARKED)
+    assert f"copy was left at {N1!r}" in str(world.move(1).detail)
+    assert world.store.app_get(N1) == b"v1"
+
+
+def test_copy_without_a_record_is_listed_though_it_cannot_be_looked_at(world: World) -> None:
+    """Nothing says that it is not there."""
+    world.add(1)
+    world.seed()
+    world.crash_in("copy")
+    world.sql("DELETE FROM assets")
+    world.store.app_delete(O1)
+    world.store.faults.add(Fault.refuse(DeniedError), on="stat", key=N1)
+    world.go()
+
+    assert f"copy was left at {N1!r}" in str(world.move(1).detail)
+
+
+def test_nothing_is_listed_where_a_dead_worker_left_nothing(world: World) -> None:
+    """Nor is another's object at the new key, where nobody had begun to copy before."""
+    world.add(1)
+    world.add(2)
+    world.seed()
+    world.crash_in("copy", [1])
+    world.store.app_put("clients/7/assets/2.png", b"another's")
+    world.sql("DELETE FROM assets")
+    world.store.app_delete(O1)
+    world.store.app_delete("up/2.png")
+    world.go()
+
+    assert [(world.move(number).state, world.move(number).detail) for number in (1, 2)] == [(MoveState.SUPERSEDED, "the row is gone")] * 2
+
+
 def test_replanned_key_that_another_move_wants_is_a_collision_of_its_own(world: World) -> None:
     """One ledger row an asset row, whatever happens (H9d, H25): the record of its mates is not lost with it."""
     world.add(1)
