@@ -38,6 +38,8 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
     jump = context.runs.jump(run, clocks, host=host)
     if abs(jump) > CLOCK_JUMP_SECONDS:
         _after_jump(run, context, jump, found)
+    if run.state is RunState.CANCELLED:
+        _cancel(run, context, clocks, found)
     if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
         return found
     due = context.queues.is_due(run)
@@ -50,6 +52,20 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
     if run.seed_done and not found.messages:
         _end(run, context, found)
     return found
+
+
+def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
+    """End what needs no worker, send what does, and end the run with the last of them."""
+    ended = context.reopening.end_cancelled_moves(run)
+    if ended:
+        found.notes.append(f"{ended} moves ended, since the run is cancelled")
+    if context.queues.is_due(run):
+        _look_for_deaths(run, context, clocks, found)
+        _send_due(run, context, context.settings.max_in_flight, found)
+    if not found.messages and not context.queues.is_open(run):
+        context.runs.set_unseen(run, max(0, run.rows_estimate - (run.next_move - 1)))
+        if context.runs.end_cancelled(run):
+            found.notes.append("the cancelled run has ended")
 
 
 def _send_due(run: Run, context: Context, room: int, found: Found) -> int:

@@ -17,6 +17,10 @@ _S = MoveState
 _COPIED = frozenset({_S.COPIED, _S.RENAMED, _S.DELETED, _S.KEPT})
 _RENAMED = frozenset({_S.RENAMED, _S.DELETED, _S.KEPT})
 _DONE = frozenset({_S.DELETED, _S.KEPT, _S.IN_PLACE})
+_RESTING = {
+    RunState.PAUSED: "paused: `rekey resume` goes on",
+    RunState.CANCELLED: "cancelled: what was under way is brought to an end",
+}
 SILENT_TICKS = 6  # ticks that may fail to come before the report says so
 
 
@@ -26,7 +30,11 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     counts = queues.counts(run)
     totals = totals_of(counts)
     next_delete = queues.next_delete_at(run) if totals["renamed"] > totals["deleted"] + totals["kept"] else None
-    report = {"run": run.id, "state": str(run.state), "stall": None} | totals | {"unseen": run.unseen, "deletes_due_at": next_delete}
+    report = (
+        {"run": run.id, "kind": str(run.kind), "state": str(run.state), "ended": not run.is_live, "stall": None}
+        | totals
+        | {"unseen": run.unseen, "deletes_due_at": next_delete}
+    )
     report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
     report["stall"] = stall(
         run, now=now, counts=counts, next_delete=next_delete, errors=queues.last_errors(run, limit=1), grace=_grace(run)
@@ -38,14 +46,14 @@ def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
     """rows, copied, renamed, deleted (so far), open and each final outcome, parked by reason. rows = the outcomes + open."""
     by_state: Counter[MoveState] = Counter()
     reached: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
+    reasons: dict[MoveState, Counter[str]] = {_S.PARKED: Counter(), _S.KEPT: Counter()}
     for count in counts:
         by_state[count.state] += count.moves
         stage = count.parked_from if count.state is _S.PARKED and count.parked_from else count.state
         reached["copied"] += count.moves * (stage in _COPIED)
         reached["renamed"] += count.moves * (stage in _RENAMED)
-        if count.state is _S.PARKED:
-            reasons[str(count.reason)] += count.moves
+        if count.state in {_S.PARKED, _S.KEPT}:
+            reasons[count.state][str(count.reason)] += count.moves
     finals = {str(state): by_state[state] for state in (_S.IN_PLACE, _S.KEPT, _S.PARKED, _S.SUPERSEDED, _S.CANCELLED, _S.ROLLED_BACK)}
     return {
         "rows": sum(by_state.values()),
@@ -56,7 +64,8 @@ def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
         "open_switched": by_state[_S.RENAMED],
         "waiting": sum(count.moves for count in counts if count.waiting and count.state in OPEN_STATES),
         **finals,
-        "parked_reasons": dict(sorted(reasons.items())),
+        "parked_reasons": dict(sorted(reasons[_S.PARKED].items())),
+        "kept_reasons": dict(sorted(reasons[_S.KEPT].items())),
     }
 
 
@@ -71,8 +80,8 @@ def rates(run: Run, *, now: int, done: int, rows: int) -> dict[str, Any]:
 
 def stall(run: Run, *, now: int, counts: Sequence[Count], next_delete: int | None, errors: Sequence[str], grace: int) -> str | None:
     """Why nothing moves, in words that name the remedy; None while it moves or is over."""
-    if run.state is not RunState.RUNNING:
-        return "paused: `rekey resume` goes on" if run.state is RunState.PAUSED else None
+    if not run.is_live or run.state is not RunState.RUNNING:
+        return _RESTING.get(run.state) if run.is_live else None
     silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
     if silent > SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5)):
         return f"no reconciler tick for {silent:.0f} s: is beat running, and a worker for the seed queue (`python -m workers`)?"

@@ -9,7 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -24,13 +24,16 @@ from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
+from app.ledger.reopening import ReopenLedger
 from app.ledger.runs import RunLedger
+from app.ledger.steering import SteerLedger
 from app.minio_store import MinioStore
 from app.object_store import Capabilities
 from app.pipeline import FIRST_STAGES, SEED
 from app.planning import rules_of
 from app.settings import Settings, load
 from app.stages.context import Context
+from app.stages.watch import RunWatch
 from app.stopping import stopping
 
 MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
@@ -52,7 +55,21 @@ RUN_SETTINGS = (
     "look_seconds",
     "copy_mode",
     "journal",
+    "copy_rate",
+    "rename_rate",
+    "delete_rate",
 )
+# What `rekey set` changes of a run under way; the rest of its settings is what its moves were planned by.
+KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "copy_rate", "rename_rate", "delete_rate")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Served:
+    """One run that this process works on."""
+
+    context: Context
+    store: MinioStore
+    knobs: Mapping[str, Any]  # that the context's settings were made with
 
 
 @dataclass(slots=True)
@@ -61,7 +78,7 @@ class _Opened:
     engine: Engine | None = None
     moves: MoveLedger | None = None
     deployment: str | None = None
-    contexts: OrderedDict[str, tuple[Context, MinioStore]] = field(default_factory=OrderedDict)
+    contexts: OrderedDict[str, _Served] = field(default_factory=OrderedDict)
 
 
 _lock = threading.RLock()
@@ -119,6 +136,16 @@ def queues() -> QueueLedger:
     return QueueLedger(engine(), hint_seconds=settings().hint_seconds)
 
 
+def steering() -> SteerLedger:
+    """What an operator wishes of the runs of this ledger."""
+    return SteerLedger(engine())
+
+
+def reopening() -> ReopenLedger:
+    """Moves of this ledger that an operator sends on again, or ends."""
+    return ReopenLedger(engine(), first_stages=FIRST_STAGES)
+
+
 def deployment() -> str:
     """The mark of this ledger, which every message carries."""
     with _lock:
@@ -156,16 +183,19 @@ def context(run: Run) -> Context:
         opened = _mine()
         if run.id in opened.contexts:
             opened.contexts.move_to_end(run.id)
-            return opened.contexts[run.id][0]
+            known = opened.contexts[run.id]
+            if run.knobs != known.knobs:
+                known.context, known.knobs = replace(known.context, settings=settings_of(run)), run.knobs
+            return known.context
         made = _context(run)
         opened.contexts[run.id] = made
         while len(opened.contexts) > MAX_CONTEXTS:
             opened.contexts.popitem(last=False)  # its store's connections close when the last task lets go of it
-        return made[0]
+        return made.context
 
 
-def _context(run: Run) -> tuple[Context, MinioStore]:
-    own = settings_of(run.settings)
+def _context(run: Run) -> _Served:
+    own = settings_of(run)
     rules = rules_of(own, run.capabilities)
     opened_store = store(own.s3_bucket, run.capabilities)
     made = Context(
@@ -180,18 +210,22 @@ def _context(run: Run) -> tuple[Context, MinioStore]:
         clock=BootClock(),
         budget=_budget,
         stopping=stopping.is_set,
+        steering=steering(),
+        reopening=reopening(),
+        watch=RunWatch(steering(), clock=BootClock()),
+        wait=stopping.wait,
     )
-    return made, opened_store
+    return _Served(context=made, store=opened_store, knobs=run.knobs)
 
 
 _budget = ByteBudget()
 
 
-def settings_of(recorded: Mapping[str, Any]) -> Settings:
-    """This process's settings with those of a run in their place."""
-    own = {name: recorded[name] for name in RUN_SETTINGS}
+def settings_of(run: Run) -> Settings:
+    """This process's settings with those of a run in their place, and what `rekey set` has changed since."""
+    own = {name: run.settings[name] for name in RUN_SETTINGS}
     own["references"] = tuple(own["references"])
-    return settings().model_copy(update=own)
+    return settings().model_copy(update=own | dict(run.knobs))
 
 
 def run_settings(values: Settings) -> dict[str, Any]:
@@ -232,8 +266,8 @@ def close() -> None:
         old, _opened = _opened, _Opened(pid=os.getpid())
     if old.pid != os.getpid():
         return
-    for _, opened_store in old.contexts.values():
-        opened_store.close()
+    for served in old.contexts.values():
+        served.store.close()
     if old.engine is not None:
         old.engine.dispose()
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 
@@ -25,6 +27,23 @@ def to_text(values: Sequence[object]) -> str:
 def from_text(text: str) -> tuple[object, ...]:
     """The values again, of the types that the database gave them with."""
     return tuple(_plain(value) for value in json.loads(text))
+
+
+def meant(text: str, *, columns: int) -> list[str]:
+    """The ledger's texts for the ids that a person may mean by *text*: 42 is a number or a text, and may be a date or a UUID.
+
+    *columns*: of the primary key; their values are separated by commas.
+    """
+    parts = text.split(",", columns - 1)
+    return [to_text(values) for values in itertools.product(*map(_readings, parts))] if len(parts) == columns else []
+
+
+def _readings(part: str) -> list[object]:
+    found: list[object] = [part]
+    for read in (int, uuid.UUID, dt.date.fromisoformat, dt.datetime.fromisoformat, decimal.Decimal):
+        with suppress(ValueError, decimal.InvalidOperation):
+            found.append(read(part))
+    return found
 
 
 _TAGS: tuple[tuple[type | tuple[type, ...], str, Callable[[Any], str], Callable[[str], object]], ...] = (

@@ -1,4 +1,4 @@
-"""The ledger's tables: rekey_meta, rekey_runs, rekey_moves. They live beside the assets table, so that a switch is one transaction (S5).
+"""The ledger's tables, rekey_... . They live beside the assets table, so that a switch is one transaction (S5).
 
 All times are UTC microseconds by the database's clock unless a column says ``store`` (UTC seconds by the object store's clock).
 Uniqueness "while live" is a nullable column with a unique index: MySQL has no partial index (H25).
@@ -155,6 +155,15 @@ moves = Table(
     UniqueConstraint("run_no", "row_id", name="rekey_moves_row"),
     Index("rekey_moves_due", "run_no", "state", "due_at"),
     Index("rekey_moves_old", "old_hash"),
+    **_options,
+)
+
+turns = Table(
+    "rekey_turns",  # of stages whose rate is bounded: when the next moves may go
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("stage", String(32), primary_key=True),
+    Column("next_at", BigInteger, nullable=False),
     **_options,
 )
 

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     delete_concurrency: int = Field(100, ge=1, le=1000, description="Delete tasks at once in one worker.")
     seed_concurrency: int = Field(1, ge=1, le=100, description="Seed and reconcile tasks at once in one worker.")
     max_in_flight: int = Field(20_000, ge=1, le=10_000_000, description="Most moves that the broker knows of or a worker holds at once.")
+    copy_rate: int = Field(0, ge=0, le=1_000_000, description="Most assets copied a second, by all workers together; 0: no bound.")
+    rename_rate: int = Field(0, ge=0, le=1_000_000, description="Most rows switched a second, by all workers together; 0: no bound.")
+    delete_rate: int = Field(0, ge=0, le=1_000_000, description="Most old objects deleted a second, by all workers together; 0: no bound.")
     max_attempts: int = Field(5, ge=1, le=100, description="Recorded errors after which an asset is parked as failed.")
     max_deaths: int = Field(3, ge=1, le=100, description="Workers that one asset may kill, alone in its batch, before it is parked.")
     queue_prefix: Annotated[str, AfterValidator(rules.queue_prefix)] = Field(

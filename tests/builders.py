@@ -18,7 +18,9 @@ from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Lease, Move, Run
+from app.ledger.reopening import ReopenLedger
 from app.ledger.runs import RunLedger
+from app.ledger.steering import SteerLedger
 from app.pipeline import BY_NAME, FIRST_STAGES, MOVE_STAGES, SEED, MoveStage
 from app.planning import Plan, Rules, rules_of
 from app.reconcile import Found, reconcile
@@ -28,6 +30,7 @@ from app.settings import Settings, load
 from app.stages.context import Context, Result
 from app.stages.runner import run_stage
 from app.stages.seed_moves import Seeded, seed_moves
+from app.stages.watch import RunWatch
 from app.states import OPEN_STATES, MoveState, RunState
 from app.testing import Behaviour, InMemoryStore, ManualClock
 from app.testing.requests import EPOCH
@@ -109,6 +112,10 @@ def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, cl
         clock=clock,
         budget=ByteBudget(),
         stopping=lambda: False,
+        steering=SteerLedger(engine),
+        reopening=ReopenLedger(engine, first_stages=FIRST_STAGES),
+        watch=RunWatch(SteerLedger(engine), clock=clock),
+        wait=clock.advance,
     )
 
 
@@ -266,7 +273,7 @@ class World:
             messages += found.messages
             if found.seed:
                 messages.append((None, []))
-            if self.run.state is not RunState.RUNNING:
+            if not self.run.is_live or self.run.state is RunState.PAUSED:
                 return
             self.later(seconds if messages or until is not None else max(seconds, self.seconds_to_next()))
         assert until is not None, f"the run does not end: {self.report()}, {self.moves()}"

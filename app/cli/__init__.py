@@ -41,6 +41,10 @@ COMMANDS = {
     "status": Entry("app.cli.status:status", "Say how far a run is, and why it stands still if it does."),
     "pause": Entry("app.cli.steer:pause", "Let a run rest; what is under way ends."),
     "resume": Entry("app.cli.steer:resume", "Let a paused run go on."),
+    "cancel": Entry("app.cli.steer:cancel", "End a run for good; what is not switched stays as it was."),
+    "set": Entry("app.cli.turn:turn", "Change grace, rates, batch size, bounds of a run under way."),
+    "retry": Entry("app.cli.reopen:retry", "Send parked assets on again."),
+    "release": Entry("app.cli.reopen:release", "Delete the old objects that were held."),
 }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from app import install, logs
+from app.errors import UsageError
 from app.settings import declared, load
 from app.settings_table import REQUIRED
 
@@ -48,6 +50,20 @@ def settings_flags(*, required: Collection[str] = REQUIRED, log_level: str | Non
         return click.option("--config", metavar="FILE", help="Settings file instead of rekey.toml.")(command)
 
     return decorate
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be taken back.
+
+    Raises:
+        UsageError: Nobody is there to answer.
+        click.Abort: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to answer on: give --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 def echo_json(value: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ ABSENT_KEY = ".rekey/absent"
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
-def start(settings: Settings) -> Run:
+def start(settings: Settings, *, hold: bool = False, max_deletes: int | None = None) -> Run:
     """Start a run from *settings* and send its seed.
 
     Raises:
@@ -54,11 +54,18 @@ def start(settings: Settings) -> Run:
         settings=resources.run_settings(settings),
         capabilities=dataclasses.asdict(capabilities),
         rows=rows,
-        user=f"{getpass.getuser()}@{socket.gethostname()}",
+        user=operator(),
         version=product_version(),
+        hold_deletes=hold,
+        deletes_left=max_deletes,
     )
     enqueue_seed(run)
     return run
+
+
+def operator() -> str:
+    """Who runs this command, and on which host; for the record of a run."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _first_page(settings: Settings, assets: Assets) -> list[AssetRow]:

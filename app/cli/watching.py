@@ -17,12 +17,11 @@ from app import resources
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Run
 from app.report import snapshot
-from app.states import RunState
+from app.states import RELEASABLE
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 10.0  # between plain lines, where no terminal is
 STAGES = ("copied", "renamed", "deleted")
-ENDED = frozenset({RunState.FINISHED, RunState.CANCELLED})
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -34,7 +33,7 @@ def watch(run: Run, *, until: str | None = None) -> dict[str, Any]:
             report = _report(run)
             if report is not None:
                 show(report)
-                if report["state"] in ENDED or (until == "renamed" and all_switched(run, report)):
+                if report["ended"] or (until == "renamed" and all_switched(run, report)):
                     return report
             time.sleep(POLL_SECONDS)
 
@@ -79,7 +78,7 @@ def _plain_lines() -> Show:
     def show(report: dict[str, Any]) -> None:
         nonlocal shown_at, shown
         text = line(report) + (f" | {report['stall']}" if report["stall"] else "")
-        if text != shown and (time.monotonic() - shown_at >= LINE_SECONDS or report["state"] in ENDED):
+        if text != shown and (time.monotonic() - shown_at >= LINE_SECONDS or report["ended"]):
             shown_at, shown = time.monotonic(), text
             sys.stderr.write(text + "\n")
 
@@ -110,4 +109,6 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  {name.replace('_', ' '):<9} {report[name]:>9}" for name in names if report[name]]
     lines += [f"  {'parked':<9} {report['parked']:>9}"] if report["parked"] else []
     lines += [f"    {reason:<20} {n}" for reason, n in report["parked_reasons"].items()]
+    held = sum(report["kept_reasons"].get(reason, 0) for reason in RELEASABLE)
+    lines += [f"  {held} old objects are held: `rekey release` lets them go"] if held else []
     return "\n".join(lines)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from app import resources, schema
 from app.cli import starting
-from app.cli.watching import ENDED
 from app.demo import interrupts
 from app.demo.recount import Recount, compare, examples_of_parked, recount
 from app.demo.service import TABLE, Bucket, Table, asking
@@ -188,7 +187,7 @@ def _move(site: Site, reader: Reader, writer: Writer) -> dict[str, Any]:
         report = _report(run)
         if report is not None:
             site.screen.show(report, f"{reader.count} reads, {len(reader.failed)} failed; {writer.count} writes")
-            if report["state"] in ENDED:
+            if report["ended"]:
                 return report
             now = tuple(report[name] for name in ("state", "rows", "open", "copied", "renamed", "deleted"))
             if now != last:

@@ -15,7 +15,7 @@ from app.database import MICROSECONDS, database_now, transaction
 from app.errors import LeaseLostError, OutcomeUnknownError
 from app.ledger.records import Lease, Move, Run
 from app.schema import moves, runs
-from app.states import MoveState, RunState
+from app.states import MoveState
 
 _COLUMNS = moves.c.keys()
 
@@ -50,7 +50,7 @@ class LeaseLedger:
     def claim(
         self, run: Run, ids: Sequence[int], *, stage: str, lease_seconds: float, store_time: int, clock: Clock, suspects: bool = False
     ) -> tuple[Lease, list[Move]]:
-        """Take the lease of those of *ids* that are due for *stage*, not before their time and nobody's, if the run is running.
+        """Take the lease of those of *ids* that are due for *stage*, not before their time and nobody's, if the run still is in its state.
 
         The lease is counted from before the claim is sent, so that ours ends no later than the ledger says (S7).
         A lease that somebody lost is not taken here: the reconciler looks at those first (H28).
@@ -58,7 +58,7 @@ class LeaseLedger:
         lease = Lease(token=secrets.token_hex(8), ends_at=clock.boot() + lease_seconds, clock=clock)
         now = database_now()
         free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
-        running = exists().where(runs.c.no == run.no, runs.c.state == RunState.RUNNING)
+        running = exists().where(runs.c.no == run.no, runs.c.state == run.state)
         chosen = (moves.c.run_no == run.no, among(moves.c.id, ids))
         until = now + int(lease_seconds * MICROSECONDS)
         self._active[lease.token] = _Active(lease, {run.no: list(ids)})
@@ -182,6 +182,16 @@ class LeaseLedger:
                 if done.rowcount != 1:
                     raise LeaseLostError(f"the lease on move {move.id} is lost")
         lease.ends_at = ends_at
+
+    def defer(self, run: Run, ids: Sequence[int], *, seconds: float) -> None:
+        """Leave *ids* alone for so long: their stage's rate is used up until then."""
+        later = database_now() + int(seconds * MICROSECONDS)
+        with transaction(self.engine) as connection:
+            connection.execute(
+                update(moves)
+                .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), moves.c.stage.is_not(None))
+                .values(hints=0, due_at=later, not_before=later)
+            )
 
     def unhint(self, run: Run, ids: Sequence[int]) -> None:
         """The message for *ids* was not sent after all: due at once."""

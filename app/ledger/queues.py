@@ -153,6 +153,12 @@ class QueueLedger:
                 for row in rows
             ]
 
+    def is_open(self, run: Run) -> bool:
+        """Whether any move is open."""
+        with transaction(self.engine, read_only=True) as connection:
+            where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN))
+            return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
+
     def is_going(self, run: Run) -> bool:
         """Whether an open move waits for no other move."""
         with transaction(self.engine, read_only=True) as connection:

@@ -15,8 +15,9 @@ from app.stages.context import Batch, again, changed_too_often, park
 from app.stages.copy_objects import keep
 from app.stages.restoring import restore
 from app.stages.views import Seen, View
-from app.states import KeptReason, MoveState, ParkedReason
+from app.states import KeptReason, MoveState, ParkedReason, RunState
 
+CANCELLED = "the run was cancelled after the switch: `rekey release` lets the old object go"
 SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
 LONGEST_SHARED_WAIT = 60.0
 GONE_SECONDS = 10  # an object is gone only if looks so far apart miss it: a present one may answer 404 for a moment (case 16)
@@ -42,6 +43,7 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
     return (
         _named(batch, view, seen)
         or _changed(batch, view, seen, old)
+        or _cancelled(batch, view, move)
         or _left(batch, move)
         or _grace(batch, view, move)
         or _deletable(view, seen, old)
@@ -56,11 +58,25 @@ def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:
     if view.claims.owner(move) is not None:
         return kept(move, KeptReason.NAMED, "the object at the old key is the copy of another asset")
     named = bool(view.claims.named_by_others(move, move.old_key))
+    if _is_cancelled(view):
+        return kept(move, KeptReason.NAMED, "a row still names the old object") if named else None
     if view.claims.is_crowded(move):
         return _crowded(view, replace(move, sighted=move.sighted or named))
     if seen.strangers:
         return _shared(batch, replace(move, sighted=move.sighted or named), seen.strangers)
     return _sighted(view, move) if named else None
+
+
+def _is_cancelled(view: View) -> bool:
+    return view.run.state is RunState.CANCELLED
+
+
+def _cancelled(batch: Batch, view: View, move: Move) -> Outcome | None:
+    """The run was cancelled: the old object stays. Not before a look that sees each write which overlapped the switch (S1)."""
+    if not _is_cancelled(view):
+        return None
+    until_look = batch.context.settings.look_seconds - (view.now - (move.switched_at or view.now)) / MICROSECONDS
+    return Outcome(move=move, due_in=until_look) if until_look > 0 else kept(move, KeptReason.CANCELLED, CANCELLED)
 
 
 def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome | None:
@@ -205,7 +221,7 @@ def _grace_left(view: View, move: Move) -> float:
     by_store = by_database
     if move.grace_seconds and move.copy:
         by_store = move.grace_seconds - (view.store_time - move.copy.last_modified)
-    held = (view.held_until - view.now) / MICROSECONDS
+    held = (view.run.deletes_held_until - view.now) / MICROSECONDS
     return max(by_database, float(by_store), held)
 
 

@@ -28,10 +28,13 @@ from app.ledger.moves import MoveLedger, check_arrow
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Lease, Move, Outcome, Run
+from app.ledger.reopening import ReopenLedger
 from app.ledger.runs import RunLedger
+from app.ledger.steering import SteerLedger
 from app.object_store import ObjectStore
 from app.planning import Rules, printable
 from app.settings import Settings
+from app.stages.watch import RunWatch
 from app.states import MoveState, ParkedReason
 
 _JITTER = random.Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -66,6 +69,14 @@ class Context:
     clock: Clock
     budget: ByteBudget
     stopping: Callable[[], bool]
+    steering: SteerLedger
+    reopening: ReopenLedger
+    watch: RunWatch
+    wait: Callable[[float], object]  # sleeps so many seconds, less if the worker stops
+
+    def rate(self, stage: str) -> int:
+        """Most moves of *stage* a second, of all workers together; 0: no bound."""
+        return int(getattr(self.settings, f"{stage}_rate", 0))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,10 +118,11 @@ class Batch:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the rest should be given back: the worker stops, the task took long enough, or the lease is too short for a request."""
+        """Whether the rest should be given back: worker or run stops, the task took long enough, the lease is too short."""
         context = self.context
         return (
             context.stopping()
+            or not context.watch.still(self.run)
             or context.clock.boot() - self._started > TASK_SECONDS
             or self.lease.remaining() < context.settings.request_timeout_seconds
         )

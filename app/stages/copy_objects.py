@@ -63,6 +63,8 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
     context = batch.context
     move = replace(move, waiting=False)  # unless it still has to
     try:
+        if not move.new_key:  # it was parked for a name that gave no key, and sent on again
+            return replan(batch, move, _row_of(context, move))
         if move.same_object:
             return _same_object(context, move)
         return _not_now(move, claims) or _copied(move, _write(batch, move, sources), recorded=True)
@@ -139,8 +141,8 @@ def _is_there(context: Context, key: str) -> bool:
 def keep(batch: Batch) -> None:
     """Between two parts of a large object: stop if asked to, renew the lease when half of it is gone."""
     context = batch.context
-    if context.stopping():
-        raise StoppedError("the worker stops")
+    if context.stopping() or not context.watch.still(batch.run):
+        raise StoppedError("the worker or the run stops")
     if batch.lease.remaining() < context.settings.lease_seconds / 2:
         batch.flush()  # what is only in memory is not renewed with the rest
         context.moves.renew(batch.lease, batch.left, seconds=context.settings.lease_seconds)

@@ -16,6 +16,7 @@ from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
 from app.stages.aftercare import left_over, look_after
 from app.stages.context import LOOK_AGE_SECONDS, Batch, refused
+from app.stages.holding import may_go
 from app.stages.naming import who_claims
 from app.stages.noting import note
 from app.stages.restoring import restore
@@ -40,6 +41,7 @@ class DeleteObjects:
         for family in _by_object(moves):
             if all(view.looks.fresh(key) for move in family for key in (move.old_key, move.new_key)):
                 due += _decide(batch, view, family)
+        due = may_go(batch, view, due)
         batch.flush()
         if due:
             _delete(batch, view, due)

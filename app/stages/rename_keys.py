@@ -164,7 +164,11 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move])
         if row is None or row.key != move.new_key:
             raise RejectedError(f"the database stored {row.key if row else None!r} instead of the new key")
     outcomes = [
-        _switched(move, sighted=_is_named(naming.get(context.rules.equivalence.canonical(move.old_key), []), mine)) for move in moves
+        _switched(
+            replace(move, grace_seconds=context.settings.grace_seconds),  # as it is set by now; later changes are not for this move (H16)
+            sighted=_is_named(naming.get(context.rules.equivalence.canonical(move.old_key), []), mine),
+        )
+        for move in moves
     ]
     context.moves.record(batch.lease, [replace(outcome, keep_lease=True) for outcome in outcomes], connection=connection)
     return outcomes

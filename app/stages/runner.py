@@ -13,10 +13,15 @@ from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
 from app.ledger.records import Run
+from app.stages.cancelling import CancelMoves
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0
+LAST = "delete"  # its looks go on in a cancelled run; and they are not bounded by its rate, which it keeps itself
+CHUNKS_A_SECOND = 2  # under a bounded rate, so that it is kept evenly
+TURN_PATIENCE_SECONDS = 3.0  # a task waits so long for its turn, and gives its moves back where that is further off
+DEFER_SECONDS = 3.0
 LONGEST_OUTAGE_SECONDS = 600.0
 RETRY_SECONDS = 2.0  # an outage is tried again about so soon
 
@@ -45,18 +50,36 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         DatabaseUnavailableError: The ledger did not answer; leases that could not be given back end by themselves.
     """
     result = Result(stage=stage)
-    if run.state is not RunState.RUNNING:
+    if run.state is RunState.CANCELLED and run.is_live:
+        work = work if stage == LAST else CancelMoves()
+    elif run.state is not RunState.RUNNING:
         result.counts[f"ignored: run {run.state}"] = len(ids)
         return result
     started = context.clock.boot()
-    for start in range(0, len(ids), work.chunk):
-        if start and (context.stopping() or context.clock.boot() - started > TASK_SECONDS):
+    rate = 0 if stage == LAST else context.rate(stage)
+    size = min(work.chunk, max(1, rate // CHUNKS_A_SECOND)) if rate else work.chunk
+    for start in range(0, len(ids), size):
+        chunk = ids[start : start + size]
+        if start and (context.stopping() or not context.watch.still(run) or context.clock.boot() - started > TASK_SECONDS):
             result.again += ids[start:]  # not claimed at all: a claim that is only given back costs as much as one that is used
             break
-        chunk = ids[start : start + work.chunk]
+        if rate and not _turn(stage, run, chunk, rate=rate, context=context):
+            context.moves.defer(run, ids[start:], seconds=DEFER_SECONDS)
+            result.counts["held back by the rate"] += len(ids) - start
+            break
         if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
             _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
     return result
+
+
+def _turn(stage: str, run: Run, chunk: Sequence[int], *, rate: int, context: Context) -> bool:
+    """Wait for this chunk's turn under the stage's rate; False where that is too far off to wait for."""
+    wait = context.steering.turn(run, stage=stage, moves=len(chunk), rate=rate, patience=TURN_PATIENCE_SECONDS)
+    if wait > TURN_PATIENCE_SECONDS:
+        return False
+    if wait > 0:
+        context.wait(wait)
+    return not context.stopping() and context.watch.still(run)
 
 
 def _claim_and_act(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.assets import AssetRow
 from app.database import read_now, transaction
 from app.ledger.moves import Other
-from app.ledger.records import Move
+from app.ledger.records import Move, Run
 from app.looks import Looks, look
 from app.object_store import ObjectInfo
 from app.stages.context import Batch
@@ -24,7 +24,7 @@ class View:
     looks: Looks
     now: int  # the database's clock, microseconds
     store_time: int  # the store's clock, seconds, never ahead of it
-    held_until: int  # no delete before this, by the database's clock
+    run: Run  # as it is now
 
 
 def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
@@ -38,14 +38,13 @@ def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
     with transaction(context.moves.engine, read_only=True) as connection:
         rows = context.assets.rows(connection, sorted({move.row_id for move in moves}))
         now = read_now(connection)
-    run = context.runs.find(batch.run.id)
     return View(
         claims=claims,
         rows=rows,
         looks=looks,
         now=now,
         store_time=context.store.store_time(),
-        held_until=run.deletes_held_until if run else 0,
+        run=context.runs.find(batch.run.id) or batch.run,
     )
 
 

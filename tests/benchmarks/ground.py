@@ -22,6 +22,7 @@ import psycopg
 import urllib3
 from minio import Minio
 
+from app.schema import metadata
 from tests.benchmarks import cpu
 
 ACCESS, SECRET = "benchmark", "benchmark-secret"
@@ -198,7 +199,7 @@ class Field:
         with ThreadPoolExecutor(WRITERS) as writers:
             list(writers.map(put, range(self.assets)))
         with psycopg.connect(self.ground.dsn, autocommit=True) as connection:
-            for table in (TABLE, "rekey_moves", "rekey_runs", "rekey_meta"):
+            for table in (TABLE, *metadata.tables):
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
             connection.execute(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, client_id text NOT NULL, asset_name text NOT NULL)")
             with connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:

@@ -34,6 +34,7 @@ REPORT = {
     "rolled_back": 0,
     "unseen": 0,
     "parked_reasons": {},
+    "kept_reasons": {},
     "deletes_due_at": None,
     "seconds": 1.5,
     "per_second": 2.0,

@@ -37,7 +37,7 @@ def test_printed_statements_make_the_same_tables(database_url: str) -> None:
     schema.create_ledger(by_us)
     expected = _shape(by_us)
     with by_us.begin() as connection:
-        for table in ("rekey_moves", "rekey_runs", "rekey_meta"):
+        for table in schema.metadata.tables:
             connection.exec_driver_sql(f"DROP TABLE {table}")
     by_hand = create_engine(database_url)
     with by_hand.begin() as connection:

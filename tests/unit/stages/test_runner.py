@@ -101,7 +101,7 @@ def test_lease_that_ran_out_cannot_be_renewed(world: World) -> None:
         world.context.moves.renew(lease, held, seconds=30)
 
 
-@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.CANCELLED, RunState.FINISHED])
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.FINISHED])
 def test_run_that_is_not_running_is_left_alone(world: World, state: RunState) -> None:
     """Messages are acknowledged and dropped; nothing is claimed and nothing is hinted (H17)."""
     _add(world, 1)

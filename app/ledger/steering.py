@@ -1,0 +1,84 @@
+"""What an operator wishes of a run while it runs: rest, end, other speed, no deletes. Workers read it here (section 3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, exc, insert, select, update
+
+from app.database import MICROSECONDS, read_now, transaction
+from app.ledger.records import Run
+from app.schema import runs, turns
+from app.states import RunState
+
+
+class SteerLedger:
+    """The steerable columns of rekey_runs, and rekey_turns."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+
+    def state(self, run: Run) -> RunState:
+        """The run's state now."""
+        with transaction(self.engine, read_only=True) as connection:
+            return RunState(connection.execute(select(runs.c.state).where(runs.c.no == run.no)).scalar_one())
+
+    def set_knobs(self, run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
+        """Lay *knobs* over those of the run; workers go by them from their next message on.
+
+        Returns:
+            All knobs of the run.
+        """
+        with transaction(self.engine) as connection:
+            known = connection.execute(select(runs.c.knobs).where(runs.c.no == run.no).with_for_update()).scalar_one()
+            together: dict[str, Any] = json.loads(known) | dict(knobs)
+            connection.execute(update(runs).where(runs.c.no == run.no).values(knobs=json.dumps(together, sort_keys=True)))
+            return together
+
+    def hold(self, run: Run, *, hold: bool) -> None:
+        """Hold the deletes of the run, or do so no more; takes effect at the next look at each old object."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(runs).where(runs.c.no == run.no).values(hold_deletes=hold))
+
+    def allow_deletes(self, run: Run, most: int | None) -> None:
+        """Let the run delete so many old objects from now on; None: all."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=most))
+
+    def take_deletes(self, run: Run, wanted: int) -> int:
+        """Of *wanted* deletes, how many the run's --max-deletes still allows; those are taken off it before they are sent."""
+        with transaction(self.engine) as connection:
+            left = connection.execute(select(runs.c.deletes_left).where(runs.c.no == run.no).with_for_update()).scalar_one()
+            if left is None:
+                return wanted
+            granted: int = min(wanted, max(0, left))
+            if granted:
+                connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=left - granted))
+            return granted
+
+    def turn(self, run: Run, *, stage: str, moves: int, rate: int, patience: float) -> float:
+        """Seconds until *moves* may go, so that all workers together keep *rate* a second; reserved if that is at most *patience*."""
+        mine = (turns.c.run_no == run.no, turns.c.stage == stage)
+        with transaction(self.engine) as connection:
+            now = read_now(connection)
+            next_at = connection.execute(select(turns.c.next_at).where(*mine).with_for_update()).scalar_one_or_none()
+            start = max(now, next_at or 0)
+            wait = (start - now) / MICROSECONDS
+            if wait > patience:
+                return wait
+            after = start + int(moves / rate * MICROSECONDS)
+            if next_at is not None:
+                connection.execute(update(turns).where(*mine).values(next_at=after))
+                return wait
+        return self._first_turn(run, stage, after, wait)
+
+    def _first_turn(self, run: Run, stage: str, after: int, wait: float) -> float:
+        try:
+            with transaction(self.engine) as connection:
+                connection.execute(insert(turns).values(run_no=run.no, stage=stage, next_at=after))
+        except exc.IntegrityError:  # another worker was first: it has gone at the same moment, which is within a second's rate
+            return wait
+        return wait

@@ -1,0 +1,64 @@
+"""Old objects that could be deleted by now, but that the operator wants held, for now or for good (--hold, --max-deletes, delete_rate)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.ledger.records import Move, Outcome
+from app.object_store import ObjectInfo
+from app.stages.aftercare import kept
+from app.stages.context import Batch
+from app.stages.views import View
+from app.states import KeptReason
+
+Due = list[tuple[Move, ObjectInfo]]
+HELD = "the run holds its deletes: `rekey release` lets the old object go"
+USED_UP = "the run's --max-deletes is used up: `rekey release` lets the old object go"
+
+
+def may_go(batch: Batch, view: View, due: Due) -> Due:
+    """Those of *due* that may be deleted now; the others get their outcome. Moves of one object stand side by side, and stay together."""
+    if not due:
+        return due
+    if view.run.hold_deletes:
+        for move, _ in due:
+            batch.add(kept(move, KeptReason.HELD, HELD))
+        return []
+    due = _in_turn(batch, due)
+    if view.run.deletes_left is None:
+        return due
+    return _granted(batch, due)
+
+
+def _in_turn(batch: Batch, due: Due) -> Due:
+    """As many as the rate of deletes allows now; a look is too young a thing to wait with."""
+    context = batch.context
+    rate = context.rate("delete")
+    if not rate or not due:
+        return due
+    now, later = _cut(due, rate)
+    wait = context.steering.turn(batch.run, stage="delete", moves=len(now), rate=rate, patience=0.0)
+    if wait > 0:
+        now, later, rest = [], due, wait
+    else:
+        rest = len(now) / rate
+    for move, _ in later:
+        batch.add(Outcome(move=move, due_in=rest), say="held back by the rate")
+    return now
+
+
+def _granted(batch: Batch, due: Due) -> Due:
+    """As many as --max-deletes still allows."""
+    granted = batch.context.steering.take_deletes(batch.run, len(due))
+    now, later = _cut(due, granted)
+    for move, _ in later:
+        batch.add(kept(move, KeptReason.HELD, USED_UP))
+    return now
+
+
+def _cut(due: Sequence[tuple[Move, ObjectInfo]], most: int) -> tuple[Due, Due]:
+    """At most so many from the beginning, and the rest; the moves of one object are not parted."""
+    end = min(most, len(due))
+    while 0 < end < len(due) and due[end - 1][0].old_hash == due[end][0].old_hash:
+        end -= 1
+    return list(due[:end]), list(due[end:])

@@ -1,0 +1,97 @@
+"""What an operator wishes of a run, on each database."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from app.ledger.reopening import Selection
+from app.states import KeptReason, MoveState, ParkedReason, RunState
+from tests.builders import make_plan, make_run
+
+if TYPE_CHECKING:
+    from app.ledger.records import Run
+    from app.stages.context import Context
+
+
+def _planned(context: Context, number: int) -> Run:
+    run = make_run(context)
+    plans = [make_plan(n, rules=context.rules) for n in range(1, number + 1)]
+    context.plans.insert_page(run, plans, in_place=set(), cursor="x", grace_seconds=60)
+    return run
+
+
+def _set(context: Context, run: Run, sql: str) -> None:
+    with context.moves.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE rekey_moves SET {sql} WHERE run_no = {run.no}")
+
+
+def test_turns_of_all_workers_keep_the_rate_together(context: Context) -> None:
+    """Reserved one after the other, however many ask at once."""
+    run = make_run(context)
+    waits: list[float] = []
+    start = threading.Barrier(4)
+
+    def take() -> None:
+        start.wait()
+        waits.extend(context.steering.turn(run, stage="copy", moves=10, rate=10, patience=100.0) for _ in range(3))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(waits) == 12
+    assert max(waits) > 6  # twelve turns of a second each; those that begin at once, before the first is on record, may share it
+    assert context.steering.turn(run, stage="copy", moves=1, rate=1, patience=0.0) > 6
+    assert context.steering.turn(run, stage="rename", moves=1, rate=1, patience=0.0) == 0
+
+
+def test_deletes_are_granted_as_long_as_there_are_some_left(context: Context) -> None:
+    """--max-deletes is taken off before the deletes are sent."""
+    run = make_run(context)
+    assert context.steering.take_deletes(run, 7) == 7
+    context.steering.allow_deletes(run, 10)
+
+    assert [context.steering.take_deletes(run, 7) for _ in range(3)] == [7, 3, 0]
+    assert context.runs.get(run.id).deletes_left == 0
+
+
+def test_knobs_are_laid_over_those_set_before(context: Context) -> None:
+    """The run's record has them for every worker."""
+    run = make_run(context)
+    context.steering.set_knobs(run, {"copy_rate": 5, "batch_size": 7})
+    context.steering.set_knobs(run, {"copy_rate": 9})
+
+    assert context.runs.get(run.id).knobs == {"batch_size": 7, "copy_rate": 9}
+
+
+def test_cancel_ends_planned_moves_in_pages_and_leaves_the_rest_due(context: Context) -> None:
+    """What a worker holds is not touched."""
+    run = _planned(context, 1500)
+    lease, held = context.moves.claim(run, [1, 2], stage="copy", lease_seconds=30, store_time=0, clock=context.clock)
+    assert context.reopening.cancel(run)
+    assert not context.reopening.cancel(run)
+
+    assert context.reopening.end_cancelled_moves(run) == 1498
+    context.moves.release(lease, held)
+    assert context.reopening.end_cancelled_moves(run) == 2
+    assert context.runs.end_cancelled(run)
+
+
+def test_parked_and_kept_moves_go_on_where_they_stood(context: Context) -> None:
+    """A run that has ended goes on with them."""
+    run = _planned(context, 3)
+    _set(context, run, "state = 'parked', parked_from = 'copied', reason = 'denied', live_hash = NULL, stage = NULL")
+    context.runs.set_state(run, RunState.FINISHED, only_from=RunState.RUNNING)
+    found = context.reopening.parked(run, Selection(reasons=[ParkedReason.DENIED], clients=["7"], row_ids=["[1]", "[2]"]))
+    sent = context.reopening.retry(run, Selection(row_ids=["[1]", "[2]"]))
+    again = context.runs.get(run.id)
+    moves = context.moves.load(run, [1, 2, 3])
+    _set(context, run, f"state = 'kept', reason = '{KeptReason.HELD}', live_hash = NULL, stage = NULL, parked_from = NULL")
+    released = context.reopening.release(run, most=2)
+
+    assert (found, sent.moves, again.state, again.is_live, again.seed_done) == ({"denied": 2}, 2, RunState.RUNNING, True, True)
+    assert [move.state for move in moves] == [MoveState.COPIED, MoveState.COPIED, MoveState.PARKED]
+    assert (released.moves, context.reopening.releasable(run)) == (2, {"held": 1})
