@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.errors import MissingObjectError, ObjectError
+from app.errors import MissingObjectError, ObjectError, TransientError
 from app.object_store import MAX_LISTED
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Looks:
     found: dict[str, ObjectInfo | None] = field(default_factory=dict)  # None: no object has the key
     failed: dict[str, ObjectError] = field(default_factory=dict)  # denied, encrypted, a bad key ...: neither present nor absent
     sent_at: dict[str, float] = field(default_factory=dict)  # boot-clock seconds
+    trouble: list[TransientError] = field(default_factory=list)  # what ended the look early
 
     def age(self, key: str) -> float:
         """Seconds since the look at *key* was sent; endless for a key that was not looked at."""
@@ -50,26 +51,28 @@ class Looks:
         """Whether an act may still rely on the look at *key*."""
         return self.age(key) <= MAX_AGE_SECONDS
 
+    def complain(self) -> None:
+        """Raise what ended the look early: after what was seen has been used, so that a batch of many looks gets on bit by bit."""
+        if self.trouble:
+            raise self.trouble[0]
+
 
 def look(store: ObjectStore, keys: Collection[str], *, clock: Clock, seconds: float = LOOK_SECONDS) -> Looks:
-    """Look at *keys*; after *seconds* no further request is sent, and the keys left are in no mapping.
+    """Look at *keys*; after *seconds*, or a request that failed, no further one is sent, and the keys left are in no mapping.
 
     Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side.
 
     Raises:
-        TransientError: The store did not answer.
+        TransientError: The store did not answer the first request.
     """
     keys = dict.fromkeys(keys)
     looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0)
-    if store.capabilities.ordered_listing and not store.capabilities.folds_case:
-        folders: dict[str, list[str]] = defaultdict(list)
-        for key in keys:
-            if _PLAIN(key):
-                folders[key[: key.rfind("/") + 1]].append(key)
-        looking.credit = WASTE * sum(map(len, folders.values()))
-        for folder, members in sorted(folders.items(), key=lambda item: -len(item[1])):
-            looking.list_folder(folder, sorted(members))
-    looking.head([key for key in keys if key not in looking.looks.sent_at])
+    try:
+        looking.look(keys)
+    except TransientError as error:
+        if not looking.looks.sent_at:
+            raise
+        looking.looks.trouble.append(error)
     return looking.looks
 
 
@@ -81,6 +84,18 @@ class _Looking:
     looks: Looks
     end: float
     credit: float
+
+    def look(self, keys: Collection[str]) -> None:
+        """By listings where they lie close together, then by HEADs in their order."""
+        if self.store.capabilities.ordered_listing and not self.store.capabilities.folds_case:
+            folders: dict[str, list[str]] = defaultdict(list)
+            for key in keys:
+                if _PLAIN(key):
+                    folders[key[: key.rfind("/") + 1]].append(key)
+            self.credit = WASTE * sum(map(len, folders.values()))
+            for folder, members in sorted(folders.items(), key=lambda item: -len(item[1])):
+                self.list_folder(folder, sorted(members))
+        self.head([key for key in keys if key not in self.looks.sent_at])
 
     def head(self, keys: Sequence[str]) -> None:
         """Look at each key by a HEAD of its own."""

@@ -40,7 +40,7 @@ class CopyObjects:
         sources = look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
         for move in moves:
             if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
-                return  # the runner gives the rest back, or comes again with new looks
+                break  # the runner gives the rest back, or comes again with new looks
             batch.flush_sometimes()
             try:
                 outcome = copy_one(batch, move, claims=claims, sources=sources)
@@ -50,6 +50,8 @@ class CopyObjects:
                 batch.unanswered(move, error)
                 raise
             batch.add(outcome, say="waiting" if outcome.move.waiting else None)
+        if sources is not None:
+            sources.complain()
 
 
 def looks_first(context: Context) -> bool:

@@ -46,6 +46,7 @@ class DeleteObjects:
         if due:
             _delete(batch, view, due)
             batch.flush()
+        view.looks.complain()
 
 
 def _join_sharing(batch: Batch, moves: Sequence[Move]) -> list[Move]:

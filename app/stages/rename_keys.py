@@ -56,6 +56,7 @@ class RenameKeys:
         batch.flush()
         for start in range(0, len(ready), ROWS_LOCKED):
             switch(batch, [move for move in ready[start : start + ROWS_LOCKED] if looks.fresh(move.old_key) and looks.fresh(move.new_key)])
+        looks.complain()
 
 
 def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:

@@ -29,14 +29,14 @@ class Rates:
 # Shares of all requests, but for deletes, of which each carries a whole batch; a stall outlasts a request, a delay its lease.
 RATES = Rates(
     shares={
-        "slow_down": 0.02,
-        "missing": 0.005,
-        "reset": 0.01,
-        "lost_reply": 0.01,
-        "truncate": 0.01,
-        "stall": 0.002,
-        "cut_upload": 0.003,
-        "late": 0.002,
+        "slow_down": 0.01,
+        "missing": 0.003,
+        "reset": 0.005,
+        "lost_reply": 0.005,
+        "truncate": 0.005,
+        "stall": 0.001,
+        "cut_upload": 0.002,
+        "late": 0.001,
         "late_delete": 0.1,
     },
     stall_seconds=5.0,

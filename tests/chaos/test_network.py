@@ -17,7 +17,7 @@ from tests.servers import MissingServerError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ASSETS = int(os.environ.get("CHAOS_ASSETS", "1500"))
+ASSETS = int(os.environ.get("CHAOS_ASSETS", "1000"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 

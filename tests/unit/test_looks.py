@@ -253,3 +253,25 @@ def test_before_lies_between_a_key_and_its_elders(key: str, other: str) -> None:
     assert "a/" <= start < key
     assert not start < other < key
     assert "/" not in start.removeprefix("a/")
+
+
+def test_look_keeps_what_it_saw_before_a_request_failed() -> None:
+    """So that a batch of hundreds of looks gets on where one request in a hundred fails; whoever has used it is told."""
+    store = _store(["a b", "c d", "e f"])
+    store.faults.add(Fault.slow_down(), on="stat", skip=2)
+
+    looks = look(store, ["a b", "c d", "e f"], clock=store.clock)
+
+    assert set(looks.found) == set(looks.sent_at) == {"a b", "c d"}
+    with pytest.raises(StoreUnavailableError):
+        looks.complain()
+
+
+def test_look_in_which_all_went_well_has_nothing_to_complain_of() -> None:
+    """Nothing is raised."""
+    store = _store(["a b"])
+
+    looks = look(store, ["a b"], clock=store.clock)
+    looks.complain()
+
+    assert looks.trouble == []

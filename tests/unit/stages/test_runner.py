@@ -346,3 +346,22 @@ def test_grace_is_the_one_that_was_promised_when_the_move_was_planned(world: Wor
 
     assert world.move(1).state is MoveState.RENAMED
     assert world.move(1).grace_seconds == 60
+
+
+@pytest.mark.parametrize(("stage", "looks"), [("rename", 4), ("delete", 4), ("copy", 2)])
+def test_batch_gets_on_where_a_look_in_the_middle_fails(tmp_path: Path, stage: str, looks: int) -> None:
+    """What was seen before is acted on, and only the rest goes back: else a store that fails now and then would hold up large batches."""
+    world = World(tmp_path, settings={"grace_seconds": 0})
+    for number in range(1, 5):
+        world.add(number, f"up/odd name {number}.png")  # looked at by HEADs
+    world.seed()
+    for earlier in {"copy": (), "rename": ("copy",), "delete": ("copy", "rename")}[stage]:
+        world.do(earlier)
+    world.store.faults.add(Fault.slow_down(), on="stat", skip=looks)
+
+    result = world.do(stage)
+
+    done = {"copy": "copied", "rename": "renamed", "delete": "deleted"}[stage]
+    assert result.counts == {done: 2, "given back": 2, "StoreUnavailable": 1}
+    world.go()
+    assert world.states() == {"deleted": 4}
