@@ -37,7 +37,7 @@ RATES = Rates(
         "stall": 0.001,
         "cut_upload": 0.002,
         "late": 0.001,
-        "late_delete": 0.1,
+        "late_delete": 0.05,
     },
     stall_seconds=5.0,
     late_seconds=8.0,

@@ -30,7 +30,7 @@ class Request:
     @property
     def deletes(self) -> bool:
         """Whether it deletes objects."""
-        return self.method == "DELETE" or (self.method == "POST" and "delete" in self.target.partition("?")[2].split("&"))
+        return self.method == "DELETE" or (self.method == "POST" and "&delete=" in self.target.replace("?", "&"))
 
 
 class ClosedError(Exception):
