@@ -91,9 +91,8 @@ def write(store: ObjectStore, head: Head, entries: Sequence[Entry], *, deadline:
     return key
 
 
-def keys(store: ObjectStore) -> Iterator[str]:
-    """The keys of all objects of the journal, page by page from start-after (M1)."""
-    after = ""
+def keys(store: ObjectStore, *, after: str = "") -> Iterator[str]:
+    """The keys of the journal's objects beyond *after*, page by page from start-after (M1)."""
     while True:
         page = store.list_page(prefix=JOURNAL_PREFIX, start_after=after, delimiter="", limit=MAX_LISTED)
         yield from (info.key for info in page.objects)

@@ -116,10 +116,20 @@ class MinioStore:
 
     def stat(self, key: str) -> ObjectInfo:
         """HEAD."""
+        return self._described(key, self._head(key).answer.headers)
+
+    def head(self, key: str) -> ReadObject:
+        """HEAD, with the attributes that a write can carry on."""
+        reply = self._head(key)
+        headers = reply.answer.headers
+        now = reply.date or self.store_time()
+        return ReadObject(info=self._described(key, headers), attributes=read_attributes(headers, now=now), body=None)
+
+    def _head(self, key: str) -> Reply:
         reply = self._client.read("HEAD", key)
         if reply.answer.status != 200:  # noqa: PLR2004
             raise self._client.head_error(reply, key)
-        return self._described(key, reply.answer.headers)
+        return reply
 
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""

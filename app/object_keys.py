@@ -23,6 +23,7 @@ __all__ = ["EXACT", "Equivalence", "Folds", "KeyRefusedError", "Template", "chec
 
 ALLOWED_FIELDS = "{client_id}, {file_name}, {key} and {col.NAME}"
 
+_ANY = {"key": ".+"}  # what a field may stand for in a key: one segment, but for the old key whole
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -159,6 +160,12 @@ class Template:
         """The columns that ``{col.NAME}`` fields need, each once."""
         return tuple(dict.fromkeys(part.column for part in self.parts if isinstance(part, _Field) and part.name == "col"))
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether a key of this form, for whatever client, is none by coincidence: a word before the client's id says so."""
+        before = self.parts[: next((at for at, part in enumerate(self.parts) if part == _Field("client_id")), 0)]
+        return any(isinstance(part, _Literal) and re.search(r"\w", part.text) for part in before)
+
     def new_key(
         self, old_key: object, client_id: object, file_name: object, columns: Mapping[str, object], *, equivalence: Equivalence = EXACT
     ) -> str:
@@ -181,6 +188,11 @@ class Template:
                 value = columns.get(part.column) if part.column else values[part.name]
                 pieces.append(segment_text(value, part.title, backslash_is_slash=equivalence.folds_backslash))
         return check_new_key("".join(pieces))
+
+    def has_form(self, key: str) -> bool:
+        """Whether *key* has the template's form for any client at all."""
+        pattern = "".join(re.escape(part.text) if isinstance(part, _Literal) else _ANY.get(part.name, "[^/]+") for part in self.parts)
+        return re.fullmatch(pattern, key, re.DOTALL) is not None and not has_bad_segment(key)
 
     def is_in_place(self, old_key: object, client_id: object, columns: Mapping[str, object]) -> bool:
         """Whether *old_key* has the template's form already: for this client and these columns, whatever its file name (H34, case 31).

@@ -123,6 +123,9 @@ class ObjectStore(Protocol):
     def stat(self, key: str) -> ObjectInfo:
         """HEAD. Raises MissingObjectError, DeniedError, EncryptedError, BadKeyError."""
 
+    def head(self, key: str) -> ReadObject:
+        """HEAD, with the attributes that a write can carry on; there is no body. Raises as ``stat``."""
+
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after* (never a continuation token: M1)."""
 

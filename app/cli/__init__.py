@@ -39,6 +39,7 @@ COMMANDS = {
     "init": Entry("app.cli.init:init", "Make the ledger's tables, or print their SQL for a DBA."),
     "enqueue": Entry("app.cli.enqueue:enqueue", "Start a run over the table, and watch it with --watch."),
     "status": Entry("app.cli.status:status", "Say how far a run is, and why it stands still if it does."),
+    "verify": Entry("app.cli.verify:verify", "Count rows, objects and ledger again; heal a restored table with --repair."),
     "pause": Entry("app.cli.steer:pause", "Let a run rest; what is under way ends."),
     "resume": Entry("app.cli.steer:resume", "Let a paused run go on."),
     "cancel": Entry("app.cli.steer:cancel", "End a run for good; what is not switched stays as it was."),

@@ -107,7 +107,7 @@ def _fit_store(settings: Settings) -> Capabilities:
 
 def probed(settings: Settings) -> Capabilities:
     """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
-    name = "probe:" + hashlib.sha256(json.dumps([settings.s3_endpoint, settings.s3_bucket]).encode()).hexdigest()
+    name = probe_note(settings)
     runs = resources.runs()
     now = runs.now()
     known = runs.remembered(name)
@@ -123,6 +123,11 @@ def probed(settings: Settings) -> Capabilities:
         store.close()
     runs.remember(name, json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
     return found
+
+
+def probe_note(settings: Settings) -> str:
+    """The name under which the last probe of this endpoint and bucket is remembered beside the ledger."""
+    return "probe:" + hashlib.sha256(json.dumps([settings.s3_endpoint, settings.s3_bucket]).encode()).hexdigest()
 
 
 def _greet(store: ObjectStore) -> None:

@@ -68,6 +68,16 @@ class InMemoryStore(ApplicationSide):
         """HEAD."""
         return self._read("stat", key, lambda: self._current(key).info(key))
 
+    def head(self, key: str) -> ReadObject:
+        """HEAD, with the attributes."""
+
+        def act() -> ReadObject:
+            found = self._current(key)
+            attributes = ObjectAttributes(headers=dict(found.headers), tag_count=len(parse_qsl(found.tags, keep_blank_values=True)))
+            return ReadObject(info=found.info(key), attributes=attributes, body=None)
+
+        return self._read("head", key, act)
+
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""
 

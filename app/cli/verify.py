@@ -1,0 +1,170 @@
+"""``rekey verify``: rows, objects and ledger counted again; ``--repair``: a table restored from an older back-up healed by the journal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli import DONE, FINDINGS
+from app.cli.options import echo_json, json_flag, settings_flags, yes_flag
+from app.errors import RekeyError, TransientError, UsageError
+
+if TYPE_CHECKING:
+    from app.ledger.records import Run
+    from app.settings import Settings
+    from app.verification.workspace import Workspace
+
+REQUIRED = ("database_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3_bucket", "table")
+_File = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option("--run", "run_id", metavar="ID", help="Check the ledger of this run too (the beginning of its id, or: last).")
+@click.option("--headers", is_flag=True, help="Ask for each object's headers too: one HEAD an object.")
+@click.option("--repair", is_flag=True, help="Switch rows that name deleted keys to where the journal says their bytes are.")
+@click.option("--output", type=_File, metavar="FILE", help="Write every finding there, as JSON Lines.")
+@click.option("--resume", is_flag=True, help="Go on with the verification that was interrupted.")
+@click.option("--state", type=_File, metavar="FILE", help="Where to keep what was read, for --resume. [a file below ~/.local/state]")
+@yes_flag
+@json_flag
+@settings_flags(required=REQUIRED, log_level="error")
+def verify(
+    *,
+    settings: Settings,
+    run_id: str | None,
+    headers: bool,
+    repair: bool,
+    output: Path | None,
+    resume: bool,
+    state: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Count again, independently of any run: rows without their object, objects without a row, and what a run's ledger says of both.
+
+    Nothing is written to table, bucket or ledger, and no object is ever deleted: objects without a row are listed. With --repair, rows
+    are switched, after showing which. Exit status: 0 all is well, 3 something was found.
+    """
+    from app import resources  # noqa: PLC0415 - `rekey verify --help` needs none of this
+    from app.cli import verify_setup as setup  # noqa: PLC0415
+    from app.verification.workspace import Workspace  # noqa: PLC0415
+
+    if repair and (run_id or headers):
+        raise UsageError("--repair goes by the journal: leave out --run and --headers")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output}: there is no such folder")
+    work: Workspace | None = None
+    over = False
+    try:
+        run, has_ledger = setup.chosen_run(settings, run_id)
+        identity = setup.identity_of(settings, run, repair=repair)
+        work = Workspace(state or setup.usual_place(identity), identity, resume=resume)
+        if repair:
+            status = _repair(settings, work, has_ledger=has_ledger, output=output, yes=yes, as_json=as_json)
+        else:
+            status = _verify(settings, run, work, has_ledger=has_ledger, headers=headers, output=output, as_json=as_json)
+        over = True
+    except TransientError as error:
+        raise RekeyError(f"{error}; what was read so far is kept: the same command with --resume goes on") from error
+    except RekeyError:
+        over = True
+        raise
+    finally:
+        if work is not None:
+            work.close(remove=over)
+        resources.close()
+    return status
+
+
+def _verify(
+    settings: Settings, run: Run | None, work: Workspace, *, has_ledger: bool, headers: bool, output: Path | None, as_json: bool
+) -> int:
+    from app.cli import verify_setup as setup  # noqa: PLC0415
+    from app.verification.verify import verify as verify_all  # noqa: PLC0415
+
+    with setup.Steps() as steps, setup.subject_of(settings, run, steps, has_ledger=has_ledger) as subject:
+        report = verify_all(subject, work, headers=headers)
+    report |= {"bucket": subject.rules.bucket, "table": run.table_name if run else settings.table}
+    report["output"] = _write(output, (finding.as_object() for finding in work.findings()))
+    if as_json:
+        echo_json(report)
+    else:
+        click.echo("\n".join(_lines(report)))
+    return FINDINGS if report["faults"] else DONE
+
+
+def _repair(settings: Settings, work: Workspace, *, has_ledger: bool, output: Path | None, yes: bool, as_json: bool) -> int:
+    from app.cli import verify_setup as setup  # noqa: PLC0415
+    from app.database import transaction  # noqa: PLC0415
+    from app.verification import healing, repair, repair_report  # noqa: PLC0415
+
+    where = {"bucket": settings.s3_bucket, "table": settings.table}
+    with setup.Steps() as steps, setup.subject_of(settings, None, steps, has_ledger=has_ledger) as subject:
+        with transaction(subject.engine, read_only=True) as connection:
+            repair.refuse_while_running(subject, connection, **where)
+        repair.find(subject, work, **where)
+    report: dict[str, Any] = where | repair_report.summary(work)
+    report["output"] = _write(output, repair_report.all_sick(work))
+    healable = report["found"].get("healable", 0)
+    if not as_json:
+        click.echo("\n".join(repair_report.lines(report)))
+    agreed = bool(healable) and (yes or _ask(healable))
+    if agreed:
+        with setup.Steps() as steps, setup.subject_of(settings, None, steps, has_ledger=has_ledger) as subject:
+            report |= healing.heal(subject, work, **where).as_object()
+    report["healed"] = report.get("healed", 0)
+    if as_json:
+        echo_json(report)
+    elif healable:
+        click.echo(f"{report['healed']} rows switched" if agreed else "nothing was changed: --yes switches them")
+        for each in report.get("refused", ()):
+            click.echo(f"  not switched: row {each['row_id']}: {each['detail']}")
+    return DONE if report["healed"] == sum(report["found"].values()) else FINDINGS
+
+
+def _ask(rows: int) -> bool:
+    return sys.stdin.isatty() and click.confirm(f"Switch {rows} rows to these keys?", default=False, err=True)
+
+
+def _write(output: Path | None, objects: Any) -> str | None:  # noqa: ANN401 - an iterable of JSON objects
+    if output is None:
+        return None
+    try:
+        with output.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(each) + "\n" for each in objects)
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from None
+    return str(output)
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    """The report for a person."""
+    from app.verification.findings import FAULTS, NOTES  # noqa: PLC0415
+
+    named = f", run {report['run'][:8]}" if report["run"] else ""
+    schemes = report["schemes"]
+    lines = [
+        f"table {report['table']}, bucket {report['bucket']}{named}: {report['rows']} rows, {report['objects']} objects",
+        f"  {schemes['new']} rows name keys of the new scheme, {schemes['old'] + schemes['other_client']} others, {schemes['no_key']} none",
+    ]
+    for state, counted in report["recount"].items():
+        lines.append(f"  {state:<12} {counted['ledger']:>9} in the ledger, {counted['agree']:>9} agree with table and bucket")
+    for title, kinds, found in (("FAULT", FAULTS, report["faults"]), ("note", NOTES, report["notes"])):
+        for kind, words in kinds.items():
+            if str(kind) in found:
+                lines.append(f"{title:<6} {found[str(kind)]:>9} {words} ({kind})")
+                lines += [f"         {_example(each)}" for each in report["examples"].get(str(kind), ())]
+    if report["faults"].get("missing"):
+        lines.append("       `rekey verify --repair` looks for them in the journal of the deletes")
+    if not report["faults"]:
+        lines.append("no faults")
+    return lines
+
+
+def _example(finding: dict[str, Any]) -> str:
+    row = f"row {finding['row_id']} " if "row_id" in finding else ""
+    return f"{row}{finding.get('key', '')!r}" + (f": {finding['detail']}" if "detail" in finding else "")

@@ -1,0 +1,97 @@
+"""The run's ledger against table and bucket: does every move's outcome say what is there?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from app.database import transaction
+from app.ledger.records import Move
+from app.schema import moves as moves_table
+from app.verification.current import key_of, look_at, rows_now
+from app.verification.judging import Facts, Verdict, judge
+from app.verification.subject import Subject
+from app.verification.workspace import Workspace
+
+PAGE = 500
+
+
+def check_moves(subject: Subject, work: Workspace) -> None:
+    """The run's ledger against what was read, move by move; what disagrees is judged again by what is there now."""
+    run = subject.run
+    if run is None or work.noted("moves_checked"):
+        return
+    subject.progress.phase("ledger", max(run.next_move - 1, 0))
+    while True:
+        after = work.noted("moves_after", 0)
+        page = subject.patiently(lambda after=after: _moves(subject, after))  # type: ignore[misc] # mypy knows no default of a lambda
+        verdicts = _as_read(subject, work, page)
+        doubtful = [move for move in page if not verdicts[move.id].agrees]
+        if doubtful:
+            verdicts |= subject.patiently(lambda doubtful=doubtful: _as_it_is(subject, doubtful))  # type: ignore[misc]
+        with work.page():
+            work.mark_examined([move.row_id for move in page])
+            for move in page:
+                verdict = verdicts[move.id]
+                work.add(verdict.findings)
+                work.count(f"ledger:{move.state}", 1)
+                work.count(f"agrees:{move.state}", int(verdict.agrees))
+                if verdict.left:
+                    work.explain(subject.rules.equivalence.canonical(move.new_key), verdict.left)
+            work.note("moves_after", page[-1].id if page else after)
+            work.note("moves_checked", not page)
+        subject.progress.advance(len(page))
+        if not page:
+            return
+
+
+def _moves(subject: Subject, after: int) -> list[Move]:
+    assert subject.run is not None  # noqa: S101 - the caller has seen to it
+    statement = select(moves_table).where(moves_table.c.run_no == subject.run.no, moves_table.c.id > after)
+    with transaction(subject.engine, read_only=True) as connection:
+        found = connection.execute(statement.order_by(moves_table.c.id).limit(PAGE)).mappings()
+        return [Move.from_row(dict(row)) for row in found]
+
+
+def _as_read(subject: Subject, work: Workspace, moves: Sequence[Move]) -> dict[int, Verdict]:
+    canonical = subject.rules.equivalence.canonical
+    keys = work.keys_of([move.row_id for move in moves])
+    objects = work.objects(sorted({canonical(key) for move in moves for key in (move.old_key, move.new_key)}))
+    return {
+        move.id: _judged(
+            subject,
+            Facts(
+                move=move,
+                there=move.row_id in keys,
+                key=keys.get(move.row_id),
+                old=objects.get(canonical(move.old_key)),
+                new=objects.get(canonical(move.new_key)),
+            ),
+        )
+        for move in moves
+    }
+
+
+def _as_it_is(subject: Subject, moves: Sequence[Move]) -> dict[int, Verdict]:
+    assert subject.run is not None  # noqa: S101 - the caller has seen to it
+    moves = subject.moves.load(subject.run, [move.id for move in moves])
+    looks = look_at(subject, [key for move in moves for key in (move.old_key, move.new_key) if key])
+    rows = rows_now(subject, [move.row_id for move in moves])
+    return {
+        move.id: _judged(
+            subject,
+            Facts(
+                move=move,
+                there=move.row_id in rows,
+                key=key_of(rows.get(move.row_id)),
+                old=looks.found.get(move.old_key),
+                new=looks.found.get(move.new_key),
+            ),
+        )
+        for move in moves
+    }
+
+
+def _judged(subject: Subject, facts: Facts) -> Verdict:
+    return judge(facts, equivalence=subject.rules.equivalence, live=subject.run is not None and subject.run.is_live)

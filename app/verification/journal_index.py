@@ -1,0 +1,76 @@
+"""The journal of a table, laid into the workspace so that a row's deleted keys can be looked up there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app import journal
+from app.journal import JournalError
+from app.reflection import split_name
+from app.verification.subject import Subject
+from app.verification.workspace import Workspace
+
+LONGEST_CHAIN = 50  # runs with other templates may have moved an asset on and on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Where the bytes of a deleted object went, by the journal."""
+
+    new_key: str
+    client: str | None
+    etag: str
+    size: int
+
+
+def read_journal(subject: Subject, work: Workspace, *, bucket: str, table: str) -> None:
+    """Lay all entries of *bucket* and *table* into the workspace; unreadable objects and those of other tables are counted."""
+    if work.noted("journal_read"):
+        return
+    subject.progress.phase("journal")
+    after = work.noted("journal_after", "")
+    for key in journal.keys(subject.store, after=after):
+        try:
+            head, entries = subject.patiently(lambda key=key: journal.read(subject.store, key))  # type: ignore[misc]
+        except JournalError:
+            with work.page():
+                work.count("journal_unreadable", 1)
+            continue
+        ours = head.bucket == bucket and _same_table(head.table, table)
+        with work.page():
+            work.count("journal_objects" if ours else "journal_of_others", 1)
+            if ours:
+                values = ((e.row_id, e.old_key, e.new_key, e.client, e.copy.etag, e.copy.size, head.noted_at) for e in entries)
+                work.insert_entries(values)
+            work.note("journal_after", key)
+        subject.progress.advance(1)
+    with work.page():
+        work.note("journal_read", value=True)
+
+
+def _same_table(one: str, other: str) -> bool:
+    """Whether both names mean the same table; one of them may lack the schema."""
+    (schema, table), (other_schema, other_table) = split_name(one), split_name(other)
+    return table == other_table and (schema is None or other_schema is None or schema == other_schema)
+
+
+def way_of(work: Workspace, row_id: str, key: str) -> list[Noted]:
+    """Where the journal says the object went that row *row_id* names as *key*: one step a run that moved it on."""
+    way: list[Noted] = []
+    seen = {key}
+    while len(way) < LONGEST_CHAIN:
+        found = work.select(
+            "SELECT new_key, client, etag, size FROM entries WHERE row_id = ? AND old_key = ? ORDER BY noted_at DESC LIMIT 1", row_id, key
+        )
+        if not found or found[0][0] in seen:
+            return way
+        key, client, etag, size = found[0]
+        seen.add(key)
+        way.append(Noted(new_key=key, client=client, etag=etag, size=size))
+    return way
+
+
+def rows_in(work: Workspace, *, after: str, limit: int) -> list[str]:
+    """The next row ids that the journal has entries of."""
+    found = work.select("SELECT DISTINCT row_id FROM entries WHERE row_id > ? ORDER BY row_id LIMIT ?", after, limit)
+    return [row_id for (row_id,) in found]
