@@ -32,7 +32,7 @@ class Silent:
     phases: list[str] = field(default_factory=list)
     done: int = 0
 
-    def phase(self, name: str, total: int | None = None) -> None:
+    def phase(self, name: str, total: int | None = None) -> None:  # noqa: ARG002 - the protocol's
         """A phase begins."""
         self.phases.append(name)
 

@@ -38,10 +38,21 @@ def test_stat_describes_the_object(subject: Subject) -> None:
     assert before <= info.last_modified <= before + 5
 
 
+def test_head_gives_the_attributes_that_a_read_gives(subject: Subject) -> None:
+    """Without the body."""
+    headers = FIVE_HEADERS | {"x-amz-meta-owner": "me"}
+    subject.application.put(subject.key("a"), b"hello", headers)
+    head, read = subject.store.head(subject.key("a")), subject.store.read(subject.key("a"), max_bytes=100)
+
+    assert (head.info, head.attributes.headers, head.body) == (read.info, read.attributes.headers, None)
+    assert head.attributes.headers["x-amz-meta-owner"] == "me"
+
+
 def test_stat_of_nothing_is_missing(subject: Subject) -> None:
     """404 is its own error."""
-    with pytest.raises(MissingObjectError):
-        subject.store.stat(subject.key("nothing"))
+    for ask in (subject.store.stat, subject.store.head):
+        with pytest.raises(MissingObjectError):
+            ask(subject.key("nothing"))
 
 
 @pytest.mark.parametrize("key", ["", "/", "//", "a\ud800"])

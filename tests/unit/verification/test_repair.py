@@ -1,4 +1,4 @@
-"""A table restored from an older back-up is healed by the journal (H15): rows that name deleted keys are switched to where the bytes are."""
+"""A table restored from an older back-up is healed by the journal: rows that name deleted keys are switched to their bytes (H15)."""
 
 from __future__ import annotations
 
