@@ -21,6 +21,7 @@ from app.object_store import MAX_LISTED, Deadline, IfAbsent, ObjectAttributes, O
 JOURNAL_PREFIX = f"{RESERVED_PREFIX}journal/"
 FORMAT = 1
 MAX_BYTES = 16 * 1024**2  # a batch is 1000 moves at most, and a move's line some kilobytes
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _CONTENT_TYPE = "application/jsonl"
 
 
@@ -75,7 +76,7 @@ def write(store: ObjectStore, head: Head, entries: Sequence[Entry], *, deadline:
     Raises:
         ObjectError, TransientError: The store did not take it.
     """
-    lines = [json.dumps(_plain(asdict(entry)), separators=(",", ":")) for entry in entries]
+    lines = [_ENCODER.encode(_line(entry)) for entry in entries]
     name = hashlib.sha256("\n".join([head.bucket, head.table, *lines]).encode()).hexdigest()[:32]
     day = datetime.fromtimestamp(max(entry.copy.store_time for entry in entries), UTC).strftime("%Y%m%dT%H%M%SZ")
     key = f"{JOURNAL_PREFIX}{head.run}/{day}-{name}.jsonl"
@@ -125,6 +126,21 @@ def _entries(lines: Iterable[dict[str, Any]]) -> Iterator[Entry]:
         yield Entry(source=versions["source"], copy=versions["copy"], **{"client": None} | line)
 
 
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """*value* without what is None."""
-    return {name: _plain(item) if isinstance(item, dict) else item for name, item in value.items() if item is not None}
+def _line(entry: Entry) -> dict[str, Any]:
+    """An entry for JSON, without what is not known. By hand: dataclasses.asdict copies everything, and this is done for every asset."""
+    line = {
+        "row_id": entry.row_id,
+        "client": entry.client,
+        "old_key": entry.old_key,
+        "new_key": entry.new_key,
+        "source": _version(entry.source),
+        "copy": _version(entry.copy),
+    }
+    if entry.client is None:
+        del line["client"]
+    return line
+
+
+def _version(version: Version) -> dict[str, Any]:
+    line: dict[str, Any] = {"etag": version.etag, "size": version.size, "store_time": version.store_time}
+    return line if version.version_id is None else line | {"version_id": version.version_id}

@@ -58,7 +58,7 @@ def chosen_run(settings: Settings, run_id: str | None) -> tuple[Run | None, bool
 @contextmanager
 def subject_of(settings: Settings, run: Run | None, progress: Steps, *, has_ledger: bool) -> Iterator[Subject]:
     """Open what is verified; a run's own settings say what its table, bucket and template are."""
-    own = resources.settings_of(run.settings) if run is not None else settings
+    own = resources.settings_of(run) if run is not None else settings
     store = resources.store(own.s3_bucket, None, pool_size=16)
     try:
         store.capabilities = _capabilities(own, run, store, has_ledger=has_ledger)
@@ -97,7 +97,7 @@ def _capabilities(settings: Settings, run: Run | None, store: MinioStore, *, has
 
 def identity_of(settings: Settings, run: Run | None, *, repair: bool) -> dict[str, Any]:
     """What makes one verification another than the next."""
-    own = resources.settings_of(run.settings) if run is not None else settings
+    own = resources.settings_of(run) if run is not None else settings
     names = ("s3_endpoint", "s3_bucket", "table", "id_column", "key_column", "client_column", "template")
     return {name: getattr(own, name) for name in names} | {"run": run.id if run else None, "repair": repair, "format": 1}
 
