@@ -135,6 +135,13 @@ class Assets:
             )
         return {row.row_id: row for row in (self._row(values) for values in connection.execute(statement))}
 
+    def selected(self, connection: Connection, ids: Sequence[str]) -> set[str]:
+        """Those of the row ids that are there and that the run's WHERE selects."""
+        if not ids:
+            return set()
+        statement = self._filtered(select(*self._ids)).where(self._among([row_ids.from_text(row_id) for row_id in ids]))
+        return {_row_id(values) for values in connection.execute(statement)}
+
     def naming(self, connection: Connection, keys: Iterable[str]) -> dict[str, list[Naming]]:
         """Who names the objects of *keys*: whole table, no WHERE, and REFERENCES; by canonical key. Of very many, some.
 

@@ -10,7 +10,7 @@ from app.key_values import RESERVED_PREFIX, is_utf8
 from app.object_keys import Equivalence, KeyRefusedError, Template, key_hash
 from app.object_store import Capabilities
 from app.settings import Settings
-from app.states import ParkedReason
+from app.states import ParkedReason, RunKind
 
 LONGEST_KEPT = 2048  # characters of a value that is no key: a column may hold a megabyte, the ledger's take less
 
@@ -75,6 +75,11 @@ class Rules:
         if isinstance(key, str) and self.is_reserved(key):
             raise KeyRefusedError(ParkedReason.BAD_NAME, f"{what} a key below {RESERVED_PREFIX}, where asset-rekey keeps its own objects")
 
+    def still_gives(self, row: AssetRow, new_key: str, *, same_object: bool) -> bool:
+        """Whether *row*, as it is now, asks for *new_key*: the asset may have moved to another client meanwhile (H10)."""
+        plan = self.plan(row)
+        return plan.reason is None and (plan.new_key == new_key or (plan.in_place and same_object))
+
     def _plan(self, row: AssetRow, client: str | None, old_key: str, new_key: str, **more: Any) -> Plan:  # noqa: ANN401 - fields of Plan
         return Plan(
             row_id=row.row_id,
@@ -87,6 +92,28 @@ class Rules:
         )
 
 
+class RollbackRules(Rules):
+    """The rules of a rollback: the new key is the one that the ledger says the row came from, whatever the row holds by now."""
+
+    def plan(self, row: AssetRow) -> Plan:
+        """A row that names neither of its move's keys needs no rollback."""
+        key = printable(row.key)
+        client = None if row.client is None else printable(row.client)[:LONGEST_KEPT]
+        return Plan(
+            row_id=row.row_id,
+            client=client,
+            old_key=key,
+            new_key=key,
+            old_hash=self.hash_of(key),
+            new_hash=self.hash_of(key),
+            in_place=True,
+        )
+
+    def still_gives(self, row: AssetRow, new_key: str, *, same_object: bool) -> bool:  # noqa: ARG002 - as in Rules
+        """The ledger says where the row came from."""
+        return True
+
+
 def printable(value: object) -> str:
     """Any value of a column as text that every database takes: what is no UTF-8, and NUL, written as escapes."""
     if value is None:
@@ -95,6 +122,7 @@ def printable(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def rules_of(settings: Settings, capabilities: Capabilities) -> Rules:
+def rules_of(settings: Settings, capabilities: Capabilities, *, kind: RunKind = RunKind.MOVE) -> Rules:
     """The rules of a run, from its settings and what its store was seen to honour."""
-    return Rules(bucket=settings.s3_bucket, template=settings.key_template, equivalence=Equivalence.of(capabilities))
+    made = Rules if kind is RunKind.MOVE else RollbackRules
+    return made(bucket=settings.s3_bucket, template=settings.key_template, equivalence=Equivalence.of(capabilities))

@@ -25,6 +25,7 @@ from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.reopening import ReopenLedger
+from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
 from app.minio_store import MinioStore
@@ -146,6 +147,11 @@ def reopening() -> ReopenLedger:
     return ReopenLedger(engine(), first_stages=FIRST_STAGES)
 
 
+def rollbacks() -> RollbackLedger:
+    """Moves that are taken back."""
+    return RollbackLedger(engine(), hint_seconds=settings().hint_seconds, first_stage=SEED.next or "")
+
+
 def deployment() -> str:
     """The mark of this ledger, which every message carries."""
     with _lock:
@@ -196,7 +202,7 @@ def context(run: Run) -> Context:
 
 def _context(run: Run) -> _Served:
     own = settings_of(run)
-    rules = rules_of(own, run.capabilities)
+    rules = rules_of(own, run.capabilities, kind=run.kind)
     opened_store = store(own.s3_bucket, run.capabilities)
     made = Context(
         store=opened_store,
@@ -212,6 +218,7 @@ def _context(run: Run) -> _Served:
         stopping=stopping.is_set,
         steering=steering(),
         reopening=reopening(),
+        rollbacks=rollbacks(),
         watch=RunWatch(steering(), clock=BootClock()),
         wait=stopping.wait,
     )

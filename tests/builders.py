@@ -19,6 +19,7 @@ from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Lease, Move, Run
 from app.ledger.reopening import ReopenLedger
+from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
 from app.pipeline import BY_NAME, FIRST_STAGES, MOVE_STAGES, SEED, MoveStage
@@ -114,6 +115,7 @@ def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, cl
         stopping=lambda: False,
         steering=SteerLedger(engine),
         reopening=ReopenLedger(engine, first_stages=FIRST_STAGES),
+        rollbacks=RollbackLedger(engine, hint_seconds=settings.hint_seconds, first_stage=SEED.next or ""),
         watch=RunWatch(SteerLedger(engine), clock=clock),
         wait=clock.advance,
     )

@@ -45,6 +45,7 @@ COMMANDS = {
     "cancel": Entry("app.cli.steer:cancel", "End a run for good; what is not switched stays as it was."),
     "set": Entry("app.cli.turn:turn", "Change grace, rates, batch size, bounds of a run under way."),
     "retry": Entry("app.cli.reopen:retry", "Send parked assets on again."),
+    "rollback": Entry("app.cli.rollback:rollback", "Let rows name their old keys again, wholly or in part."),
     "release": Entry("app.cli.reopen:release", "Delete the old objects that were held."),
 }
 

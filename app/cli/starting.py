@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import json
 import socket
+from collections.abc import Sequence
 
 from sqlalchemy import String, exc
 
@@ -16,15 +17,18 @@ from app.cli import product_version
 from app.database import MICROSECONDS, brief, open_engine, refuse_replica, transaction
 from app.errors import DeniedError, MissingObjectError, StoreRequestError, StoreUnavailableError, TransientError, UsageError
 from app.ledger.records import Run
+from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
 from app.probe import probe
 from app.s3_errors import NO_BUCKET
 from app.settings import Settings
 from app.stages.seed_moves import PAGE_ROWS
+from app.states import RunKind
 
 COUNT_SECONDS = 600
 ABSENT_KEY = ".rekey/absent"
+PACE = ("grace_seconds", "copy_rate", "rename_rate", "delete_rate")
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
@@ -61,6 +65,53 @@ def start(settings: Settings, *, hold: bool = False, max_deletes: int | None = N
     )
     enqueue_seed(run)
     return run
+
+
+def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Sequence[str], where: str | None) -> Run:
+    """Start the run that takes *origin* back, and send its seed. It has the table and columns of *origin*, the pace of *settings*.
+
+    Raises:
+        UsageError: The endpoint cannot do it safely, or a live run is on the same bucket and table.
+        BrokerUnavailableError: The broker does not answer; no run was made.
+    """
+    from tasks.messages import check_broker, enqueue_seed  # noqa: PLC0415 - as above
+
+    # Old keys are the application's own: nothing is ever written there without a condition, whatever was said of the new ones.
+    careful = settings.model_copy(update={"copy_mode": "auto", "where": where})
+    capabilities = _fit_store(careful)
+    refuse_unsafe(careful, capabilities)
+    check_broker()
+    own = resources.run_settings(careful)
+    run = resources.runs().create(
+        bucket=origin.bucket,
+        table_name=origin.table_name,
+        settings={**origin.settings, **{name: own[name] for name in ("where", "copy_mode", *PACE)}},
+        capabilities=dataclasses.asdict(capabilities),
+        rows=rows,
+        user=operator(),
+        version=product_version(),
+        kind=RunKind.ROLLBACK,
+        origin_no=origin.no,
+        selection={"clients": list(clients), "where": where},
+    )
+    enqueue_seed(run)
+    return run
+
+
+def assets_where(settings: Settings, where: str) -> Assets:
+    """The assets table as a condition of the operator's selects it.
+
+    Raises:
+        UsageError: The database refuses the condition.
+    """
+    chosen = settings.model_copy(update={"where": where})
+    assets = Assets(resources.engine(), resources.table_names(chosen), Equivalence())
+    try:
+        with transaction(resources.engine(), read_only=True) as connection:
+            assets.page(connection, after=None, limit=1)
+    except exc.DBAPIError as error:
+        raise UsageError(f"--only-where: the database refuses it: {brief(error)}") from error
+    return assets
 
 
 def operator() -> str:

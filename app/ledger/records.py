@@ -107,12 +107,7 @@ class Move:
         A PUT's answer tells no time but that it was written by then; nothing older can be there, since our write was refused unless
         the key was free or held an earlier copy of ours.
         """
-        if self.copy is None:
-            return False
-        if self.copy.version_id is not None and found.version_id is not None:
-            return self.copy.version_id == found.version_id
-        same_content = (self.copy.etag, self.copy.size) == (found.etag, found.size)
-        return same_content and found.last_modified <= self.copy.last_modified
+        return self.copy is not None and is_written(self.copy, found)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Move:
@@ -128,6 +123,14 @@ class Move:
         """The columns of rekey_moves that say the same."""
         values = {name: getattr(self, name) for name in self.__slots__ if name not in {"source", "copy"}}
         return values | _columns("source", self.source) | _columns("copy", self.copy)
+
+
+def is_written(recorded: ObjectInfo, found: ObjectInfo) -> bool:
+    """Whether *found* is what a write of ours left, whose answer *recorded* keeps; the time in that is an upper bound."""
+    if recorded.version_id is not None and found.version_id is not None:
+        return recorded.version_id == found.version_id
+    same_content = (recorded.etag, recorded.size) == (found.etag, found.size)
+    return same_content and found.last_modified <= recorded.last_modified
 
 
 def reason_of(state: MoveState, text: str | None) -> ParkedReason | KeptReason | None:

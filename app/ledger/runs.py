@@ -117,9 +117,9 @@ class RunLedger:
             row = connection.execute(select(runs).where(runs.c.live_hash == live_hash(bucket, table_name))).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None
 
-    def newest(self, bucket: str, table_name: str) -> Run | None:
-        """The newest run on this bucket and table."""
-        where = (runs.c.bucket == bucket, runs.c.table_name == table_name)
+    def newest(self, bucket: str, table_name: str, *, kind: RunKind | None = None) -> Run | None:
+        """The newest run on this bucket and table, of *kind* if that is given."""
+        where = [runs.c.bucket == bucket, runs.c.table_name == table_name, *([runs.c.kind == kind] if kind else [])]
         with transaction(self.engine, read_only=True) as connection:
             row = connection.execute(select(runs).where(*where).order_by(runs.c.no.desc()).limit(1)).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None

@@ -29,6 +29,7 @@ from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.ledger.reopening import ReopenLedger
+from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
 from app.object_store import ObjectStore
@@ -71,6 +72,7 @@ class Context:
     stopping: Callable[[], bool]
     steering: SteerLedger
     reopening: ReopenLedger
+    rollbacks: RollbackLedger
     watch: RunWatch
     wait: Callable[[float], object]  # sleeps so many seconds, less if the worker stops
 

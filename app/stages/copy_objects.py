@@ -5,6 +5,7 @@ Needs: a planned move. Promises: ``copied``, with the versions read and written 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.assets import AssetRow
@@ -14,12 +15,13 @@ from app.errors import ConditionFailedError, MissingObjectError, ObjectError, Un
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
+from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
 from app.stages.replanning import replan
 from app.stages.runner import StoppedError
-from app.states import MoveState, ParkedReason
+from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
 LONGEST_WAIT_SECONDS = 15.0
@@ -37,7 +39,7 @@ class CopyObjects:
         moves = batch.left[: self.chunk]
         context = batch.context
         claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
-        sources = look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
+        sources = _looks(batch, moves)
         for move in moves:
             if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
                 break  # the runner gives the rest back, or comes again with new looks
@@ -54,6 +56,14 @@ class CopyObjects:
             sources.complain()
 
 
+def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
+    """What has to be known of the objects before the copy: of a rollback, what is at both keys."""
+    context = batch.context
+    if batch.run.kind is RunKind.ROLLBACK:
+        return look(context.store, going_back.keys_of(moves), clock=context.clock)
+    return look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
+
+
 def looks_first(context: Context) -> bool:
     """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
     capable = context.store.capabilities
@@ -62,14 +72,9 @@ def looks_first(context: Context) -> bool:
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:
     """Copy one object, or say why not."""
-    context = batch.context
     move = replace(move, waiting=False)  # unless it still has to
     try:
-        if not move.new_key:  # it was parked for a name that gave no key, and sent on again
-            return replan(batch, move, _row_of(context, move))
-        if move.same_object:
-            return _same_object(context, move)
-        return _not_now(move, claims) or _copied(move, _write(batch, move, sources), recorded=True)
+        return _attempt(batch, move, claims, sources)
     except ConditionFailedError:
         try:
             return _occupied(batch, move)
@@ -79,11 +84,31 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
         return _lacking(batch, move, error)
 
 
-def _not_now(move: Move, claims: Claims) -> Outcome | None:
+def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) -> Outcome:
+    context = batch.context
+    if not move.new_key:  # it was parked for a name that gave no key, and sent on again
+        return replan(batch, move, _row_of(context, move))
+    if move.same_object:
+        return _same_object(context, move)
+    not_now = _not_now(batch, move, claims)
+    if not_now:
+        return not_now
+    if batch.run.kind is RunKind.ROLLBACK and sources is not None:
+        untouched = going_back.as_it_was(move, sources)
+        if untouched:
+            return _copied(move, Copied(source=untouched[0], copy=untouched[1]), recorded=False)
+        move = going_back.with_what_is_there(move, sources)
+        sources = sources if looks_first(context) else None
+    return _copied(move, _write(batch, move, sources), recorded=True)
+
+
+def _not_now(batch: Batch, move: Move, claims: Claims) -> Outcome | None:
     """A row or a live move that names the new key counts as an object there (S3)."""
     if claims.blocker(move):
         return _wait(move)
     named = claims.named_by_others(move, move.new_key)
+    if named and not batch.run.seed_done and named[0].row_id is not None:
+        return _wait(move)  # that row's own move may be planned yet: then its object goes first (H19)
     if named:
         return park(move, ParkedReason.TARGET_EXISTS, f"row {named[0].row_id or 'of a table in REFERENCES'} names the new key")
     return None
@@ -217,6 +242,9 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     now = context.store.store_time()
     since = move.missed_store_time if move.missed_store_time is not None else now
     if move.looks + 1 >= MISSED_LOOKS and now - since >= context.settings.settle_seconds:
+        if batch.run.kind is RunKind.ROLLBACK and move.copy is not None and _is_there(context, move.new_key):
+            # The new object is lost, the old one is there: what the row names now cannot be read, what it named before can (H22).
+            return _copied(move, Copied(source=None, copy=context.store.stat(move.new_key)), recorded=False)
         return park_before_switch(batch, move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
     looks = move.looks + 1
     wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))

@@ -172,13 +172,14 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move])
         for move in moves
     ]
     context.moves.record(batch.lease, [replace(outcome, keep_lease=True) for outcome in outcomes], connection=connection)
+    if batch.run.origin_no is not None:
+        context.rollbacks.mark(connection, batch.run, [outcome.move.id for outcome in outcomes])
     return outcomes
 
 
 def _same_plan(batch: Batch, move: Move, row: AssetRow) -> bool:
     """Compute the new key again from the row as it is: the asset may have moved to another client (H10)."""
-    plan = batch.context.rules.plan(row)
-    return plan.reason is None and (plan.new_key == move.new_key or (plan.in_place and move.same_object))
+    return batch.context.rules.still_gives(row, move.new_key, same_object=move.same_object)
 
 
 def _is_named(old: Sequence[Naming], switched: Collection[str]) -> bool:

@@ -13,7 +13,8 @@ from app.ledger.records import Run
 from app.looks import look
 from app.planning import Plan
 from app.stages.context import Context
-from app.states import RunState
+from app.stages.seed_rollback import plan_page
+from app.states import RunKind, RunState
 
 PAGE_ROWS = 2000
 MAX_PASSES = 3
@@ -37,6 +38,9 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
     if in_flight >= context.settings.max_in_flight:
         context.plans.seed_due_now(run)
         return Seeded(summary=f"held: {in_flight} moves are in flight")
+    if run.kind is RunKind.ROLLBACK:
+        summary, ids = plan_page(run, context=context)
+        return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
     with transaction(context.moves.engine, read_only=True) as connection:
         page = context.assets.page(connection, after=run.seed_cursor, limit=PAGE_ROWS)
         fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()

@@ -1,0 +1,150 @@
+"""Taking a run back: which of its moves can be, and the moves of the rollback, which have their numbers and exchanged keys (H18)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+
+from app.arrays import among
+from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.ledger.leases import moves_of
+from app.ledger.plans import Planned
+from app.ledger.records import Move, Run
+from app.schema import moves, runs
+from app.states import MoveState, ParkedReason
+
+_SWITCHED = or_(
+    moves.c.state.in_([MoveState.DELETED, MoveState.KEPT]),
+    and_(moves.c.state == MoveState.PARKED, moves.c.parked_from == MoveState.RENAMED),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undoable:
+    """What of a run can be taken back, and how."""
+
+    by_switch: int = 0  # the old object is held: the row is switched, nothing is copied
+    by_copy: int = 0  # the old object is deleted: what is at the new key now is copied back
+    bytes_to_copy: int = 0
+    not_switched: int = 0  # parked or cancelled before the switch, in place, gone: nothing to take back
+    rolled_back: int = 0
+
+    @property
+    def total(self) -> int:
+        """Rows to switch back."""
+        return self.by_switch + self.by_copy
+
+
+class RollbackLedger:
+    """The moves of rollbacks."""
+
+    def __init__(self, engine: Engine, *, hint_seconds: float, first_stage: str) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+        self._first_stage = first_stage
+        self._hint_us = int(hint_seconds * MICROSECONDS)
+
+    def undoable(self, origin: Run, *, clients: Collection[str] = ()) -> Undoable:
+        """What of *origin* can be taken back; ``by_switch`` as far as the ledger knows: an object may have been removed by others."""
+        chosen = [moves.c.run_no == origin.no, *([moves.c.client.in_(sorted(clients))] if clients else [])]
+        columns = (moves.c.state, moves.c.parked_from)
+        question = select(*columns, func.count(), func.coalesce(func.sum(moves.c.copy_size), 0)).where(*chosen).group_by(*columns)
+        by_switch = by_copy = size = other = back = 0
+        with transaction(self.engine, read_only=True) as connection:
+            for state, parked_from, count, sized in connection.execute(question):
+                if state == MoveState.DELETED:
+                    by_copy, size = by_copy + int(count), size + int(sized)
+                elif state == MoveState.KEPT or parked_from == MoveState.RENAMED:
+                    by_switch += int(count)
+                elif state == MoveState.ROLLED_BACK:
+                    back += int(count)
+                else:
+                    other += int(count)
+        return Undoable(by_switch=by_switch, by_copy=by_copy, bytes_to_copy=size, not_switched=other, rolled_back=back)
+
+    def page(self, connection: Connection, origin_no: int, *, after: int, limit: int, clients: Collection[str]) -> list[Move]:
+        """The next switched moves of a run, by their numbers."""
+        chosen = [moves.c.run_no == origin_no, moves.c.id > after, _SWITCHED, *([moves.c.client.in_(sorted(clients))] if clients else [])]
+        return moves_of(connection.execute(select(moves).where(*chosen).order_by(moves.c.id).limit(limit)))
+
+    def pages(self, origin: Run, *, limit: int, clients: Collection[str]) -> Iterator[list[Move]]:
+        """All pages."""
+        after = 0
+        while True:
+            with transaction(self.engine, read_only=True) as connection:
+                page = self.page(connection, origin.no, after=after, limit=limit, clients=clients)
+            if not page:
+                return
+            yield page
+            after = page[-1].id
+
+    def insert_page(self, run: Run, page: Sequence[Move], *, cursor: str, grace_seconds: int) -> Planned | None:
+        """Write the rollback's moves of one page and advance its cursor; None if another seed was faster.
+
+        The recorded versions change sides: ``source`` is the copy that was written, ``copy`` the object that was copied then.
+        """
+        with transaction(self.engine) as connection:
+            fresh = connection.execute(
+                update(runs)
+                .where(runs.c.no == run.no, runs.c.seed_done.is_(False))
+                .where(runs.c.seed_cursor.is_(None) if run.seed_cursor is None else runs.c.seed_cursor == run.seed_cursor)
+                .values(seed_cursor=cursor, seed_due_at=database_now() + self._hint_us, next_move=runs.c.next_move + len(page))
+            )
+            if fresh.rowcount != 1:
+                return None
+            hashes = [move.old_hash for move in page]
+            live = connection.execute(select(moves.c.live_hash).where(among(moves.c.live_hash, hashes))).scalars()
+            taken = {bytes(value) for value in live}
+            now = read_now(connection)
+            rows, ids = [], []
+            for move in page:
+                free = move.old_hash not in taken
+                taken.add(move.old_hash)
+                rows.append(self._row(run, move, now, grace_seconds=grace_seconds, free=free))
+                if free:
+                    ids.append(move.id)
+            if rows:
+                connection.execute(insert(moves), rows)
+            return Planned(copy_ids=ids, examined=len(rows))
+
+    def _row(self, run: Run, move: Move, now: int, *, grace_seconds: int, free: bool) -> dict[str, Any]:
+        back = Move(
+            run_no=run.no,
+            id=move.id,
+            row_id=move.row_id,
+            client=move.client,
+            generation=1,
+            old_key=move.new_key,
+            new_key=move.old_key,
+            old_hash=move.new_hash,
+            new_hash=move.old_hash,
+            state=MoveState.PLANNED if free else MoveState.PARKED,
+            parked_from=None if free else MoveState.PLANNED,
+            reason=None if free else ParkedReason.COLLISION,
+            detail=None if free else "another asset of this rollback goes back to the same key",
+            source=move.copy,
+            copy=move.source,
+            grace_seconds=grace_seconds,
+        )
+        return back.to_row() | {
+            "live_hash": back.new_hash if free else None,
+            "stage": self._first_stage if free else None,
+            "lease_token": None,
+            "lease_until": 0,
+            "lease_kept": False,
+            "not_before": 0,
+            "due_at": now + self._hint_us,
+            "hints": int(free),
+            "updated_at": now,
+        }
+
+    def mark(self, connection: Connection, run: Run, ids: Sequence[int]) -> None:
+        """Rows of these moves name their old keys again: in the run that is taken back, their moves are over."""
+        connection.execute(
+            update(moves)
+            .where(moves.c.run_no == run.origin_no, among(moves.c.id, ids), _SWITCHED)
+            .values(state=MoveState.ROLLED_BACK, parked_from=None, reason=None, detail=f"by run {run.id[:8]}", updated_at=database_now())
+        )
