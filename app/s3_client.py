@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.errors import BadKeyError, LeaseLostError, RekeyError, StoreUnavailableError
+from app.errors import BadKeyError, LeaseLostError, RekeyError, StoreUnavailableError, UnansweredError
 from app.s3_clock import StoreClock
 from app.s3_errors import answer_error
 from app.s3_signing import Credentials, Signer
@@ -36,7 +36,8 @@ class Reply:
 
     def error(self, key: str) -> RekeyError:
         """What the answer says if it is no success."""
-        return answer_error(self.answer, key, expires_at=self.expires_at, now=self.date)
+        error = answer_error(self.answer, key, expires_at=self.expires_at, now=self.date)
+        return _of_read(error) if self.expires_at is None and isinstance(error, UnansweredError) else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,10 @@ class S3Client:
         canonical = "&".join(sorted([f"{name}={encode_value(value)}" for name, value in query.items()])) if query else ""
         signed = self._signer.in_headers(method, path, canonical, headers or {}, who=self._credentials(), date=date)
         target = f"{path}?{canonical}" if canonical else path
-        answer = self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit)
+        try:
+            answer = self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit)
+        except UnansweredError as error:
+            raise _of_read(error) from error
         reply = self._observe(answer, None)
         if reply.answer.status == 403 and reply.date is not None and abs(reply.date - date) > MAX_SKEW_SECONDS:  # noqa: PLR2004
             self._store_clock.forget()
@@ -157,3 +161,8 @@ class S3Client:
         if "age" not in answer.headers and "date" in answer.headers:  # an answer from a cache has an old date
             date = self._store_clock.observe(answer.headers["date"], sent_at=answer.sent_at, received_at=answer.received_at)
         return Reply(answer=answer, date=date, expires_at=expires_at)
+
+
+def _of_read(error: UnansweredError) -> StoreUnavailableError:
+    """A read that got no answer: whatever became of it, it has changed nothing, so that nobody need wait for it (S7)."""
+    return StoreUnavailableError(str(error))

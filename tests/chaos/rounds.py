@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -204,6 +205,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the one round of this seed")
     parser.add_argument("--assets", type=int, default=ASSETS)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and workers end with it
     end = time.monotonic() + options.minutes * 60
     seeds: list[int] = []
     while True:

@@ -179,6 +179,18 @@ def test_write_goes_out_once_whatever_happens(script: Script, store: MinioStore)
     assert len(script.sent) == 2
 
 
+def test_read_that_got_no_answer_holds_nothing_up(script: Script, store: MinioStore) -> None:
+    """It has changed nothing, so that its move need not keep its lease to the end (S7)."""
+    script.answers = [UnansweredError("reset"), UnansweredError("reset")]
+    with pytest.raises(StoreUnavailableError):
+        store.stat("k")
+    with pytest.raises(StoreUnavailableError):
+        store.read("k", max_bytes=10)
+    script.then(504)
+    with pytest.raises(StoreUnavailableError):
+        store.stat("k")
+
+
 def test_copy_names_its_source_once_encoded_and_its_version(script: Script, store: MinioStore) -> None:
     """The source is encoded like a target, and must have the ETag that was seen (CASES 3)."""
     script.then(200, "<CopyObjectResult><LastModified>2026-11-25T02:51:03.9Z</LastModified><ETag>&#34;e1&#34;</ETag></CopyObjectResult>")
