@@ -40,6 +40,7 @@ COMMANDS = {
     "enqueue": Entry("app.cli.enqueue:enqueue", "Start a run over the table, and watch it with --watch."),
     "status": Entry("app.cli.status:status", "Say how far a run is, and why it stands still if it does."),
     "verify": Entry("app.cli.verify:verify", "Count rows, objects and ledger again; heal a restored table with --repair."),
+    "report": Entry("app.cli.report:report", "List what became of each asset: CSV, JSON Lines, redirects, a page."),
     "pause": Entry("app.cli.steer:pause", "Let a run rest; what is under way ends."),
     "resume": Entry("app.cli.steer:resume", "Let a paused run go on."),
     "cancel": Entry("app.cli.steer:cancel", "End a run for good; what is not switched stays as it was."),

@@ -1,0 +1,189 @@
+"""``rekey report``: what became of each asset, a line each."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app import resources
+from app.cli import DONE
+from app.cli.options import echo_json, json_flag, settings_flags
+from app.cli.status import REQUIRED, chosen, run_flag
+from app.errors import UsageError
+from app.settings import NOT_GIVEN, Settings
+from app.settings_table import env_name
+from app.states import OPEN_STATES, MoveState
+
+if TYPE_CHECKING:
+    from app.ledger.records import Run
+    from app.reporting.lines import Lines
+    from app.reporting.outputs import Writer
+
+_OF_THE_STORE = ("s3_endpoint", "s3_access_key", "s3_secret_key")
+_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl", "nginx": "text/plain; charset=utf-8"}
+_OUTCOMES = {"open": OPEN_STATES, **{str(state): frozenset({state}) for state in MoveState}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the operator asks for."""
+
+    form: str | None
+    redirects: str | None
+    prefix: str | None
+    outcome: str | None
+    output: Path | None
+    name: str | None
+    packed: bool
+    as_json: bool
+
+    @property
+    def has_place(self) -> bool:
+        """Whether the report goes elsewhere than to standard output."""
+        return self.output is not None or self.name is not None
+
+    @property
+    def content_type(self) -> str:
+        """What the object in the bucket is said to be."""
+        return "application/gzip" if self.packed else _TYPES[self.redirects or self.form or "csv"]
+
+    @property
+    def states(self) -> frozenset[MoveState] | None:
+        """The states of the moves to list; None: all.
+
+        Raises:
+            UsageError: A name is none of an outcome.
+        """
+        if self.outcome is None:
+            return None
+        names = [name.strip() for name in self.outcome.split(",")]
+        for name in names:
+            if name not in _OUTCOMES:
+                raise UsageError(f"--outcome: {name!r} is none: give some of {', '.join(_OUTCOMES)}, commas between")
+        return frozenset().union(*(_OUTCOMES[name] for name in names))
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            UsageError: Two places, or bytes on a terminal.
+        """
+        if self.output is not None and self.name is not None:
+            raise UsageError("--output and --to-bucket: give one of them")
+        if self.packed and not self.has_place and sys.stdout.isatty():
+            raise UsageError("--gzip: a terminal shows no compressed bytes: add --output FILE, or a pipe")
+        if self.redirects and (self.form or self.outcome):
+            raise UsageError("--redirects has a form and a choice of its own: give it without --format and --outcome")
+        if self.prefix is not None and not self.redirects:
+            raise UsageError("--prefix belongs to --redirects: give both, or none")
+        if self.as_json and not self.has_place and (self.packed or self.form or self.outcome or self.redirects):
+            raise UsageError("--json takes standard output for its object: add --output FILE or --to-bucket NAME for the report itself")
+
+
+@click.command()
+@run_flag
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="A line an asset, as CSV or JSON Lines. [csv]")
+@click.option("--redirects", type=click.Choice(["nginx", "csv"]), help="Old path -> new path of the switched assets instead.")
+@click.option("--prefix", metavar="PATH", help="What the paths of --redirects begin with, such as /media/. [/]")
+@click.option("--outcome", metavar="NAMES", help="Only assets that ended so; commas between: parked,kept. `open`: not ended yet.")
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file, which gets its name when it is whole.")
+@click.option("--gzip", "packed", is_flag=True, help="Compress it.")
+@click.option("--to-bucket", "name", metavar="NAME", help="Write an object .rekey/reports/RUN/NAME; one that is there is not replaced.")
+@json_flag
+@settings_flags(required=REQUIRED, log_level="error")
+def report(*, settings: Settings, run_id: str | None, **wanted: Any) -> int:  # noqa: ANN401 - the flags of Request
+    """List what became of each asset of a run: keys, ETags, sizes, versions, times, outcome and reason; or where its old links lead.
+
+    To standard output unless --output or --to-bucket says otherwise. --json prints one object: who ran it, when, with which settings, the
+    counts, and what was written where.
+    """
+    request = Request(**wanted)
+    request.check()
+    try:
+        run = chosen(settings, run_id)
+        written = None if request.as_json and not request.has_place else _write(run, request)
+        if request.as_json:
+            echo_json(_about(run) | {"written": written})
+        elif request.has_place and written:
+            click.echo(f"run {run.id[:8]}: {written['lines']} lines written to {written['to']}")
+        for reason, count in written["left_out"].items() if written else ():
+            click.echo(f"left out: {count}, {_why(reason)}", err=True)
+        return DONE
+    finally:
+        resources.close()
+
+
+def _why(reason: str) -> str:
+    from app.reporting.redirects import LEFT_OUT  # noqa: PLC0415
+
+    return LEFT_OUT[reason]
+
+
+def _about(run: Run) -> dict[str, Any]:
+    from app.ledger.reading import ReportLedger  # noqa: PLC0415 - imported by need: see app.cli
+    from app.report import snapshot  # noqa: PLC0415
+    from app.reporting.head import head_of  # noqa: PLC0415
+
+    origin = ReportLedger(resources.engine()).run_id(run.origin_no) if run.origin_no is not None else None
+    return snapshot(run, runs=resources.runs(), queues=resources.queues()) | head_of(run, origin=origin)
+
+
+def _write(run: Run, request: Request) -> dict[str, Any]:
+    from app.reporting.outputs import gzipped  # noqa: PLC0415
+
+    lines = size = 0
+    left_out: Counter[str] = Counter()
+    content = _content(run, request, left_out)
+    with _place(run, request) as (writer, where), gzipped(writer) if request.packed else nullcontext(writer) as inner:
+        for chunk, count in content:
+            inner.write(chunk)
+            lines, size = lines + count, size + len(chunk)
+    return {"to": where, "lines": lines, "bytes": size, "left_out": dict(left_out)}
+
+
+def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
+    from app.ledger.reading import ReportLedger  # noqa: PLC0415
+    from app.reporting.lines import COLUMNS, FORMATS  # noqa: PLC0415
+    from app.reporting.redirects import check_prefix, redirect_lines  # noqa: PLC0415
+
+    ledger = ReportLedger(resources.engine())
+    if request.redirects:
+        prefix = check_prefix(request.prefix or "/", form=request.redirects)
+        return redirect_lines(ledger, run, form=request.redirects, prefix=prefix, left_out=left_out)
+    pages = ledger.pages(run, tuple(COLUMNS.values()), states=request.states)
+    return FORMATS[request.form or "csv"](pages, run_id=run.id)
+
+
+@contextmanager
+def _place(run: Run, request: Request) -> Iterator[tuple[Writer, str]]:
+    from app.reporting import outputs, upload  # noqa: PLC0415
+
+    if request.output is not None:
+        with outputs.to_file(request.output) as file:
+            yield file, str(request.output)
+    elif request.name is not None:
+        _check_store()
+        key = upload.report_key(run.id, request.name)
+        store = resources.store(run.bucket, run.capabilities, pool_size=1)
+        try:
+            with outputs.to_bucket(upload.Upload(store, key, content_type=request.content_type)) as sent:
+                yield sent, key
+        finally:
+            store.close()
+    else:
+        with outputs.to_stdout() as out:
+            yield out, "standard output"
+
+
+def _check_store() -> None:
+    settings = resources.settings()
+    missing = [env_name(name) for name in _OF_THE_STORE if getattr(settings, name) in {"", NOT_GIVEN}]
+    if missing:
+        raise UsageError(f"--to-bucket needs {', '.join(missing)}: set it, or write to a file with --output")

@@ -1,0 +1,70 @@
+"""Reading all moves of a run for a report: a window of ids at a time, few columns, no objects made of them.
+
+Ids of a run's moves are given out without gaps and committed in their order (``app.ledger.plans``), so a window of ids is a page of about
+its length; a filter that few moves pass costs no statement more than a window takes (H30: the server ends long statements).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, Row, select
+
+from app.backoff import delay
+from app.database import transaction
+from app.errors import DatabaseUnavailableError
+from app.ledger.records import Run
+from app.schema import moves, runs
+from app.states import MoveState
+
+WINDOW = 5000  # ids a statement: some megabytes, some 20 ms
+TRIES = 7  # of one window: an hour's report outlives a failover of a minute
+LONGEST_WAIT_SECONDS = 30.0
+
+
+class ReportLedger:
+    """The moves of a run as plain rows, in the order of their ids."""
+
+    def __init__(self, engine: Engine, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+        self._sleep = sleep
+
+    def pages(
+        self, run: Run, columns: Sequence[str], *, states: Collection[MoveState] | None = None, window: int = WINDOW
+    ) -> Iterator[Sequence[Row[Any]]]:
+        """The moves that the run has now, page by page, each page as it is when it is read; only those in *states*, if given.
+
+        A statement that fails for a reason of the moment is repeated: it reads by id, so that nothing comes twice or is left out.
+
+        Raises:
+            DatabaseUnavailableError: The database did not come back within about a minute.
+        """
+        statement = select(*(moves.c[name] for name in columns)).where(moves.c.run_no == run.no).order_by(moves.c.id)
+        if states is not None:
+            statement = statement.where(moves.c.state.in_(sorted(states)))
+        last = self._read(lambda: self._rows(select(runs.c.next_move).where(runs.c.no == run.no)))[0][0] - 1
+        for first in range(1, last + 1, window):
+            page = statement.where(moves.c.id.between(first, min(first + window - 1, last)))
+            rows = self._read(lambda page=page: self._rows(page))  # type: ignore[misc]
+            if rows:
+                yield rows
+
+    def run_id(self, no: int) -> str | None:
+        """The id of the run with number *no*."""
+        found = self._read(lambda: self._rows(select(runs.c.id).where(runs.c.no == no)))
+        return str(found[0][0]) if found else None
+
+    def _rows(self, statement: Any) -> Sequence[Row[Any]]:  # noqa: ANN401 - a Select
+        with transaction(self.engine, read_only=True) as connection:
+            return connection.execute(statement).all()
+
+    def _read(self, question: Callable[[], Sequence[Row[Any]]]) -> Sequence[Row[Any]]:
+        for attempt in range(1, TRIES):
+            try:
+                return question()
+            except DatabaseUnavailableError:
+                self._sleep(delay(attempt, base=1.0, cap=LONGEST_WAIT_SECONDS, jitter=None))
+        return question()

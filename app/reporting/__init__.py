@@ -1,0 +1,1 @@
+"""What ``rekey report`` gives out: a line an asset, redirects, one page."""
