@@ -11,7 +11,7 @@ from app.states import ParkedReason
 
 MAX_KEY_BYTES = 1024  # UTF-8 bytes of a whole key (S3)
 MAX_SEGMENT_BYTES = 255  # UTF-8 bytes between two slashes (MinIO and SeaweedFS keep them as file names: case 6)
-RESERVED_PREFIX = ".rekey/"  # the product's own objects in the bucket: throw-away ones of the probe, and the journal; never an asset
+RESERVED_PREFIX = ".rekey/"  # the product's own objects in the bucket: of the probe, the journal, reports; never an asset
 MAX_WHOLE_FLOAT = 2**53  # above this a float is no exact whole number any more
 
 _DOTS = frozenset({".", ".."})

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from app.reporting.outputs import Writer
 
 _OF_THE_STORE = ("s3_endpoint", "s3_access_key", "s3_secret_key")
-_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl", "nginx": "text/plain; charset=utf-8"}
+_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/jsonl",
+    "nginx": "text/plain; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+}
 _OUTCOMES = {"open": OPEN_STATES, **{str(state): frozenset({state}) for state in MoveState}}
 
 
@@ -38,6 +43,7 @@ class Request:
     form: str | None
     redirects: str | None
     prefix: str | None
+    html: bool
     outcome: str | None
     output: Path | None
     name: str | None
@@ -52,7 +58,7 @@ class Request:
     @property
     def content_type(self) -> str:
         """What the object in the bucket is said to be."""
-        return "application/gzip" if self.packed else _TYPES[self.redirects or self.form or "csv"]
+        return "application/gzip" if self.packed else _TYPES["html" if self.html else self.redirects or self.form or "csv"]
 
     @property
     def states(self) -> frozenset[MoveState] | None:
@@ -79,11 +85,14 @@ class Request:
             raise UsageError("--output and --to-bucket: give one of them")
         if self.packed and not self.has_place and sys.stdout.isatty():
             raise UsageError("--gzip: a terminal shows no compressed bytes: add --output FILE, or a pipe")
-        if self.redirects and (self.form or self.outcome):
-            raise UsageError("--redirects has a form and a choice of its own: give it without --format and --outcome")
+        if self.redirects and self.html:
+            raise UsageError("--redirects and --html: give one of them")
+        if (self.redirects or self.html) and (self.form or self.outcome):
+            kind = "--html" if self.html else "--redirects"
+            raise UsageError(f"{kind} has a form and a choice of its own: give it without --format and --outcome")
         if self.prefix is not None and not self.redirects:
             raise UsageError("--prefix belongs to --redirects: give both, or none")
-        if self.as_json and not self.has_place and (self.packed or self.form or self.outcome or self.redirects):
+        if self.as_json and not self.has_place and (self.packed or self.form or self.outcome or self.redirects or self.html):
             raise UsageError("--json takes standard output for its object: add --output FILE or --to-bucket NAME for the report itself")
 
 
@@ -91,6 +100,7 @@ class Request:
 @run_flag
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="A line an asset, as CSV or JSON Lines. [csv]")
 @click.option("--redirects", type=click.Choice(["nginx", "csv"]), help="Old path -> new path of the switched assets instead.")
+@click.option("--html", is_flag=True, help="One page for people instead: summary, rates, parked, slowest clients, settings.")
 @click.option("--prefix", metavar="PATH", help="What the paths of --redirects begin with, such as /media/. [/]")
 @click.option("--outcome", metavar="NAMES", help="Only assets that ended so; commas between: parked,kept. `open`: not ended yet.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file, which gets its name when it is whole.")
@@ -112,7 +122,8 @@ def report(*, settings: Settings, run_id: str | None, **wanted: Any) -> int:  # 
         if request.as_json:
             echo_json(_about(run) | {"written": written})
         elif request.has_place and written:
-            click.echo(f"run {run.id[:8]}: {written['lines']} lines written to {written['to']}")
+            what = f"page about {written['assets']} assets" if request.html else f"{written['assets']} lines"
+            click.echo(f"run {run.id[:8]}: {what} written to {written['to']}")
         for reason, count in written["left_out"].items() if written else ():
             click.echo(f"left out: {count}, {_why(reason)}", err=True)
         return DONE
@@ -131,29 +142,32 @@ def _about(run: Run) -> dict[str, Any]:
     from app.report import snapshot  # noqa: PLC0415
     from app.reporting.head import head_of  # noqa: PLC0415
 
-    origin = ReportLedger(resources.engine()).run_id(run.origin_no) if run.origin_no is not None else None
-    return snapshot(run, runs=resources.runs(), queues=resources.queues()) | head_of(run, origin=origin)
+    head = head_of(run, ledger=ReportLedger(resources.engine()))
+    return snapshot(run, runs=resources.runs(), queues=resources.queues()) | head
 
 
 def _write(run: Run, request: Request) -> dict[str, Any]:
     from app.reporting.outputs import gzipped  # noqa: PLC0415
 
-    lines = size = 0
+    assets = size = 0
     left_out: Counter[str] = Counter()
     content = _content(run, request, left_out)
     with _place(run, request) as (writer, where), gzipped(writer) if request.packed else nullcontext(writer) as inner:
         for chunk, count in content:
             inner.write(chunk)
-            lines, size = lines + count, size + len(chunk)
-    return {"to": where, "lines": lines, "bytes": size, "left_out": dict(left_out)}
+            assets, size = assets + count, size + len(chunk)
+    return {"to": where, "assets": assets, "bytes": size, "left_out": dict(left_out)}
 
 
 def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     from app.ledger.reading import ReportLedger  # noqa: PLC0415
     from app.reporting.lines import COLUMNS, FORMATS  # noqa: PLC0415
+    from app.reporting.page import html_lines  # noqa: PLC0415
     from app.reporting.redirects import check_prefix, redirect_lines  # noqa: PLC0415
 
     ledger = ReportLedger(resources.engine())
+    if request.html:
+        return html_lines(ledger, run, now=resources.runs().now())
     if request.redirects:
         prefix = check_prefix(request.prefix or "/", form=request.redirects)
         return redirect_lines(ledger, run, form=request.redirects, prefix=prefix, left_out=left_out)

@@ -6,17 +6,18 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from app.ledger.reading import ReportLedger
 from app.ledger.records import Run
 from app.redaction import redact
 from app.reporting.times import from_micros
 
 
-def head_of(run: Run, *, origin: str | None) -> dict[str, Any]:
-    """What the run's record says of it; *origin* is the id of the run that a rollback takes back."""
+def head_of(run: Run, *, ledger: ReportLedger) -> dict[str, Any]:
+    """What the run's record says of it."""
     head = {
         "run": run.id,
         "kind": str(run.kind),
-        "rollback_of": origin,
+        "rollback_of": None if run.origin_no is None else ledger.run_id(run.origin_no),
         "state": str(run.state),
         "bucket": run.bucket,
         "table": run.table_name,

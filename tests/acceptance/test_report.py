@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -64,6 +65,8 @@ def check(deployment: Deployment, folder: Path) -> None:
     to_bucket = deployment.rekey("report", "--outcome", "parked", "--to-bucket", "parked.csv", "--json", **named)
     again = deployment.rekey("report", "--to-bucket", "parked.csv", **named)
     head = deployment.rekey("report", "--json", **named).report
+    links = deployment.rekey("report", "--redirects", "csv", "--prefix", "https://cdn.example/", **named)
+    html = deployment.rekey("report", "--html", **named)
 
     assert (text.status, to_file.status, to_bucket.status) == (0, 0, 0), (text.err, to_file.err, to_bucket.err)
     lines = list(csv.DictReader(io.StringIO(text.out, newline=""), strict=True))
@@ -75,17 +78,22 @@ def check(deployment: Deployment, folder: Path) -> None:
     assert all(line["source_modified"] <= line["copied_at"] for line in json_lines if line["outcome"] == "deleted")
     assert all(line["switched_at"] < line["delete_sent_at"] <= line["updated_at"] for line in json_lines if line["outcome"] == "deleted")
     key = f".rekey/reports/{head['run']}/parked.csv"
-    assert (to_bucket.report["written"]["to"], to_bucket.report["written"]["lines"]) == (key, 2)
+    assert (to_bucket.report["written"]["to"], to_bucket.report["written"]["assets"]) == (key, 2)
     stored = service.bucket.get(key)
     assert stored is not None
     assert stored.content_type == "text/csv; charset=utf-8"
     assert {line["row_id"] for line in csv.DictReader(io.StringIO(stored.body.decode()))} == {str(LOST), str(NAMELESS)}
+    led = [(unquote(old), unquote(new)) for old, new in csv.reader(links.out.splitlines()[1:])]
+    prefix = "https://cdn.example/"
+    assert sorted(led) == sorted((prefix + line[2], prefix + line[3]) for line in book.values() if line[0] == "deleted")
+    assert all(f"<b>{head[name]:,}</b><span>{name}</span>" in html.out for name in ("rows", "copied", "renamed", "deleted", "parked"))
+    assert head["started_by"] in html.out
     assert again.status == USAGE
     assert "already" in again.complaint
     assert "@" in head["started_by"]
     assert head["settings"]["table"] == service.table.name
     for secret in (deployment.store.access_key, deployment.store.secret_key):
-        assert secret not in json.dumps(head) + text.out
+        assert secret not in json.dumps(head) + text.out + html.out
 
 
 def _etag(body: bytes) -> str:

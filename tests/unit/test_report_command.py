@@ -79,7 +79,7 @@ def test_json_says_who_ran_it_with_what_and_what_was_written(world: World, tmp_p
     assert (head["rows"], head["deleted"], head["parked_reasons"], head["written"]) == (3, 2, {"missing_source": 1}, None)
     assert head["settings"] == {"grace_seconds": 0}
     assert head["ended_at"].endswith("Z")
-    assert written == {"to": str(tmp_path / "x.csv"), "lines": 3, "bytes": (tmp_path / "x.csv").stat().st_size, "left_out": {}}
+    assert written == {"to": str(tmp_path / "x.csv"), "assets": 3, "bytes": (tmp_path / "x.csv").stat().st_size, "left_out": {}}
 
 
 def test_redirects_are_written_and_what_is_left_out_is_told(world: World, capfd: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +92,20 @@ def test_redirects_are_written_and_what_is_left_out_is_told(world: World, capfd:
     assert err == "left out: 1, a browser takes dot segments away before it asks\n"
 
 
+def test_page_is_one_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For people, and by mail."""
+    path = tmp_path / "report.html"
+
+    assert cli.main(["report", *FLAGS, "--html", "--output", str(path)]) == 0
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>\n")
+    assert "missing source" in page
+    assert "tester" in page
+    assert "<script" not in page
+    assert capsys.readouterr().out == f"run {world.run.id[:8]}: page about 3 assets written to {path}\n"
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
@@ -101,6 +115,8 @@ def test_redirects_are_written_and_what_is_left_out_is_told(world: World, capfd:
         (("--to-bucket", "moves.csv"), "--to-bucket needs REKEY_S3_ENDPOINT, REKEY_S3_ACCESS_KEY, REKEY_S3_SECRET_KEY"),
         (("--prefix", "/media/"), "--prefix belongs to --redirects"),
         (("--redirects", "nginx", "--outcome", "parked"), "without --format and --outcome"),
+        (("--redirects", "nginx", "--html"), "give one of them"),
+        (("--html", "--format", "csv"), "--html has a form"),
         (("--redirects", "nginx", "--prefix", "media"), "'media' cannot begin the paths"),
         (("--json", "--redirects", "csv"), "--json takes standard output"),
         (("--run", "zzz"), "no run begins with"),
