@@ -17,7 +17,7 @@ from app.key_values import KeyRefusedError, check_new_key, check_old_key, has_ba
 from app.states import ParkedReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["EXACT", "Equivalence", "Folds", "KeyRefusedError", "Template", "check_old_key", "key_hash"]
 
@@ -201,20 +201,35 @@ class Template:
         """
         try:
             old = check_old_key(old_key)
-            pattern = "".join(_pattern(part, client_id, columns) for part in self.parts)
+            pieces = [_fixed(part, client_id, columns) for part in self.parts]
         except KeyRefusedError:
             return False
-        return re.fullmatch(pattern, old, re.DOTALL) is not None and not has_bad_segment(old)
+        return _fits(old, pieces) and not has_bad_segment(old)
 
 
-def _pattern(part: _Literal | _Field, client_id: object, columns: Mapping[str, object]) -> str:
+def _fixed(part: _Literal | _Field, client_id: object, columns: Mapping[str, object]) -> str | _Field:
+    """The text that *part* stands for in this row's keys, or the field itself where any name will do."""
     if isinstance(part, _Literal):
-        return re.escape(part.text)
-    if part.name == "key":
-        return ".+"
-    if part.name == "file_name":
-        return "[^/]+"
-    return re.escape(segment_text(columns.get(part.column) if part.column else client_id, part.title))
+        return part.text
+    if part.name in {"key", "file_name"}:
+        return part
+    return segment_text(columns.get(part.column) if part.column else client_id, part.title)
+
+
+def _fits(key: str, pieces: Sequence[str | _Field]) -> bool:
+    """Whether *key* is made of these pieces. Most keys show by their beginning that they are not: no pattern is compiled for them."""
+    first, last = pieces[0], pieces[-1]
+    if isinstance(first, str) and not key.startswith(first):
+        return False
+    if isinstance(last, str) and not key.endswith(last):
+        return False
+    names = [number for number, piece in enumerate(pieces) if not isinstance(piece, str)]
+    if len(names) == 1:
+        head, tail = "".join(map(str, pieces[: names[0]])), "".join(map(str, pieces[names[0] + 1 :]))
+        name = key[len(head) : len(key) - len(tail)]
+        return bool(name) and key.startswith(head) and key.endswith(tail) and ("/" not in name or pieces[names[0]] == _Field("key"))
+    pattern = "".join(re.escape(piece) if isinstance(piece, str) else ".+" if piece.name == "key" else "[^/]+" for piece in pieces)
+    return re.fullmatch(pattern, key, re.DOTALL) is not None
 
 
 def _whole_key(old: str) -> str:

@@ -73,7 +73,11 @@ def _listed(element: ET.Element, *, encoded: bool) -> ObjectInfo:
     if modified is None or not size.isdigit():
         raise XmlError("a listed object has no time or size")
     return ObjectInfo(
-        key=_name(values.get("Key"), encoded=encoded), etag=values.get("ETag", "").strip('"'), size=int(size), last_modified=modified
+        key=_name(values.get("Key"), encoded=encoded),
+        etag=values.get("ETag", "").strip('"'),
+        size=int(size),
+        last_modified=modified,
+        storage_class=values.get("StorageClass") or None,
     )
 
 

@@ -90,7 +90,14 @@ class StoredVersion:
 
     def info(self, key: str) -> ObjectInfo:
         """The version as the port describes it."""
-        return ObjectInfo(key=key, etag=self.etag, size=len(self.body or b""), last_modified=self.last_modified, version_id=self.version_id)
+        return ObjectInfo(
+            key=key,
+            etag=self.etag,
+            size=len(self.body or b""),
+            last_modified=self.last_modified,
+            version_id=self.version_id,
+            storage_class=self.headers.get("x-amz-storage-class"),
+        )
 
 
 class Bucket:

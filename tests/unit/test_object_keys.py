@@ -221,6 +221,11 @@ def test_columns_are_those_of_the_fields_each_once() -> None:
         ("c.{client_id}/{col.tag}/{file_name}", "cx7/red/a.png", False),
         ("c.{client_id}/{col.tag}/{file_name}", "c.7/blue/a.png", False),
         ("c.{client_id}/{col.none}/{file_name}", "c.7/red/a.png", False),
+        ("{client_id}{file_name}{client_id}", "7a7", True),
+        ("{client_id}{file_name}{client_id}", "77", False),
+        ("{client_id}{file_name}{client_id}", "7", False),
+        ("x{file_name}-{key}", "xa-b/c", True),
+        ("x{file_name}-{key}", "x/a-b", False),
     ],
 )
 def test_is_in_place_compares_client_and_columns_but_no_names(template: str, key: object, expected: bool) -> None:  # noqa: FBT001 - an expectation

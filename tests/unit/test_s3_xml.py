@@ -51,6 +51,14 @@ def test_listed_key_is_left_as_it_is_where_the_store_does_not_encode() -> None:
     assert page.truncated
 
 
+@pytest.mark.parametrize(("element", "expected"), [("<StorageClass>GLACIER</StorageClass>", "GLACIER"), ("", None)])
+def test_listed_object_tells_its_storage_class(element: str, expected: str | None) -> None:
+    """An archived object shows in the listing already; a store may leave the class out."""
+    page = read_page(_page(_contents("a").replace("<Size>", f"{element}<Size>")))
+
+    assert page.objects[0].storage_class == expected
+
+
 def test_last_of_a_page_is_its_greatest_key_or_prefix() -> None:
     """What a page covers ends with its last entry, objects and prefixes alike."""
     prefixes = "<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
