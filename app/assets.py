@@ -124,11 +124,12 @@ class Assets:
         statement = self._filtered(select(func.count()).select_from(self._table)).where(or_(*nullable))
         return int(connection.execute(statement).scalar_one())
 
-    def rows(self, connection: Connection, ids: Sequence[str], *, lock: bool = False) -> dict[str, AssetRow]:
-        """Rows by their id, those that are there; with *lock* they stay ours until the transaction ends."""
+    def rows(self, connection: Connection, ids: Sequence[str], *, lock: bool = False, selected: bool = False) -> dict[str, AssetRow]:
+        """Rows by their id, those that are there; with *lock* they stay ours until the transaction ends. *selected*: under WHERE only."""
         if not ids:
             return {}
-        statement = self._select().where(self._among([row_ids.from_text(row_id) for row_id in ids])).order_by(*self._ids)
+        statement = self._filtered(self._select()) if selected else self._select()
+        statement = statement.where(self._among([row_ids.from_text(row_id) for row_id in ids])).order_by(*self._ids)
         if lock:
             statement = (
                 statement.with_for_update(of=self._table) if connection.dialect.name == "postgresql" else statement.with_for_update()

@@ -45,6 +45,7 @@ metadata = MetaData()
 _hash = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")  # SHA-256
 # Keys and ids are compared byte for byte whatever the database's default collation (a case-blind one merges Logo and logo).
 _text = Text().with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+_long_text = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")  # a TEXT takes 64 KiB
 _row_id = String(ROW_ID_LENGTH).with_variant(mysql.VARCHAR(ROW_ID_LENGTH, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
 _options: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
 
@@ -58,6 +59,23 @@ meta = Table(
     metadata,
     Column("name", String(100), primary_key=True),
     Column("value", _text, nullable=False),
+    **_options,
+)
+
+plans = Table(
+    "rekey_plans",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("bucket", String(255), nullable=False),
+    Column("table_name", String(255), nullable=False),
+    Column("settings", _text, nullable=False),  # JSON, as planned, no secrets
+    Column("table_columns", _text, nullable=False),  # JSON: the table's columns that the settings name, with their types
+    Column("equivalence", _text, nullable=False),  # JSON: which spellings were taken for one object
+    Column("content", _long_text, nullable=False),  # JSON: figures, samples, problems with a few examples each
+    Column("fingerprint", _long_text, nullable=False),  # JSON: the count, and what is to become of some rows
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("version", String(32), nullable=False),
     **_options,
 )
 

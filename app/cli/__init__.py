@@ -37,6 +37,7 @@ COMMANDS = {
     "dev": Entry("app.cli.dev:dev", "Keep private servers for hand work: up and down."),
     "doctor": Entry("app.cli.doctor:doctor", "Try database, broker and object store, and say what to mend."),
     "init": Entry("app.cli.init:init", "Make the ledger's tables, or print their SQL for a DBA."),
+    "plan": Entry("app.cli.plan:plan", "Say what a run would do, what stands in its way, what it takes; change nothing."),
     "enqueue": Entry("app.cli.enqueue:enqueue", "Start a run over the table, and watch it with --watch."),
     "status": Entry("app.cli.status:status", "Say how far a run is, and why it stands still if it does."),
     "verify": Entry("app.cli.verify:verify", "Count rows, objects and ledger again; heal a restored table with --repair."),

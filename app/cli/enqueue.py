@@ -12,18 +12,33 @@ from app.settings import Settings
 @click.command()
 @click.option("--watch", is_flag=True, help="Show progress until the run ends; the exit status is then 3 if rows were not moved.")
 @click.option("--until", type=click.Choice(["renamed"]), help="With --watch: end when all rows are switched.")
+@click.option("--plan", "plan_id", metavar="ID", help="Run exactly what `rekey plan` printed under this id.")
+@click.option("--max-drift", type=float, metavar="PERCENT", help="With --plan: how far the table may have changed since. [1]")
 @click.option("--hold", is_flag=True, help="Hold all deletes: old objects stay until `rekey release`.")
 @click.option("--max-deletes", type=click.IntRange(min=0), metavar="N", help="Delete at most so many old objects; the others are held.")
 @json_flag
 @settings_flags(log_level="error")
-def enqueue(*, settings: Settings, watch: bool, until: str | None, hold: bool, max_deletes: int | None, as_json: bool) -> int:
+def enqueue(
+    *,
+    settings: Settings,
+    watch: bool,
+    until: str | None,
+    plan_id: str | None,
+    max_drift: float | None,
+    hold: bool,
+    max_deletes: int | None,
+    as_json: bool,
+) -> int:
     """Start a run: all rows of the table are given new keys by the workers. Prints the run's id."""
     from app import resources  # noqa: PLC0415 - `rekey enqueue --help` needs no SQLAlchemy
-    from app.cli import starting, watching  # noqa: PLC0415
+    from app.cli import plan_use, starting, watching  # noqa: PLC0415
     from app.report import is_done, snapshot  # noqa: PLC0415
 
     try:
-        run = starting.start(settings, hold=hold, max_deletes=max_deletes)
+        bound = plan_use.check_max_drift(max_drift, plan_id=plan_id)
+        plan = plan_use.find_plan(settings, plan_id) if plan_id is not None else None
+        chosen = plan_use.planned_settings(plan) if plan else settings
+        run = starting.start(chosen, plan=plan, max_drift=bound, hold=hold, max_deletes=max_deletes)
         if not watch:
             if as_json:
                 echo_json(snapshot(run, runs=resources.runs(), queues=resources.queues()))

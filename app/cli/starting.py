@@ -7,16 +7,28 @@ import getpass
 import hashlib
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import String, exc
 
 from app import resources
 from app.assets import AssetRow, Assets
 from app.cli import product_version
+from app.cli.plan_use import MAX_DRIFT, refuse_drift
 from app.database import MICROSECONDS, brief, open_engine, refuse_replica, transaction
-from app.errors import DeniedError, MissingObjectError, StoreRequestError, StoreUnavailableError, TransientError, UsageError
+from app.errors import (
+    BrokerUnavailableError,
+    DatabaseUnavailableError,
+    DeniedError,
+    MissingObjectError,
+    StoreRequestError,
+    StoreUnavailableError,
+    TransientError,
+    UsageError,
+)
 from app.ledger.records import Run
+from app.ledger.saved_plans import SavedPlan
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
@@ -32,8 +44,10 @@ PACE = ("grace_seconds", "copy_rate", "rename_rate", "delete_rate")
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
-def start(settings: Settings, *, hold: bool = False, max_deletes: int | None = None) -> Run:
-    """Start a run from *settings* and send its seed.
+def start(
+    settings: Settings, *, plan: SavedPlan | None = None, max_drift: float = MAX_DRIFT, hold: bool = False, max_deletes: int | None = None
+) -> Run:
+    """Start a run from *settings* and send its seed; from *plan*, if its table has not drifted by more than *max_drift* per cent.
 
     Raises:
         UsageError: A part is not as a run needs it, or a live run is on the same bucket and table.
@@ -49,6 +63,8 @@ def start(settings: Settings, *, hold: bool = False, max_deletes: int | None = N
     assets = Assets(resources.engine(), resources.table_names(settings), rules.equivalence)
     first = _first_page(settings, assets)
     rows = _count(settings, assets)
+    if plan is not None:
+        refuse_drift(plan, engine=resources.engine(), settings=settings, rows_now=rows, max_drift=max_drift)
     longest = max((len(plan.new_key) for plan in map(rules.plan, first)), default=0)
     _refuse_short_column(settings, assets.key_type, longest)
     check_broker()
@@ -62,6 +78,7 @@ def start(settings: Settings, *, hold: bool = False, max_deletes: int | None = N
         version=product_version(),
         hold_deletes=hold,
         deletes_left=max_deletes,
+        plan_id=plan.id if plan else None,
     )
     enqueue_seed(run)
     return run
@@ -141,9 +158,17 @@ def _count(settings: Settings, assets: Assets) -> int:
 
 
 def _fit_store(settings: Settings) -> Capabilities:
-    """What the endpoint honours; what is wrong with it is said in the words of the settings."""
-    try:
+    with explained(settings):
         return probed(settings)
+
+
+@contextmanager
+def explained(settings: Settings) -> Iterator[None]:
+    """Say what is wrong with the endpoint in the words of the settings."""
+    try:
+        yield
+    except (DatabaseUnavailableError, BrokerUnavailableError):
+        raise
     except TransientError as error:
         raise StoreUnavailableError(f"the object store (REKEY_S3_ENDPOINT) does not answer: {error}") from error
     except DeniedError as error:
@@ -158,21 +183,18 @@ def _fit_store(settings: Settings) -> Capabilities:
 
 def probed(settings: Settings) -> Capabilities:
     """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
-    name = probe_note(settings)
     runs = resources.runs()
     now = runs.now()
-    known = runs.remembered(name)
     store = resources.store(settings.s3_bucket, None, pool_size=1)
     try:
-        if known:
-            kept = json.loads(known)
-            if now - kept["at"] < PROBE_HOURS * 3600 * MICROSECONDS and set(kept["capabilities"]) == set(Capabilities.__slots__):
-                _greet(store)
-                return Capabilities(**kept["capabilities"])
+        known = known_capabilities(settings, since=now - PROBE_HOURS * 3600 * MICROSECONDS)
+        if known is not None:
+            greet(store)
+            return known
         found = probe(store)
     finally:
         store.close()
-    runs.remember(name, json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
+    runs.remember(probe_note(settings), json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
     return found
 
 
@@ -181,7 +203,15 @@ def probe_note(settings: Settings) -> str:
     return "probe:" + hashlib.sha256(json.dumps([settings.s3_endpoint, settings.s3_bucket]).encode()).hexdigest()
 
 
-def _greet(store: ObjectStore) -> None:
+def known_capabilities(settings: Settings, *, since: int = 0) -> Capabilities | None:
+    """What a probe made after *since*, in database microseconds, saw of the endpoint; None where there was none."""
+    known = json.loads(resources.runs().remembered(probe_note(settings)) or "null")
+    if known is None or known["at"] <= since or set(known["capabilities"]) != set(Capabilities.__slots__):
+        return None
+    return Capabilities(**known["capabilities"])
+
+
+def greet(store: ObjectStore) -> None:
     """See by one GET that bucket and credentials are still good: those of an earlier probe may have been others."""
     try:
         store.read(ABSENT_KEY, max_bytes=0)

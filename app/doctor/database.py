@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateIndex
 from app import schema
 from app.assets import Assets
 from app.database import brief, open_engine, refuse_replica, transaction
-from app.doctor.findings import Finding, Findings
+from app.doctor.findings import Finding, Findings, Level
 from app.errors import DatabaseUnavailableError, UsageError
 from app.key_values import MAX_KEY_BYTES
 from app.object_keys import EXACT
@@ -66,11 +66,7 @@ def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
         return
     found.ok(f"the table {table.fullname!r} has all columns that the settings name")
     _check_id(engine, table, settings, found)
-    _check_index(engine, table, column(table, settings.key_column), found)
-    for name in settings.references:
-        table_name, _, column_name = name.rpartition(".")
-        other = reflect(engine, table_name)
-        _check_index(engine, other, column(other, column_name.strip('"')), found)
+    check_indexes(engine, settings, found)
     with transaction(engine, read_only=True) as connection:
         _check_room(connection, assets, column(table, settings.key_column), settings, found)
     _check_right(engine, table, column(table, settings.key_column), found)
@@ -94,6 +90,23 @@ def _check_id(engine: Engine, table: Table, settings: Settings, found: Findings)
     if not any(set(key) == set(settings.id_columns) for key in keys):
         names = ", ".join(settings.id_columns)
         found.problem(f"{table.fullname!r} has no primary key or unique index on {names}", remedy="name its primary key in REKEY_ID_COLUMN")
+
+
+def check_indexes(engine: Engine, settings: Settings, found: Findings) -> None:
+    """Look for an index on the key column and on each column in REFERENCES."""
+    table = reflect(engine, settings.table)
+    _check_index(engine, table, column(table, settings.key_column), found)
+    for name in settings.references:
+        table_name, _, column_name = name.rpartition(".")
+        other = reflect(engine, table_name)
+        _check_index(engine, other, column(other, column_name.strip('"')), found)
+
+
+def index_findings(engine: Engine, settings: Settings) -> list[Finding]:
+    """The indexes that are missing, each with the statement that makes it."""
+    found = Findings("database")
+    check_indexes(engine, settings, found)
+    return [finding for finding in found if finding.level is Level.PROBLEM]
 
 
 def _check_index(engine: Engine, table: Table, wanted: Column[Any], found: Findings) -> None:

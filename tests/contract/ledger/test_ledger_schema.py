@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def _shape(engine: Engine) -> dict[str, Any]:
     seen = inspect(engine)
     shape: dict[str, Any] = {}
-    for table in ("rekey_meta", "rekey_runs", "rekey_moves"):
+    for table in ("rekey_meta", "rekey_plans", "rekey_runs", "rekey_moves"):
         columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in seen.get_columns(table)}
         unique = sorted(tuple(key["column_names"]) for key in seen.get_unique_constraints(table))
         indexes = sorted((tuple(index["column_names"]), bool(index["unique"])) for index in seen.get_indexes(table))

@@ -1,0 +1,93 @@
+"""A plan for a person to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+_STEP = 1024
+SHOWN_EXAMPLES = 3
+
+
+def as_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Counts, what it takes, samples, then every problem with examples."""
+    return [*_counts(plan), *_costs(plan), *_samples(plan), *_problems(plan), *_next_step(plan)]
+
+
+def _counts(plan: Mapping[str, Any]) -> Iterator[str]:
+    name = f"Plan {plan['plan'][:8]}" if plan["plan"] else "Plan (not saved)"
+    yield f"{name} of table {plan['table']} and bucket {plan['bucket']}: {plan['template']}"
+    yield f"  {'rows':<18} {plan['rows']:>12}"
+    names = ("to_move", "in_place", "would_park", "waiting", "respelled")
+    yield from (f"  {name.replace('_', ' '):<18} {plan[name]:>12}" for name in names if plan[name] or name == "to_move")
+    yield f"  {'bytes to copy':<18} {size(plan['bytes']):>12}, needed twice until the old objects are deleted"
+    if plan["objects_without_row"] is not None:
+        yield f"  {'objects':<18} {plan['bucket_objects']:>12}, {plan['objects_without_row']} of them without a row: they stay"
+
+
+def _costs(plan: Mapping[str, Any]) -> Iterator[str]:
+    requests = ", ".join(f"{count} {name}" for name, count in plan["requests"].items())
+    yield f"  requests, about    {requests}"
+    traffic = f"{size(plan['bytes_read'])} read and {size(plan['bytes_written'])} written by the workers"
+    yield f"  traffic            {traffic}, {size(plan['bytes_copied_by_store'])} copied by the store itself"
+    if plan["cost"] is not None:
+        each = ", ".join(f"{name} {price:.2f}" for name, price in plan["cost"]["by_class"].items())
+        yield f"  cost of requests   {plan['cost']['total']:.2f} ({each})"
+    time = plan["time"]
+    switched, ended = duration(time["seconds_to_switch"]), duration(time["seconds_in_all"])
+    yield f"  time, about        {switched} until all rows are switched, {ended} in all"
+    yield f"                     ({time['basis']})"
+
+
+def _samples(plan: Mapping[str, Any]) -> Iterator[str]:
+    if plan["samples"]:
+        yield "Samples"
+    yield from (f"  {sample['old_key']} -> {sample['new_key']}" for sample in plan["samples"])
+
+
+def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
+    for problem in plan["problems"]:
+        about = f" (about: {problem['looked_at']} objects were looked at; --thorough looks at each)" if problem["estimated"] else ""
+        yield f"{problem['rows']:>8} {problem['class']:<15} {problem['text']}{about}"
+        if problem["remedy"]:
+            yield f"{'':<25}-> {problem['remedy']}"
+        if problem["class"] == "in_place":
+            continue
+        for example in problem["examples"][:SHOWN_EXAMPLES]:
+            yield f"{'':<28}{_example(example)}"
+            if example.get("statement"):
+                yield f"{'':<28}{example['statement']}"
+
+
+def _example(example: Mapping[str, Any]) -> str:
+    where = f"row {example['row']}: " if example["row"] is not None else ""
+    keys = " -> ".join(key for key in (example["old_key"], example["new_key"]) if key)
+    return where + ": ".join(part for part in (keys, example["detail"]) if part)
+
+
+def _next_step(plan: Mapping[str, Any]) -> Iterator[str]:
+    looked = plan["looked"]
+    yield f"Looked by {looked['listings']} listings, {looked['heads']} HEADs, {looked['gets']} GETs; nothing was changed"
+    if not looked["probed"]:
+        yield "What this store honours was not probed yet (enqueue does it): copies are taken to go by GET and PUT"
+    if plan["plan"]:
+        yield f"`rekey enqueue --plan {plan['plan'][:8]}` runs this plan"
+    else:
+        yield "Not saved, as --no-save says: `rekey enqueue --plan` cannot take it"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that a person would choose."""
+    power = 0
+    while count >= _STEP ** (power + 1) and power < len(_UNITS) - 1:
+        power += 1
+    return f"{count / _STEP**power:.1f} {_UNITS[power]}" if power else f"{count} bytes"
+
+
+def duration(seconds: int) -> str:
+    """Seconds as a person would say them."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds} s"
