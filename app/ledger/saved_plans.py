@@ -88,7 +88,7 @@ class PlanStore:
             beginning = plans.c.id.startswith(plan_id, autoescape=True)
             found = [SavedPlan.from_row(dict(row)) for row in connection.execute(select(plans).where(beginning).limit(2)).mappings()]
         if len(found) != 1 or not plan_id:
-            which = "several plans begin" if len(found) > 1 else "no plan begins"
+            which = "several plans begin" if len(found) > 1 and plan_id else "no plan begins"
             raise UsageError(f"{which} with {plan_id!r}: `rekey plan` makes one and prints its id")
         return found[0]
 
