@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.acceptance.deployment import Deployment
 from tests.acceptance.service import Content, make_asset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from tests.acceptance.deployment import Deployment, Ended
+    from tests.acceptance.deployment import Ended
     from tests.acceptance.service import Service
+    from tests.servers import S3Server
 
 DONE, USAGE, FINDINGS = 0, 2, 3
 ASSETS = 400
@@ -249,3 +252,25 @@ def test_plan_needs_no_ledger_where_it_is_not_saved(planned: Planned, deployment
     assert (ended.report["plan"], ended.report["saved"], ended.report["to_move"]) == (None, False, 1)
     assert "Not saved" in text.out
     assert other.table.run("SELECT name FROM sqlite_master WHERE name LIKE 'rekey%'") == []
+
+
+def test_plan_on_the_embedded_stack_finds_the_same(seaweed: S3Server, redis_url: str, tmp_path: Path) -> None:
+    """SQLite and SeaweedFS, which lists folder by folder: each key is looked at by a HEAD then, and the outcome is the same."""
+    made = Deployment(database_url=f"sqlite:///{tmp_path}/assets.db", broker_url=redis_url, store=seaweed, folder=tmp_path)
+    service, named = made.service()
+    assert made.rekey("init", **named).status == DONE
+    service.fill(60)
+    service.table.insert([{"id": 61, "client_id": 1, "object_key": "gone.bin", "title": ""}])
+    service.upload({"clients/2/assets/file-1.bin": PLAIN, "p/x": PLAIN, "p-b": PLAIN})
+
+    ended = made.rekey("plan", "--json", **named)
+
+    assert ended.status == FINDINGS, ended.err
+    assert classes(ended.report) == {"missing_source": 1, "target_exists": 1}
+    assert (ended.report["to_move"], ended.report["rows"]) == (59, 61)
+    run = made.rekey("enqueue", "--plan", ended.report["plan"], "--json", **named)
+    assert run.status == DONE, run.err
+    again = made.rekey("plan", "--json", **named)  # what the store honours is known by now
+    assert classes(again.report) == {"missing_source": 1, "target_exists": 1}
+    assert again.report["looked"] == {**ended.report["looked"], "probed": True, "by_listing": False, "listings": 0, "heads": 122}
+    service.close()
