@@ -41,7 +41,9 @@ def make(settings: Settings, *, thorough: bool, save: bool, prices: Mapping[str,
     engine = open_engine(url, pool_size=3, statement_seconds=STATEMENT_SECONDS)
     try:
         with translated():
+            live = resources.runs().live(settings.s3_bucket, settings.table) if save else None
             made = _made(settings, engine, thorough=thorough, ledger=save, prices=prices, report=report)
+            made.content["live_run"] = live.id if live else None
             kept = _keep(settings, engine, made) if save else None
     except exc.DBAPIError as error:
         if not settings.where or is_transient(error):

@@ -69,6 +69,8 @@ def _example(example: Mapping[str, Any]) -> str:
 def _next_step(plan: Mapping[str, Any]) -> Iterator[str]:
     looked = plan["looked"]
     yield f"Looked by {looked['listings']} listings, {looked['heads']} HEADs, {looked['gets']} GETs; nothing was changed"
+    if plan["live_run"]:
+        yield f"Run {plan['live_run'][:8]} is under way on this bucket and table: the figures change with it"
     if not looked["probed"]:
         yield "What this store honours was not probed yet (enqueue does it): copies are taken to go by GET and PUT"
     if plan["plan"]:

@@ -6,28 +6,23 @@ apart in a much larger bucket, or the store lists in another order, the keys are
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-from app import backoff
-from app.errors import DeniedError, MissingObjectError, ObjectError, RekeyError, TransientError
+from app.errors import DeniedError, MissingObjectError, ObjectError, RekeyError
 from app.looks import before
 from app.object_store import ListedPage, ObjectInfo, ObjectStore, ReadObject
+from app.plan.patience import patiently
 
 HEADS_AT_ONCE = 16
 HEADS_A_PAGE = 80  # a page of 1000 keys costs about so many HEADs (FACTS.md: 0.3 ms a HEAD, 0.03 ms a listed key)
 SPARE_PAGES = 500  # listed in any case, so that the objects without a row are counted in a small bucket
 VERIFIED = 1000  # so many keys that a listing lacks are looked at by HEAD: it may be incomplete
 SETTLED_SECONDS = 60  # an object older than this should have been in the listing
-TRIES = 6
-_JITTER = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 
 Seen = ObjectInfo | ObjectError | None  # None: no object has the key
-_Result = TypeVar("_Result")
 
 
 class ListingUnsoundError(RekeyError):
@@ -174,7 +169,7 @@ class BucketWalk:
             return None
 
     def _list(self, start: str) -> ListedPage:
-        return self._patiently(lambda: self._store.list_page(prefix="", start_after=start, delimiter=""))
+        return patiently(lambda: self._store.list_page(prefix="", start_after=start, delimiter=""))
 
     def _take(self, page: ListedPage, start: str) -> None:
         """Make *page* the one at hand."""
@@ -191,7 +186,7 @@ class BucketWalk:
 
     def _head(self, key: str) -> Seen:
         try:
-            return self._patiently(lambda: self._store.stat(key))
+            return patiently(lambda: self._store.stat(key))
         except MissingObjectError:
             return None
         except ObjectError as error:
@@ -199,15 +194,6 @@ class BucketWalk:
 
     def _attributes(self, key: str) -> ReadObject | ObjectError:
         try:
-            return self._patiently(lambda: self._store.read(key, max_bytes=0))
+            return patiently(lambda: self._store.read(key, max_bytes=0))
         except ObjectError as error:
             return error
-
-    def _patiently(self, call: Callable[[], _Result]) -> _Result:
-        """A store that is busy for a while must not cost an hour's plan."""
-        for attempt in range(1, TRIES):
-            try:
-                return call()
-            except TransientError:
-                time.sleep(backoff.delay(attempt, base=0.5, cap=10.0, jitter=_JITTER))
-        return call()

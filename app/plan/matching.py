@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.copying import PART_BYTES, SINGLE_COPY_BYTES
-from app.errors import ObjectError
+from app.errors import BadKeyError, ObjectError
 from app.object_store import MAX_PARTS, ObjectInfo
 from app.plan.bucket import BucketWalk, Seen
 from app.plan.entries import Entries, Entry, Role
@@ -142,8 +142,8 @@ class Matching:
             self.waiting += 1
         elif isinstance(self._seen, ObjectInfo):
             self._add(Kind.TARGET_EXISTS, row_id, f"an object of {self._seen.size} bytes that no row names is at the new key")
-        elif isinstance(self._seen, ObjectError):
-            self._add(kind_of(self._seen), row_id, f"new key: {self._seen}")
+        elif isinstance(self._seen, BadKeyError):  # any other refusal of a HEAD says nothing of a write
+            self._add(Kind.BAD_NAME, row_id, f"new key: {self._seen}")
 
     def _lacking(self, row_id: str | None) -> None:
         if isinstance(self._seen, ObjectError):

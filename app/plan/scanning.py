@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from app.key_values import is_utf8
 from app.looks import LISTED_COST, PAGE_COST, WORTH
 from app.plan.drift import RowSample
 from app.plan.entries import Entries, Entry, Role
+from app.plan.patience import patiently
 from app.plan.problems import PARKING, Found, Kind
 from app.planning import Plan, Rules
 from app.reflection import reflect, split_name
@@ -98,9 +100,9 @@ class Scanner:
                 return assets.page(connection, after=after, limit=PAGE_ROWS)
 
         with ThreadPoolExecutor(1) as reader:
-            page = read(None)
+            page = patiently(lambda: read(None))
             while page:
-                ahead = reader.submit(read, page[-1].row_id)
+                ahead = reader.submit(patiently, functools.partial(read, page[-1].row_id))
                 yield page
                 page = ahead.result()
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from app.errors import DeniedError, EncryptedError, ObjectError
+from app.assets import AssetRow, Assets
+from app.errors import DatabaseUnavailableError, DeniedError, EncryptedError, ObjectError
 from app.object_store import ListedPage, ObjectInfo, ReadObject
-from app.plan import bucket, looking, scanning
+from app.plan import bucket, looking, patience, scanning
 from app.plan.making import Made, Planner, make_plan
 from app.resources import table_names
 from app.testing import Behaviour, Fault, InMemoryStore
@@ -413,12 +415,44 @@ def test_unordered_listing_is_noticed_without_a_probe(tmp_path: Path) -> None:
 
 def test_busy_store_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One 503 in an hour must not cost the plan."""
-    monkeypatch.setattr(bucket.backoff, "delay", lambda _attempt, **_more: 0.0)
+    monkeypatch.setattr(patience.backoff, "delay", lambda _attempt, **_more: 0.0)
     world = World(tmp_path)
     world.add(1)
     world.store.faults.add(Fault.slow_down(), on="list_page")
 
     assert plan(world).content["to_move"] == 1
+
+
+def test_busy_database_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost connection between two pages costs that page's repetition."""
+    monkeypatch.setattr(patience.backoff, "delay", lambda _attempt, **_more: 0.0)
+    monkeypatch.setattr(scanning, "PAGE_ROWS", 2)
+    world = World(tmp_path)
+    for number in range(1, 6):
+        world.add(number)
+    asked: list[str | None] = []
+    page = Assets.page
+
+    def failing(self: Assets, connection: Connection, *, after: str | None, limit: int) -> list[AssetRow]:
+        asked.append(after)
+        if len(asked) == 2:
+            raise DatabaseUnavailableError("gone for a moment")
+        return page(self, connection, after=after, limit=limit)
+
+    monkeypatch.setattr(Assets, "page", failing)
+
+    assert plan(world).content["to_move"] == 5
+    assert asked == [None, "[2]", "[2]", "[4]", "[5]"]
+
+
+def test_refused_look_at_a_new_key_is_no_problem_of_the_row(tmp_path: Path) -> None:
+    """Where listing is denied, S3 says 403 of every absent key (case 15)."""
+    world = World(tmp_path)
+    world.store.faults.add(Fault.refuse(DeniedError), on="list_page", times=None)
+    world.store.faults.add(Fault.refuse(DeniedError), on="stat", key="clients/7/assets/1.png", times=None)
+    world.add(1)
+
+    assert problems(plan(world)) == {}
 
 
 def test_object_info_of_a_listing_compares_like_that_of_a_head() -> None:
