@@ -230,9 +230,14 @@ _budget = ByteBudget()
 
 def settings_of(run: Run) -> Settings:
     """This process's settings with those of a run in their place, and what `rekey set` has changed since."""
-    own = {name: run.settings[name] for name in RUN_SETTINGS}
+    return recorded_settings(run.settings).model_copy(update=dict(run.knobs))
+
+
+def recorded_settings(recorded: Mapping[str, Any]) -> Settings:
+    """This process's settings with those on the record of a run or a plan in their place."""
+    own = {name: recorded[name] for name in RUN_SETTINGS}
     own["references"] = tuple(own["references"])
-    return settings().model_copy(update=own | dict(run.knobs))
+    return settings().model_copy(update=own)
 
 
 def run_settings(values: Settings) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
-import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,7 +94,7 @@ def _keep(settings: Settings, engine: Engine, made: Made) -> SavedPlan:
     return PlanStore(engine).save(
         bucket=settings.s3_bucket,
         table_name=settings.table,
-        user=f"{getpass.getuser()}@{socket.gethostname()}",
+        user=starting.operator(),
         version=product_version(),
         settings=resources.run_settings(settings),
         table_columns=named_columns(engine, settings),

@@ -47,7 +47,7 @@ def find_plan(settings: Settings, plan_id: str) -> SavedPlan:
 
 def planned_settings(plan: SavedPlan) -> Settings:
     """This process's settings with those of the plan in their place."""
-    return resources.settings_of(plan.settings)
+    return resources.recorded_settings(plan.settings)
 
 
 def refuse_drift(plan: SavedPlan, *, engine: Engine, settings: Settings, rows_now: int, max_drift: float) -> None:

@@ -42,12 +42,13 @@ def requests(work: Work, settings: Settings) -> dict[str, int]:
     at_new = rows * (1 + after)
     lists_old, heads_old = work.old_keys.requests(at_old)
     lists_new, heads_new = work.new_keys.requests(at_new)
+    deletes = rows / max(1, min(settings.batch_size, DELETES_A_REQUEST))
     found = {
-        "PUT": rows - big + share * sizes.parts + 2 * big,
+        "PUT": rows - big + share * sizes.parts + 2 * big + deletes * settings.journal,
         "GET": (big if work.copies_by_store else rows) + work.tagged_share * rows,
         "HEAD": heads_old + heads_new + big + max(0.0, multi - big),
         "LIST": lists_old + lists_new,
-        "DELETE": rows / max(1, min(settings.batch_size, DELETES_A_REQUEST)),
+        "DELETE": deletes,
     }
     return {name: math.ceil(found[name]) for name in CLASSES}
 
@@ -91,8 +92,9 @@ def cost(counted: Mapping[str, int], prices: Mapping[str, float] | None) -> dict
     return {"total": round(sum(by_class.values()), 6), "by_class": by_class, "per_1000": used}
 
 
-def duration(work: Work, *, rate: PastRate | None, grace_seconds: int) -> dict[str, Any]:
+def duration(work: Work, *, rate: PastRate | None, settings: Settings) -> dict[str, Any]:
     """How long it will take until the last row is switched, and until the last old object may go."""
+    bounds = [bound for bound in (settings.copy_rate, settings.rename_rate) if bound]
     if rate is not None:
         per_second, basis = rate.rows_per_second, f"run {rate.run_id[:8]} switched {rate.rows} rows at this rate"
         seconds = work.rows / per_second
@@ -103,9 +105,13 @@ def duration(work: Work, *, rate: PastRate | None, grace_seconds: int) -> dict[s
             "no run has finished in this ledger yet"
         )
         seconds = max(work.rows / per_second, traffic(work)["bytes_read"] / ASSUMED_BYTES_PER_SECOND)
+    if bounds and min(bounds) < per_second:
+        per_second, basis = float(min(bounds)), "bounded by REKEY_COPY_RATE or REKEY_RENAME_RATE"
+        seconds = max(seconds, work.rows / per_second)
+    deleting = work.rows / settings.delete_rate if settings.delete_rate else 0.0
     return {
         "seconds_to_switch": round(seconds),
-        "seconds_in_all": round(seconds + grace_seconds) if work.rows else 0,
+        "seconds_in_all": round(max(seconds, deleting) + settings.grace_seconds) if work.rows else 0,
         "rows_per_second": round(per_second, 1),
         "measured": rate is not None,
         "basis": basis,

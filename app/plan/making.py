@@ -142,7 +142,7 @@ class _Making:
             **estimate.traffic(work),
             "requests": counted,
             "cost": estimate.cost(counted, planner.prices),
-            "time": estimate.duration(work, rate=planner.rate, grace_seconds=settings.grace_seconds),
+            "time": estimate.duration(work, rate=planner.rate, settings=settings),
             "bucket_objects": walk.listed if walk.whole else None,
             "objects_without_row": walk.unwanted if walk.whole else None,
             "looked": {

@@ -97,8 +97,8 @@ def test_price_that_is_none_is_refused(text: str) -> None:
 def test_time_goes_by_the_last_run_or_says_that_it_is_assumed() -> None:
     """Never a made-up certainty."""
     rate = PastRate(run_id="abcdef0123", rows=5000, rows_per_second=250.0)
-    measured = duration(WORK, rate=rate, grace_seconds=60)
-    assumed = duration(WORK, rate=None, grace_seconds=60)
+    measured = duration(WORK, rate=rate, settings=make_settings(grace_seconds=60))
+    assumed = duration(WORK, rate=None, settings=make_settings(grace_seconds=60))
 
     assert (measured["seconds_to_switch"], measured["seconds_in_all"], measured["measured"]) == (4, 64, True)
     assert measured["basis"] == "run abcdef01 switched 5000 rows at this rate"
@@ -110,9 +110,32 @@ def test_assumed_time_counts_the_bytes_that_pass_through_the_workers() -> None:
     """Large objects are not copied at 600 a second."""
     work = dataclasses.replace(WORK, sizes=Sizes(rows=1000, bytes=10**12))
 
-    assert duration(work, rate=None, grace_seconds=0)["seconds_to_switch"] == 20_000
+    assert duration(work, rate=None, settings=make_settings(grace_seconds=0))["seconds_to_switch"] == 20_000
+
+
+@pytest.mark.parametrize(
+    ("bounds", "to_switch", "in_all"),
+    [
+        ({"copy_rate": 10}, 100, 100),
+        ({"copy_rate": 20, "rename_rate": 5}, 200, 200),
+        ({"delete_rate": 1}, 2, 1000),
+        ({"copy_rate": 999}, 2, 2),
+    ],
+)
+def test_rates_that_were_set_bound_the_time(bounds: dict[str, int], to_switch: int, in_all: int) -> None:
+    """Assets a second, by all workers together."""
+    found = duration(WORK, rate=None, settings=make_settings(grace_seconds=0, **bounds))
+
+    assert (found["seconds_to_switch"], found["seconds_in_all"]) == (to_switch, in_all)
+
+
+def test_journal_costs_a_put_for_each_batch_of_deletes() -> None:
+    """It is written before the first of them."""
+    without, noted = (requests(WORK, make_settings(grace_seconds=0, journal=journal))["PUT"] for journal in (False, True))
+
+    assert (without, noted) == (1000, 1005)
 
 
 def test_time_of_nothing_to_move_is_nought() -> None:
     """No grace either."""
-    assert duration(dataclasses.replace(WORK, rows=0), rate=None, grace_seconds=60)["seconds_in_all"] == 0
+    assert duration(dataclasses.replace(WORK, rows=0), rate=None, settings=make_settings(grace_seconds=60))["seconds_in_all"] == 0

@@ -60,6 +60,7 @@ def test_plan_of_a_clean_table_has_counts_and_no_problem(world: World) -> None:
     for number in range(1, 8):
         world.add(number, body=b"12345")
     world.store.app_put("stray", b"")
+    world.store.app_put(".rekey/journal/1", b"our own")
     made = plan(world)
 
     content = made.content
