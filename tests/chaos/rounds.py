@@ -22,7 +22,7 @@ from tests.chaos.book import Book, Outages
 from tests.chaos.cluster import ROLES, Cluster
 from tests.chaos.door import faulty
 from tests.chaos.evidence import Evidence
-from tests.chaos.plan import MACHINES, Plan, any_of
+from tests.chaos.plan import MACHINES, NETWORK, Plan, any_of
 from tests.chaos.saboteur import Saboteur, Servers
 from tests.chaos.traffic import Reader, Writer
 from tests.chaos.verdict import Recount, Verdict, lost_leases
@@ -213,7 +213,9 @@ def main() -> int:
         seeds.append(seed)
         print(f"round {len(seeds)}, seed {seed}", flush=True)  # noqa: T201 - the log of seeds
         folder = Path(tempfile.mkdtemp(prefix="rekey-chaos-"))
-        verdict = play(any_of(seed), assets=options.assets, folder=folder)
+        plan = any_of(seed)
+        slow = any(fault.kind == NETWORK for fault in plan.faults)
+        verdict = play(plan, assets=options.assets // (3 if slow else 1), folder=folder)
         print(verdict.story(), flush=True)  # noqa: T201
         if verdict.findings:
             print(f"replay it with: python -m tests.chaos.rounds --seed {seed}; logs: {folder}")  # noqa: T201
