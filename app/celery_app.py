@@ -209,7 +209,9 @@ def send(task: Task, *args: Any) -> None:  # noqa: ANN401 - ids and cursors of a
     """
     try:
         task.apply_async(args)
-    except (OperationalError, OSError) as error:
+    except (OperationalError, OSError, AttributeError) as error:
+        # AttributeError: the worker's own thread has just dropped the channel that this one publishes on, after the broker's restart
+        # (kombu sets its connection to None, and looks into it: kombu/transport/redis.py, _connparams).
         raise BrokerUnavailableError(f"the broker took no message for {task.name}: {error}") from error
 
 

@@ -170,6 +170,23 @@ def test_send_refused_raises_at_once() -> None:
     assert time.monotonic() - started < 4
 
 
+def test_send_on_a_channel_that_is_dropped_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker drops its channels after the broker's restart, whichever thread publishes on them (seen in the chaos rounds)."""
+    task = make_task(make_app("memory://"))
+
+    def put(self: Any, *_: object, **__: object) -> None:  # noqa: ANN401 - kombu's channel
+        connection, self.connection = self.connection, None
+        try:
+            _ = self.connection.client  # as the redis transport does to connect
+        finally:
+            self.connection = connection
+
+    monkeypatch.setattr("kombu.transport.memory.Channel._put", put)
+
+    with pytest.raises(BrokerUnavailableError, match="took no message for copy_objects"):
+        celery_app.send(task, "prod", "7f3a", [1])
+
+
 def test_send_to_a_silent_broker_is_bounded(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that takes the connection and never answers holds a task up for seconds, not for ever."""
     monkeypatch.setattr(celery_app, "PUBLISH_SECONDS", 0.5)
