@@ -51,9 +51,9 @@ class RowSample:
         else:
             self.rows[place] = made
 
-    def fingerprint(self) -> dict[str, Any]:
-        """What a plan keeps of it."""
-        return {"rows": self.seen, "sample": {planned.row_id: planned.digest for planned in self.rows}}
+    def fingerprint(self, *, nameless: int = 0) -> dict[str, Any]:
+        """What a plan keeps of it; *nameless* rows, which no page shows, are counted later too."""
+        return {"rows": self.seen + nameless, "sample": {planned.row_id: planned.digest for planned in self.rows}}
 
 
 def digest(plan: Plan) -> str:

@@ -100,7 +100,8 @@ class _Making:
             self._indexes()
             _complete_examples(found, planner.engine, scanner.assets, self._rules)
             content = self._content(scanned, matching, walk, looker, parked=entries.parked())
-        return Made(content=content, fingerprint=scanned.sample.fingerprint(), equivalence=self._rules.equivalence)
+        fingerprint = scanned.sample.fingerprint(nameless=found.rows(Kind.NAMELESS))
+        return Made(content=content, fingerprint=fingerprint, equivalence=self._rules.equivalence)
 
     def _look(self, entries: Entries, walk: BucketWalk, sample: Sample) -> Looker:
         planner = self._planner
