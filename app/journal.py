@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import ConditionFailedError, PermanentError
+from app.errors import ConditionFailedError, ObjectError, PermanentError
 from app.key_values import RESERVED_PREFIX
 from app.object_store import MAX_LISTED, Deadline, IfAbsent, ObjectAttributes, ObjectInfo, ObjectStore
 
@@ -22,6 +22,7 @@ JOURNAL_PREFIX = f"{RESERVED_PREFIX}journal/"
 FORMAT = 1
 MAX_BYTES = 16 * 1024**2  # a batch is 1000 moves at most, and a move's line some kilobytes
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+MOST_READ = 200  # objects of the journal that one question is worth
 _CONTENT_TYPE = "application/jsonl"
 
 
@@ -92,10 +93,11 @@ def write(store: ObjectStore, head: Head, entries: Sequence[Entry], *, deadline:
     return key
 
 
-def keys(store: ObjectStore, *, after: str = "") -> Iterator[str]:
-    """The keys of the journal's objects beyond *after*, page by page from start-after (M1)."""
+def keys(store: ObjectStore, *, after: str = "", run: str = "") -> Iterator[str]:
+    """The keys of the journal's objects, of one *run* or all, beyond *after*, page by page from start-after (M1)."""
+    prefix = f"{JOURNAL_PREFIX}{run}/" if run else JOURNAL_PREFIX
     while True:
-        page = store.list_page(prefix=JOURNAL_PREFIX, start_after=after, delimiter="", limit=MAX_LISTED)
+        page = store.list_page(prefix=prefix, start_after=after, delimiter="", limit=MAX_LISTED)
         yield from (info.key for info in page.objects)
         if not page.truncated or not page.objects or page.objects[-1].key == after:
             return
@@ -118,6 +120,20 @@ def read(store: ObjectStore, key: str) -> tuple[Head, list[Entry]]:
         return Head(**first), list(_entries(rest))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JournalError(f"{key!r} is no object of the journal: {error}") from error
+
+
+def may_have(store: ObjectStore, *, run: str, row_id: str, old_key: str) -> bool:
+    """Whether *run* may have deleted *old_key* for row *row_id*: false only where its journal was read whole and does not say so."""
+    try:
+        for number, key in enumerate(keys(store, run=run)):
+            if number >= MOST_READ:
+                return True
+            _, entries = read(store, key)
+            if any(entry.row_id == row_id and entry.old_key == old_key for entry in entries):
+                return True
+    except (JournalError, ObjectError):
+        return True
+    return False
 
 
 def _entries(lines: Iterable[dict[str, Any]]) -> Iterator[Entry]:

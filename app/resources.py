@@ -235,7 +235,7 @@ def settings_of(run: Run) -> Settings:
 
 def recorded_settings(recorded: Mapping[str, Any]) -> Settings:
     """This process's settings with those on the record of a run or a plan in their place."""
-    own = {name: recorded[name] for name in RUN_SETTINGS}
+    own = {name: recorded[name] for name in RUN_SETTINGS if name in recorded}  # an older program knew fewer
     own["references"] = tuple(own["references"])
     return settings().model_copy(update=own)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.errors import MissingObjectError, ObjectError
+from app.journal import may_have
 from app.ledger.records import Move, Outcome
 from app.stages.context import LOOK_AGE_SECONDS, Batch, park
 from app.stages.naming import who_claims
@@ -52,6 +53,8 @@ def _unrecorded(batch: Batch, move: Move) -> str | None:
 
 def _remove(batch: Batch, move: Move, left: str) -> str | None:
     context = batch.context
+    if _is_last(batch, move):
+        return left
     claims = who_claims(context, [move], [move.new_key])
     found = context.store.stat(move.new_key)
     stale = context.clock.boot() - claims.asked_at > LOOK_AGE_SECONDS
@@ -63,3 +66,15 @@ def _remove(batch: Batch, move: Move, left: str) -> str | None:
     if not named or context.store.capabilities.delete_if_match:  # what was deleted is for sure our copy
         return None
     return f"damage: a row named {move.new_key!r} while our copy there was removed"
+
+
+def _is_last(batch: Batch, move: Move) -> bool:
+    """Whether our copy may be all that is left: a ledger restored from a back-up has forgotten that this run deleted the original (H15)."""
+    context = batch.context
+    if not context.settings.journal:
+        return False
+    try:
+        context.store.stat(move.old_key)
+    except MissingObjectError:
+        return may_have(context.store, run=batch.run.id, row_id=move.row_id, old_key=move.old_key)
+    return False
