@@ -1,7 +1,7 @@
 """The private file in which a verification lays side by side what it has read: rows, objects, findings.
 
-SQLite, so that 10^7 of each cost disk (150 bytes or so each) and no memory. A page is committed with the cursor behind it and with what it
-gave, so that an interrupted verification goes on where it was.
+SQLite, so that 10^7 of each cost disk (300 bytes or so an asset) and no memory. A page is committed with the cursor behind it and with
+what it gave, so that an interrupted verification goes on where it was.
 """
 
 from __future__ import annotations
