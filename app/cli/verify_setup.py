@@ -27,6 +27,7 @@ from app.minio_store import MinioStore
 from app.object_store import Capabilities
 from app.planning import rules_of
 from app.settings import Settings
+from app.states import RunKind
 from app.verification.folding import capabilities_by_reading
 from app.verification.subject import Subject
 
@@ -74,7 +75,7 @@ def subject_of(settings: Settings, run: Run | None, progress: Steps, *, has_ledg
             run=run,
             has_ledger=has_ledger,
             settle_seconds=own.settle_seconds,
-            whole_table=own.where is None and (run is None or not run.selection),
+            whole_table=own.where is None and run is not None and run.kind is RunKind.MOVE and not run.selection,
             clock=BootClock(),
             progress=progress,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app import journal
-from app.journal import JournalError
+from app.journal import Entry, Head, JournalError
 from app.reflection import split_name
 from app.verification.subject import Subject
 from app.verification.workspace import Workspace
@@ -21,6 +21,8 @@ class Noted:
     client: str | None
     etag: str
     size: int
+    source_etag: str
+    source_size: int
 
 
 def read_journal(subject: Subject, work: Workspace, *, bucket: str, table: str) -> None:
@@ -40,12 +42,16 @@ def read_journal(subject: Subject, work: Workspace, *, bucket: str, table: str) 
         with work.page():
             work.count("journal_objects" if ours else "journal_of_others", 1)
             if ours:
-                values = ((e.row_id, e.old_key, e.new_key, e.client, e.copy.etag, e.copy.size, head.noted_at) for e in entries)
-                work.insert_entries(values)
+                work.insert_entries(_values(head, entry) for entry in entries)
             work.note("journal_after", key)
         subject.progress.advance(1)
     with work.page():
         work.note("journal_read", value=True)
+
+
+def _values(head: Head, entry: Entry) -> tuple[object, ...]:
+    versions = (entry.copy.etag, entry.copy.size, entry.source.etag, entry.source.size)
+    return (entry.row_id, entry.old_key, entry.new_key, entry.client, *versions, head.noted_at)
 
 
 def _same_table(one: str, other: str) -> bool:
@@ -60,13 +66,16 @@ def way_of(work: Workspace, row_id: str, key: str) -> list[Noted]:
     seen = {key}
     while len(way) < LONGEST_CHAIN:
         found = work.select(
-            "SELECT new_key, client, etag, size FROM entries WHERE row_id = ? AND old_key = ? ORDER BY noted_at DESC LIMIT 1", row_id, key
+            "SELECT new_key, client, etag, size, source_etag, source_size FROM entries WHERE row_id = ? AND old_key = ? "
+            "ORDER BY noted_at DESC LIMIT 1",
+            row_id,
+            key,
         )
         if not found or found[0][0] in seen:
             return way
-        key, client, etag, size = found[0]
+        key, client, etag, size, source_etag, source_size = found[0]
         seen.add(key)
-        way.append(Noted(new_key=key, client=client, etag=etag, size=size))
+        way.append(Noted(new_key=key, client=client, etag=etag, size=size, source_etag=source_etag, source_size=source_size))
     return way
 
 

@@ -35,6 +35,7 @@ class Case(StrEnum):
     CHANGED = "changed"
     TAKEN = "taken"
     OTHER_CLIENT = "other_client"
+    REUSED = "reused"
     REFUSED = "refused"
 
 
@@ -44,6 +45,7 @@ WORDS: dict[Case, str] = {
     Case.CHANGED: "rows that name a deleted key, and another version is at their new key: look at it, then set the key by hand",
     Case.TAKEN: "rows that name a deleted key, and another row names their new key",
     Case.OTHER_CLIENT: "rows that name a deleted key, and belonged to another client when that was deleted",
+    Case.REUSED: "rows that name a deleted key under which another object lies since: see whose it is",
     Case.REFUSED: "rows that the database or the store did not let us switch",
 }
 
@@ -116,12 +118,14 @@ def examine(subject: Subject, work: Workspace, row_ids: Sequence[str]) -> list[S
 
 def _examine(subject: Subject, row: AssetRow, way: Sequence[Noted], looks: Looks) -> Sick | None:
     old_key = str(row.key)
-    if looks.found.get(old_key) is not None:
-        return None
+    old = looks.found.get(old_key)
 
     def sick(case: Case, noted: Noted, detail: str | None = None) -> Sick:
         return Sick(case=case, row_id=row.row_id, old_key=old_key, noted=noted, detail=detail)
 
+    if old is not None:  # it was not deleted, or is there again; else it is somebody else's, or was uploaded anew
+        unchanged = (old.etag, old.size) == (way[0].source_etag, way[0].source_size)
+        return None if unchanged else sick(Case.REUSED, way[0])
     for key in (old_key, *(noted.new_key for noted in way)):
         if key in looks.failed:
             return sick(Case.REFUSED, way[-1], str(looks.failed[key]))

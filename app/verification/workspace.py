@@ -29,7 +29,7 @@ CREATE TABLE explained (name TEXT PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE findings (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, row_id TEXT, key TEXT, detail TEXT);
 CREATE TABLE entries (
   seq INTEGER PRIMARY KEY, row_id TEXT NOT NULL, old_key TEXT NOT NULL, new_key TEXT NOT NULL, client TEXT, etag TEXT, size INTEGER,
-  noted_at TEXT NOT NULL
+  source_etag TEXT, source_size INTEGER,   noted_at TEXT NOT NULL
 );
 CREATE TABLE sick (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, row_id TEXT NOT NULL, old_key TEXT NOT NULL, new_key TEXT, detail TEXT);
 CREATE INDEX findings_kind ON findings (kind);
@@ -142,8 +142,8 @@ class Workspace:
 
     def insert_entries(self, values: Iterable[tuple[object, ...]]) -> None:
         """Keep entries of the journal."""
-        names = "row_id, old_key, new_key, client, etag, size, noted_at"
-        self._database.executemany(f"INSERT INTO entries ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        names = "row_id, old_key, new_key, client, etag, size, source_etag, source_size, noted_at"
+        self._database.executemany(f"INSERT INTO entries ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def forget_sick(self) -> None:
         """Forget the rows that an earlier attempt found to name deleted keys."""
