@@ -33,7 +33,7 @@ class FaultyDoor:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.done: Counter[str] = Counter()  # by fault and method
-        self.late: Counter[tuple[str, int]] = Counter()  # writes let through too late, by method and the store's answer
+        self.late: Counter[tuple[str, str]] = Counter()  # writes let through too late, by method and what the store made of them
         self._rates: Rates | None = None
         self._chance = random.Random()
         self._lock = threading.Lock()
@@ -81,10 +81,11 @@ class FaultyDoor:
                     return harm, rates
         return None
 
-    def note_late(self, request: Request, status: int) -> None:
-        """The store has answered a write that came too late."""
+    def note_late(self, request: Request, answer: bytes, status: int) -> None:
+        """The store has answered a write that came too late; MinIO refuses an expired DeleteObjects by 200 with an error a key (M2)."""
+        refused = status >= 400 or (b"<Error>" in answer and b"<Deleted>" not in answer)
         with self._lock:
-            self.late[request.method, status] += 1
+            self.late[request.method, "refused" if refused else f"carried out ({status})"] += 1
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -162,7 +163,7 @@ class _Passage:
     def _let_through(self, request: Request) -> None:
         with suppress(*BROKEN), self._door.connect() as server, server.makefile("rb") as answers:
             server.sendall(request.head + request.body)
-            self._door.note_late(request, read_answer(answers, request)[1])
+            self._door.note_late(request, *read_answer(answers, request))
 
     def _answer(self, request: Request, status: bytes, body: bytes) -> None:
         length = str(len(body)).encode()

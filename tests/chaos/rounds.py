@@ -151,7 +151,7 @@ class Round:
         verdict.lost_writes = recount.lost_writes()
         verdict.differences = recount.differences() + recount.other_parked()
         verdict.differences += recount.disagreements(verdict.report, status, self.deployment.status())
-        verdict.differences += [f"the store answered {code} to a {method} that came late" for method, code in self.door.late if code < 400]
+        verdict.differences += [f"a {method} that came late was {found}" for method, found in self.door.late if found != "refused"]
         logs = self.cluster.logs()
         verdict.tracebacks = [line for line in logs.splitlines() if line.startswith("Traceback")]
         replaced = [kill.replaced_after for kill in self.cluster.kills if kill.replaced_after is not None]
@@ -160,7 +160,7 @@ class Round:
             "stranded": recount.stranded(),
             "lost leases": lost_leases(logs),
             "network": dict(sorted(self.door.done.items())),
-            "late": {f"{method} {code}": count for (method, code), count in sorted(self.door.late.items())},
+            "late": {f"{method} {found}": count for (method, found), count in sorted(self.door.late.items())},
             "kills": len(self.cluster.kills),
             "started again": len(replaced),
             "after at most": round(max(replaced, default=0.0), 1),
