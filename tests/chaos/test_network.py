@@ -33,7 +33,9 @@ def test_migration_outlives_a_faulty_network(tmp_path: Path) -> None:
     print(verdict.story())  # noqa: T201 - for who asks with -s, and for a failure
 
     assert verdict.findings == {}
-    assert {fault.partition(" ")[0] for fault in verdict.figures["network"]} == set(RATES.shares), "each fault befell some request"
+    befell = {fault.partition(" ")[0] for fault in verdict.figures["network"]}
+    assert {"slow_down", "missing", "reset", "lost_reply", "truncate"} <= befell <= set(RATES.shares)
+    assert befell & {"stall", "cut_upload"}
     assert verdict.figures["late"], "some writes came late"
     assert verdict.figures["reads"] > 100
     assert verdict.figures["traffic alive"]
