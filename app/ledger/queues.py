@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Engine, and_, case, func, literal, select, update
+from sqlalchemy import BigInteger, Engine, and_, case, false, func, literal, null, select, union_all, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -17,6 +17,8 @@ LONGEST_LEASE_SECONDS = 840  # that REKEY_LEASE_SECONDS takes
 IDS_A_STATEMENT = 5000  # PostgreSQL takes 65,535 values in a statement, SQLite 32,766
 _OPEN = sorted(OPEN_STATES)
 _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
+_TOLD = (MoveState.PLANNED, MoveState.KEPT, MoveState.PARKED)  # of which more than the number is told
+_PLAIN = sorted(frozenset(MoveState) - frozenset(_TOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +140,25 @@ class QueueLedger:
             connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0, suspect_until=0))
 
     def counts(self, run: Run) -> list[Count]:
-        """All moves of a run, counted by state, reason and waiting."""
+        """All moves of a run as they are at one moment, counted by state; parked and kept ones by reason, planned ones by waiting too.
+
+        States that most moves are in are counted in the index alone, which has a sixth of the table's pages.
+        """
+        plain = select(moves.c.state, null(), null(), false(), func.count()).where(moves.c.run_no == run.no, moves.c.state.in_(_PLAIN))
         columns = (moves.c.state, moves.c.parked_from, moves.c.reason, moves.c.waiting)
+        told = select(*columns, func.count()).where(moves.c.run_no == run.no, moves.c.state.in_(_TOLD)).group_by(*columns)
         with transaction(self.engine, read_only=True) as connection:
-            rows = connection.execute(select(*columns, func.count().label("n")).where(moves.c.run_no == run.no).group_by(*columns))
+            # One statement, so that no move is counted twice, or not at all, while it goes from one state to another.
+            rows = connection.execute(union_all(plain.group_by(moves.c.state), told))
             return [
                 Count(
-                    MoveState(row.state),
-                    MoveState(row.parked_from) if row.parked_from else None,
-                    reason_of(MoveState(row.state), row.reason),
-                    bool(row.waiting),
-                    int(row.n),
+                    MoveState(state),
+                    MoveState(parked_from) if parked_from else None,
+                    reason_of(MoveState(state), reason),
+                    bool(waiting),
+                    int(number),
                 )
-                for row in rows
+                for state, parked_from, reason, waiting, number in rows
             ]
 
     def is_open(self, run: Run) -> bool:

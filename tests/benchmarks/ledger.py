@@ -47,8 +47,8 @@ _STEP = 50_000  # rows a statement: the server ends one after 5 s
 
 
 @contextmanager
-def filled_ledger(rows: int) -> Iterator[tuple[str, Run]]:
-    """URL of a PostgreSQL of its own with a run of *rows* moves."""
+def filled_ledger(rows: int, *, within_grace: bool = False) -> Iterator[tuple[str, Run]]:
+    """URL of a PostgreSQL of its own with a run of *rows* moves; *within_grace*: all are switched, and none is deleted yet."""
     with postgres_server() as server:
         url = server.make_database()
         engine = open_engine(url)
@@ -61,8 +61,9 @@ def filled_ledger(rows: int) -> Iterator[tuple[str, Run]]:
         )
         for first in range(1, rows + 1, _STEP):
             with transaction(engine) as connection:
+                fill = _FILL.replace("ELSE 'deleted'", "ELSE 'renamed'") if within_grace else _FILL
                 given = {"run_no": run.no, "first": first, "last": min(first + _STEP - 1, rows), "started": STARTED, "a_second": A_SECOND}
-                connection.execute(text(_FILL), given)
+                connection.execute(text(fill), given)
         with transaction(engine) as connection:
             ended = {"next": rows + 1, "created": STARTED * MICROSECONDS, "no": run.no}
             connection.execute(
