@@ -98,14 +98,20 @@ def _tile(name: str, value: str, *, main: bool = False, warn: bool = False) -> s
 def _parked(figures: Figures) -> str:
     reasons: Mapping[str, int] = figures.totals["parked_reasons"]
     if not reasons:
-        return '<section><h2>Parked by reason</h2><p class="quiet">Nothing was parked.</p></section>'
+        return f'<section><h2>Parked by reason</h2><p class="quiet">Nothing was parked.</p>{_kept(figures)}</section>'
     most = max(reasons.values())
     rows = [
         f'<tr><th scope="row">{_text(reason.replace("_", " "))}</th><td class="number">{count:,}</td>'
         f'<td class="wide">{bar(count / most)}{_examples(figures.examples.get(reason, ()))}</td></tr>'
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return f"<section><h2>Parked by reason</h2>{_table(('Reason', 'Assets', 'For example'), rows, numbers={1}, kind='parked')}</section>"
+    table = _table(("Reason", "Assets", "For example"), rows, numbers={1}, kind="parked")
+    return f"<section><h2>Parked by reason</h2>{table}{_kept(figures)}</section>"
+
+
+def _kept(figures: Figures) -> str:
+    reasons = ", ".join(f"{_text(reason)} {count:,}" for reason, count in figures.totals["kept_reasons"].items())
+    return f'<p class="note">Moved, and the old object stays: {reasons}.</p>' if reasons else ""
 
 
 def _examples(examples: Sequence[Example]) -> str:

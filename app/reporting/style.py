@@ -27,6 +27,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .facts dt { color: var(--quiet); font-size: .85rem; }
 .facts dd { margin: 0; }
 .quiet { color: var(--quiet); }
+p.note { margin: .75rem 0 0; }
 p.quiet { margin: 0 0 .75rem; }
 figure { margin: 0 0 1.1rem; }
 figcaption { margin-bottom: .55rem; line-height: 1.2; }

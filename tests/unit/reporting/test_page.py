@@ -169,6 +169,15 @@ def test_chart_draws_bars_in_proportion_on_one_scale() -> None:
     assert "<title>00:00:02: 100 copied in 2 s</title>" in drawn
 
 
+def test_old_objects_that_stay_are_told_by_reason(world: World) -> None:
+    """Kept is moved, and somebody may want to let them go."""
+    world.set_columns(1, state="kept", reason="named")
+
+    assert "Moved, and the old object stays: named 1." in Seen(page_of(world)).text
+    world.set_columns(1, state="deleted", reason=None)
+    assert "the old object stays" not in Seen(page_of(world)).text
+
+
 def test_page_of_a_run_without_moves_says_so(world: World) -> None:
     """Nothing divides by nothing."""
     run = world.context.runs.create(
