@@ -15,6 +15,7 @@ from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason
 LONGEST_HINT_SECONDS = 900
 LONGEST_LEASE_SECONDS = 840  # that REKEY_LEASE_SECONDS takes
 IDS_A_STATEMENT = 5000  # PostgreSQL takes 65,535 values in a statement, SQLite 32,766
+LOOKED_AT = 25_000  # moves of a state of which a report reads more than an index tells: more than MAX_IN_FLIGHT, some 20 ms
 _OPEN = sorted(OPEN_STATES)
 _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
 _TOLD = (MoveState.PLANNED, MoveState.KEPT, MoveState.PARKED)  # of which more than the number is told
@@ -180,19 +181,31 @@ class QueueLedger:
             return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
 
     def next_delete_at(self, run: Run) -> int | None:
-        """When the first grace of the switched moves is over, or the hold on all deletes (UTC microseconds); looks come before that."""
-        ends = func.coalesce(moves.c.grace_from, database_now()) + moves.c.grace_seconds * MICROSECONDS
+        """When the first grace of the switched moves is over, or the hold on all deletes (UTC microseconds); looks come before that.
+
+        Moves are switched about in the order of their ids, so that the first ones tell it: their graces are no index's business.
+        """
+        where = (moves.c.run_no == run.no, moves.c.state == MoveState.RENAMED)
+        first = select(moves.c.grace_from, moves.c.grace_seconds).where(*where).order_by(moves.c.id).limit(LOOKED_AT).subquery()
+        ends = func.coalesce(first.c.grace_from, database_now()) + first.c.grace_seconds * MICROSECONDS
         with transaction(self.engine, read_only=True) as connection:
-            where = (moves.c.run_no == run.no, moves.c.state == MoveState.RENAMED)
-            found = connection.execute(select(func.min(ends)).where(*where)).scalar_one_or_none()
+            found = connection.execute(select(func.min(ends))).scalar_one_or_none()
         return None if found is None else max(int(found), run.deletes_held_until)
 
     def last_errors(self, run: Run, *, limit: int = 5) -> list[str]:
-        """Details of open moves that had an error, the newest first."""
-        where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.attempts > 0)
+        """Details of open moves that had an error, the newest first; of each state, only those due soonest are looked at.
+
+        What had an error is due again within a minute: where nothing moves, it is among the first that are due.
+        """
+        columns = (moves.c.detail, moves.c.attempts, moves.c.updated_at)
+        soonest = [
+            select(*columns).where(moves.c.run_no == run.no, moves.c.state == state).order_by(moves.c.due_at).limit(LOOKED_AT).subquery()
+            for state in _OPEN
+        ]
+        looked_at = union_all(*(select(each).where(each.c.attempts > 0) for each in soonest)).subquery()
+        newest = select(looked_at.c.detail).order_by(looked_at.c.updated_at.desc()).limit(limit)
         with transaction(self.engine, read_only=True) as connection:
-            rows = connection.execute(select(moves.c.detail).where(*where).order_by(moves.c.updated_at.desc()).limit(limit)).scalars()
-            return [detail for detail in rows if detail]
+            return [detail for detail in connection.execute(newest).scalars() if detail]
 
     def end_waiting(self, run: Run) -> int:
         """Only waiting moves are left: park those whose blocker waits too (a cycle), and wake the others (H19).
