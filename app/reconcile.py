@@ -64,7 +64,7 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
         _send_due(run, context, context.settings.max_in_flight, found)
     if not found.messages and not context.queues.is_open(run):
         context.runs.set_unseen(run, max(0, run.rows_estimate - (run.next_move - 1)))
-        if context.runs.end_cancelled(run):
+        if context.runs.end(run):
             found.notes.append("the cancelled run has ended")
 
 
@@ -111,5 +111,5 @@ def _end(run: Run, context: Context, found: Found) -> None:
         parked = context.queues.end_waiting(run)
         if parked:
             found.notes.append(f"{parked} moves waited for each other: parked")
-    elif context.runs.set_state(run, RunState.FINISHED, only_from=RunState.RUNNING):
+    elif context.runs.end(run):
         found.notes.append("finished")

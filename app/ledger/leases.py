@@ -183,13 +183,13 @@ class LeaseLedger:
                     raise LeaseLostError(f"the lease on move {move.id} is lost")
         lease.ends_at = ends_at
 
-    def defer(self, run: Run, ids: Sequence[int], *, seconds: float) -> None:
-        """Leave *ids* alone for so long: their stage's rate is used up until then."""
+    def defer(self, run: Run, ids: Sequence[int], *, stage: str, seconds: float) -> None:
+        """Leave those of *ids* that are due for *stage* alone for so long: its rate is used up until then."""
         later = database_now() + int(seconds * MICROSECONDS)
         with transaction(self.engine) as connection:
             connection.execute(
                 update(moves)
-                .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), moves.c.stage.is_not(None))
+                .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), _is_due_for(stage))
                 .values(hints=0, due_at=later, not_before=later)
             )
 

@@ -15,7 +15,7 @@ from app.errors import DatabaseUnavailableError
 from app.ledger.records import Move, Run
 from app.planning import Plan
 from app.schema import moves, runs
-from app.states import MoveState, ParkedReason
+from app.states import MoveState, ParkedReason, RunState
 
 _GROWN = (1, 10_000, 1_000_000)  # moves of a run at which the database's statistics are made anew
 
@@ -71,6 +71,7 @@ class PlanLedger:
             fresh = connection.execute(
                 update(runs)
                 .where(runs.c.no == run.no, runs.c.seed_pass == run.seed_pass, runs.c.seed_done.is_(False))
+                .where(runs.c.state == RunState.RUNNING)  # a page that is late must not open moves in a run that was cancelled, and ended
                 .where(runs.c.seed_cursor.is_(None) if run.seed_cursor is None else runs.c.seed_cursor == run.seed_cursor)
                 .values(seed_cursor=cursor, seed_due_at=database_now() + self._hint_us)
             )

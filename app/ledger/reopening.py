@@ -187,6 +187,7 @@ def _reopen(connection: Connection, run: Run) -> None:
     """Let an ended run go on, as long as no other one is live on its bucket and table; its seed has ended for good (H32)."""
     ended = (runs.c.no == run.no, runs.c.live_hash.is_(None))
     values = {"state": RunState.RUNNING, "live_hash": live_hash(run.bucket, run.table_name), "finished_at": None, "seed_done": True}
+    connection.execute(select(runs.c.no).where(runs.c.no == run.no).with_for_update())  # it does not end meanwhile
     try:
         connection.execute(update(runs).where(*ended).values(values))
     except exc.IntegrityError as error:

@@ -14,7 +14,7 @@ from app.ledger.leases import moves_of
 from app.ledger.plans import Planned
 from app.ledger.records import Move, Run
 from app.schema import moves, runs
-from app.states import MoveState, ParkedReason
+from app.states import MoveState, ParkedReason, RunState
 
 _SWITCHED = or_(
     moves.c.state.in_([MoveState.DELETED, MoveState.KEPT]),
@@ -89,7 +89,7 @@ class RollbackLedger:
         with transaction(self.engine) as connection:
             fresh = connection.execute(
                 update(runs)
-                .where(runs.c.no == run.no, runs.c.seed_done.is_(False))
+                .where(runs.c.no == run.no, runs.c.seed_done.is_(False), runs.c.state == RunState.RUNNING)
                 .where(runs.c.seed_cursor.is_(None) if run.seed_cursor is None else runs.c.seed_cursor == run.seed_cursor)
                 .values(seed_cursor=cursor, seed_due_at=database_now() + self._hint_us, next_move=runs.c.next_move + len(page))
             )

@@ -15,8 +15,8 @@ from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import UsageError
 from app.ledger.records import Run
-from app.schema import meta, runs
-from app.states import RunKind, RunState
+from app.schema import meta, moves, runs
+from app.states import OPEN_STATES, RunKind, RunState
 
 
 def live_hash(bucket: str, table_name: str) -> bytes:
@@ -137,11 +137,25 @@ class RunLedger:
             done = connection.execute(update(runs).where(runs.c.no == run.no, runs.c.state == only_from).values(state=state, **ended))
             return done.rowcount == 1
 
-    def end_cancelled(self, run: Run) -> bool:
-        """The last open move of a cancelled run has ended: its bucket and table are free."""
+    def end(self, run: Run) -> bool:
+        """End a running or cancelled run whose last open move has ended: finished or cancelled for good, and its bucket and table free.
+
+        Under a lock on the run, as every reopening of it: else a move that an operator sends on again just now would be left in a run
+        that is over.
+
+        Returns:
+            Whether it ended now.
+        """
+        here = (runs.c.no == run.no, runs.c.state == run.state, runs.c.live_hash.is_not(None))
         with transaction(self.engine) as connection:
-            cancelled = (runs.c.no == run.no, runs.c.state == RunState.CANCELLED, runs.c.live_hash.is_not(None))
-            return connection.execute(update(runs).where(*cancelled).values(live_hash=None, finished_at=database_now())).rowcount == 1
+            if connection.execute(select(runs.c.no).where(*here).with_for_update()).first() is None:
+                return False
+            left = select(moves.c.id).where(moves.c.run_no == run.no, moves.c.state.in_(sorted(OPEN_STATES)))
+            if connection.execute(left.limit(1)).first() is not None:
+                return False
+            state = RunState.CANCELLED if run.state is RunState.CANCELLED else RunState.FINISHED
+            connection.execute(update(runs).where(*here).values(state=state, live_hash=None, finished_at=database_now()))
+            return True
 
     def take_tick(self, run: Run, *, every_seconds: float, clocks: Clocks, host: str) -> bool:
         """Let one reconciler in each *every_seconds* pass (ticks may come twice); notes both clocks for the next tick (H16)."""

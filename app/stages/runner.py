@@ -64,7 +64,7 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
             result.again += ids[start:]  # not claimed at all: a claim that is only given back costs as much as one that is used
             break
         if rate and not _turn(stage, run, chunk, rate=rate, context=context):
-            context.moves.defer(run, ids[start:], seconds=DEFER_SECONDS)
+            context.moves.defer(run, ids[start:], stage=stage, seconds=DEFER_SECONDS)
             result.counts["held back by the rate"] += len(ids) - start
             break
         if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):

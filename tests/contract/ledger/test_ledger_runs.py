@@ -28,8 +28,8 @@ def test_second_live_run_is_refused_until_the_first_has_ended(context: Context) 
     assert context.runs.set_state(first, RunState.CANCELLED, only_from=RunState.PAUSED)
     with pytest.raises(UsageError, match="cancelled"):  # its open moves have still to end
         make_run(context)
-    assert context.runs.end_cancelled(first)
-    assert not context.runs.end_cancelled(first)
+    assert context.runs.end(context.runs.get(first.id))
+    assert not context.runs.end(context.runs.get(first.id))
     second = make_run(context)
 
     assert context.runs.live(second.bucket, second.table_name) == second

@@ -77,7 +77,7 @@ def test_cancel_ends_planned_moves_in_pages_and_leaves_the_rest_due(context: Con
     assert context.reopening.end_cancelled_moves(run) == 1498
     context.moves.release(lease, held)
     assert context.reopening.end_cancelled_moves(run) == 2
-    assert context.runs.end_cancelled(run)
+    assert context.runs.end(context.runs.get(run.id))
 
 
 def test_parked_and_kept_moves_go_on_where_they_stood(context: Context) -> None:
@@ -95,3 +95,23 @@ def test_parked_and_kept_moves_go_on_where_they_stood(context: Context) -> None:
     assert (found, sent.moves, again.state, again.is_live, again.seed_done) == ({"denied": 2}, 2, RunState.RUNNING, True, True)
     assert [move.state for move in moves] == [MoveState.COPIED, MoveState.COPIED, MoveState.PARKED]
     assert (released.moves, context.reopening.releasable(run)) == (2, {"held": 1})
+
+
+def test_run_does_not_end_while_a_move_is_sent_on_again(context: Context) -> None:
+    """The reconciler saw none open a moment ago; by now there is one."""
+    run = _planned(context, 1)
+    _set(context, run, "state = 'parked', parked_from = 'planned', reason = 'denied', live_hash = NULL, stage = NULL")
+    context.reopening.retry(run, Selection())
+
+    assert not context.runs.end(run)
+    assert context.runs.get(run.id).is_live
+
+
+def test_page_that_comes_after_the_cancellation_opens_no_move(context: Context) -> None:
+    """The seed had read it before; the run may have ended by now."""
+    run = make_run(context)
+    context.reopening.cancel(run)
+    plans = [make_plan(1, rules=context.rules)]
+
+    assert context.plans.insert_page(run, plans, in_place=set(), cursor="x", grace_seconds=60) is None
+    assert context.moves.load(run, [1]) == []
