@@ -69,7 +69,8 @@ def rewritten(text: str, typed: list[Typed]) -> str:
         elif inside and not line.startswith("$ "):
             continue
         elif inside:
-            lines += [line, *next(left).shown]
+            here = next(left)
+            lines += [f"$ {here.command}", *here.shown]
             continue
         lines.append(line)
     return "\n".join(lines) + "\n"
@@ -102,7 +103,8 @@ def test_transcript_shows_what_the_product_prints(working: Deployment, service: 
     now = [Typed(each.command) for each in typed]
     ids: dict[str, str] = {}
     for there, here in zip(typed, now, strict=True):
-        here.shown = _type(working, service, _with(ids, there.command))
+        here.command = _with(ids, there.command)
+        here.shown = _type(working, service, here.command)
         ids |= dict(zip(_ID.findall("\n".join(there.shown)), _ID.findall("\n".join(here.shown)), strict=False))
     if os.environ.get("REWRITE_TRANSCRIPT") == "1":
         PAGE.write_text(rewritten(text, now))
@@ -124,13 +126,13 @@ def _assets() -> list[Asset]:
 
 
 def _type(working: Deployment, service: Service, command: str) -> list[str]:
-    """Carry out one line; gives what it prints to standard output, to standard error where nothing is watched, and its exit status."""
+    """Carry out one line; gives what it prints to standard output, or else to standard error, and its exit status."""
     if command.startswith("#"):
         _ACTIONS[command](service)
         return []
     words = shlex.split(command)
     ended = working.rekey(*words[1:], seconds=200, REKEY_TABLE=TABLE, REKEY_S3_BUCKET=BUCKET, REKEY_COPY_CONCURRENCY="4")
-    shown = ended.out.splitlines() + ([] if "--watch" in words else ended.err.splitlines())
+    shown = (ended.out or ended.err).splitlines()
     return shown + ([f"(exit status {ended.status})"] if ended.status else [])
 
 
