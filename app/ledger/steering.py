@@ -73,12 +73,9 @@ class SteerLedger:
             if next_at is not None:
                 connection.execute(update(turns).where(*mine).values(next_at=after))
                 return wait
-        return self._first_turn(run, stage, after, wait)
-
-    def _first_turn(self, run: Run, stage: str, after: int, wait: float) -> float:
         try:
             with transaction(self.engine) as connection:
                 connection.execute(insert(turns).values(run_no=run.no, stage=stage, next_at=after))
-        except exc.IntegrityError:  # another worker was first: it has gone at the same moment, which is within a second's rate
-            return wait
+        except exc.IntegrityError:  # another worker was first: the next turn is after its
+            return self.turn(run, stage=stage, moves=moves, rate=rate, patience=patience)
         return wait
