@@ -242,9 +242,9 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     now = context.store.store_time()
     since = move.missed_store_time if move.missed_store_time is not None else now
     if move.looks + 1 >= MISSED_LOOKS and now - since >= context.settings.settle_seconds:
-        if batch.run.kind is RunKind.ROLLBACK and move.copy is not None and _is_there(context, move.new_key):
-            # The new object is lost, the old one is there: what the row names now cannot be read, what it named before can (H22).
-            return _copied(move, Copied(source=None, copy=context.store.stat(move.new_key)), recorded=False)
+        held = going_back.still_held(context.store, move) if batch.run.kind is RunKind.ROLLBACK else None
+        if held is not None:
+            return _copied(move, Copied(source=None, copy=held), recorded=False)
         return park_before_switch(batch, move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
     looks = move.looks + 1
     wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.errors import MissingObjectError
 from app.ledger.records import Move, is_written
 from app.looks import Looks
-from app.object_store import ObjectInfo
+from app.object_store import ObjectInfo, ObjectStore
 
 
 def keys_of(moves: Sequence[Move]) -> list[str]:
@@ -29,3 +30,14 @@ def with_what_is_there(move: Move, looks: Looks) -> Move:
     if move.copy is not None and there is not None and is_written(move.copy, there):
         return replace(move, copy=there)
     return replace(move, copy=None, copy_recorded=False)
+
+
+def still_held(store: ObjectStore, move: Move) -> ObjectInfo | None:
+    """The object that was copied then, if it is there: where the new one is lost, the row can be read again by its old key (H22)."""
+    if move.copy is None:
+        return None
+    try:
+        found = store.stat(move.new_key)
+    except MissingObjectError:
+        return None
+    return found if is_written(move.copy, found) else None  # else somebody else's: the key was used again (H18)

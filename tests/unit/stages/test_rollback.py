@@ -148,6 +148,18 @@ def test_object_that_is_lost_on_both_sides_is_reported(world: World) -> None:
     assert world.move(1).reason is ParkedReason.MISSING_SOURCE
 
 
+def test_lost_new_object_is_not_healed_by_what_came_to_the_old_key_since(world: World) -> None:
+    """Somebody else's upload there, its row to come: the row must not name a stranger's bytes (H18c)."""
+    origin = _moved(world, 1)
+    world.store.app_delete("clients/7/assets/1.png")
+    world.store.app_put("up/1.png", b"another asset")
+    _back(world, origin)
+    world.go()
+
+    assert world.key(1) == "clients/7/assets/1.png"
+    assert world.move(1).reason is ParkedReason.MISSING_SOURCE
+
+
 def test_chain_goes_back_in_the_right_order(world: World) -> None:
     """Row 2 left a key that row 1 then took: row 1 must leave it first (H18d, H19)."""
     context = world.context
