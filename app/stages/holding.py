@@ -36,7 +36,8 @@ def _in_turn(batch: Batch, due: Due) -> Due:
     rate = context.rate("delete")
     if not rate or not due:
         return due
-    now, later = _cut(due, rate)
+    first = sum(move.old_hash == due[0][0].old_hash for move, _ in due)  # they are not parted, so as many may always go together
+    now, later = _cut(due, max(rate, first))
     wait = context.steering.turn(batch.run, stage="delete", moves=len(now), rate=rate, patience=0.0)
     if wait > 0:
         now, later, rest = [], due, wait

@@ -227,6 +227,18 @@ def test_deletes_keep_their_own_rate_while_looks_go_on(world: World) -> None:
     assert world.states() == {"deleted": 4, "renamed": 2}
 
 
+def test_assets_of_one_object_are_deleted_under_a_rate_below_their_number(world: World) -> None:
+    """They are not parted, and one rate after the other does not pass them by."""
+    world.add(1, "up/shared.png")
+    world.add(2, "up/shared.png", body=None, client=8)
+    world.moved()
+    world.later(61)
+    slow = world.worker(settings=world.context.settings.model_copy(update={"delete_rate": 1}))
+    world.do("delete", worker=slow)
+
+    assert world.states() == {"deleted": 2}
+
+
 def test_grace_that_is_changed_holds_for_rows_switched_later(world: World) -> None:
     """A switched row keeps what its readers were promised (H16)."""
     _fill(world, 2)
