@@ -45,7 +45,7 @@ types: $(VENV)/.test ## Check the types
 layers: $(VENV)/.test ## Check that imports point down only
 	@report=$$($(VENV)/bin/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 unit: $(VENV)/.test ## Run the unit tests
-	@$(PY) -m pytest $(wildcard tests/unit tests/property) $(ARGS)
+	@$(PY) -m pytest --numprocesses 2 $(wildcard tests/unit tests/property) $(ARGS)
 
 .PHONY: pins
 pins: $(VENV)/.created ## Pin the newest versions anew, with the hashes of every platform's files
