@@ -99,15 +99,7 @@ class RollbackRules(Rules):
         """A row that names neither of its move's keys needs no rollback."""
         key = printable(row.key)
         client = None if row.client is None else printable(row.client)[:LONGEST_KEPT]
-        return Plan(
-            row_id=row.row_id,
-            client=client,
-            old_key=key,
-            new_key=key,
-            old_hash=self.hash_of(key),
-            new_hash=self.hash_of(key),
-            in_place=True,
-        )
+        return self._plan(row, client, key, key, in_place=True)
 
     def still_gives(self, row: AssetRow, new_key: str, *, same_object: bool) -> bool:  # noqa: ARG002 - as in Rules
         """The ledger says where the row came from."""

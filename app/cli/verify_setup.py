@@ -18,17 +18,17 @@ from sqlalchemy import inspect
 
 from app import resources, schema
 from app.assets import Assets
-from app.cli.starting import probe_note
+from app.cli.starting import known_capabilities
 from app.clock import BootClock
 from app.database import refuse_replica, transaction
 from app.errors import UsageError
+from app.folding import folds_of
 from app.ledger.records import Run
 from app.minio_store import MinioStore
 from app.object_store import Capabilities
 from app.planning import rules_of
 from app.settings import Settings
 from app.states import RunKind
-from app.verification.folding import capabilities_by_reading
 from app.verification.subject import Subject
 
 LINE_SECONDS = 10.0  # between plain lines, where no terminal is
@@ -89,11 +89,11 @@ def _capabilities(settings: Settings, run: Run | None, store: MinioStore, *, has
         known = run or resources.runs().newest(settings.s3_bucket, settings.table)
         if known is not None:
             return known.capabilities
-        remembered = resources.runs().remembered(probe_note(settings))
-        found = json.loads(remembered)["capabilities"] if remembered else {}
-        if set(found) == set(Capabilities.__slots__):
-            return Capabilities(**found)
-    return capabilities_by_reading(store)
+        probed = known_capabilities(settings)
+        if probed is not None:
+            return probed
+    unproved = dict.fromkeys(Capabilities.__slots__, False)  # a verification writes nothing, so it cannot probe
+    return Capabilities(**unproved | dataclasses.asdict(folds_of(store)))
 
 
 def identity_of(settings: Settings, run: Run | None, *, repair: bool) -> dict[str, Any]:

@@ -28,6 +28,22 @@ class Planned:
     examined: int  # rows that got a ledger row by this page
 
 
+def fresh_row(move: Move, now: int, *, first_stage: str, hint_us: int) -> dict[str, Any]:
+    """A seeded move's row, whose message is about to be sent if it is planned; *now* is the database's clock, microseconds."""
+    planned = move.state is MoveState.PLANNED
+    return move.to_row() | {
+        "live_hash": move.new_hash if planned else None,
+        "stage": first_stage if planned else None,
+        "lease_token": None,
+        "lease_until": 0,
+        "lease_kept": False,
+        "not_before": 0,
+        "due_at": now + hint_us,
+        "hints": int(planned),
+        "updated_at": now,
+    }
+
+
 class PlanLedger:
     """Inserts pages of plans."""
 
@@ -121,18 +137,7 @@ class PlanLedger:
             detail=detail,
             grace_seconds=grace_seconds,
         )
-        planned = state is MoveState.PLANNED
-        return move.to_row() | {
-            "live_hash": plan.new_hash if planned else None,
-            "stage": self._first_stage if planned else None,
-            "lease_token": None,
-            "lease_until": 0,
-            "lease_kept": False,
-            "not_before": 0,
-            "due_at": now + self._hint_us,
-            "hints": int(planned),
-            "updated_at": now,
-        }
+        return fresh_row(move, now, first_stage=self._first_stage, hint_us=self._hint_us)
 
     def end_pass(self, run: Run, *, max_passes: int) -> bool:
         """Close the pass that *run* is in: begin the next one, or finish seeding when nothing was planned or all passes are done.

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, upda
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.ledger.leases import moves_of
-from app.ledger.plans import Planned
+from app.ledger.plans import Planned, fresh_row
 from app.ledger.records import Move, Run
 from app.schema import moves, runs
 from app.states import MoveState, ParkedReason, RunState
@@ -129,17 +129,7 @@ class RollbackLedger:
             copy=move.source,
             grace_seconds=grace_seconds,
         )
-        return back.to_row() | {
-            "live_hash": back.new_hash if free else None,
-            "stage": self._first_stage if free else None,
-            "lease_token": None,
-            "lease_until": 0,
-            "lease_kept": False,
-            "not_before": 0,
-            "due_at": now + self._hint_us,
-            "hints": int(free),
-            "updated_at": now,
-        }
+        return fresh_row(back, now, first_stage=self._first_stage, hint_us=self._hint_us)
 
     def mark(self, connection: Connection, run: Run, ids: Sequence[int]) -> None:
         """Rows of these moves name their old keys again: in the run that is taken back, their moves are over."""

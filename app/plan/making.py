@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from app.assets import Assets, TableNames
 from app.database import transaction
 from app.doctor.database import index_findings
+from app.folding import folds_of
 from app.ledger.saved_plans import PastRate
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
@@ -19,7 +20,6 @@ from app.plan.bucket import BucketWalk, ListingUnsoundError
 from app.plan.drift import RowSample
 from app.plan.entries import Entries
 from app.plan.estimate import Work
-from app.plan.folding import folds_of
 from app.plan.looking import SAMPLE_OBJECTS, Looker
 from app.plan.matching import Matching, Sample, single_bytes
 from app.plan.problems import Found, Kind
