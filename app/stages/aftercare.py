@@ -92,10 +92,9 @@ def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome |
 def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:
     move, row, new = seen.move, seen.row, seen.new
     named = new is None and row is not None and row.key in {move.new_key, move.old_key}
-    if named or not move.intent_at:
-        since = move.missed_store_time if move.missed_store_time is not None else view.store_time
-        if view.store_time - since < GONE_SECONDS:
-            return Outcome(move=replace(move, missed_store_time=since), due_in=GONE_SECONDS / 2)
+    since = move.missed_store_time if move.missed_store_time is not None else view.store_time
+    if view.store_time - since < GONE_SECONDS:  # also where we meant to delete it: that request may have come to nothing
+        return Outcome(move=replace(move, missed_store_time=since), due_in=GONE_SECONDS / 2)
     if named:
         return park(move, ParkedReason.CONFLICT, "damage: neither the old nor the new object is there")
     if row is not None and row.key == move.old_key:  # saved back over the switch, and the old object is gone: switch once more (H14)

@@ -710,8 +710,26 @@ def test_unanswered_delete_keeps_its_lease_and_converges(world: World) -> None:
     assert (world.column(1, "lease_kept"), world.move(1).state) == (True, MoveState.RENAMED)
     world.later(31)
     world.do("delete")
+    world.later(10)
+    world.do("delete")
 
     assert (world.move(1).state, world.move(1).detail) == (MoveState.DELETED, None)
+
+
+def test_object_that_answers_404_once_after_a_refused_delete_is_deleted_all_the_same(world: World) -> None:
+    """That we meant to delete it is no proof that it is gone: a present object may answer 404 for a moment (case 16)."""
+    _switched(world)
+    world.later(100)
+    world.store.faults.add(Fault.refuse(StoreUnavailableError("SlowDown")), on="delete")
+    world.do("delete")
+    world.later(31)
+    world.store.faults.add(Fault.not_found(), on="stat", key=O1)
+    world.do("delete")
+    assert world.move(1).state is MoveState.RENAMED
+    world.later(10)
+    world.do("delete")
+
+    assert (world.move(1).state, O1 in world.store.contents()) == (MoveState.DELETED, False)
 
 
 def test_delayed_delete_is_over_when_its_lease_is(world: World) -> None:
