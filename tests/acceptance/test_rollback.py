@@ -71,7 +71,7 @@ def test_paused_run_is_cancelled_and_taken_back(working: Deployment) -> None:
     """In the middle of a run: what was switched goes back, what was not stays."""
     service, named = working.service()
     assets = service.fill(300)
-    working.rekey("enqueue", "--json", REKEY_COPY_RATE="20", REKEY_COPY_CONCURRENCY="4", **named)
+    working.rekey("enqueue", "--json", REKEY_COPY_RATE="8", REKEY_COPY_CONCURRENCY="4", **named)
     working.wait_for(lambda report: report["deleted"] >= 20, **named)
     running = working.rekey("rollback", "--yes", **named)
     paused = working.rekey("pause", **named)
