@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,17 +20,17 @@ PATIENCE_SECONDS = 30.0  # the way out is bounded well below: workers 5 s, serve
 SETTLE_SECONDS = 1.0
 
 
-def watch(numbers: Iterable[signal.Signals], folder: Path, *, keep: bool, patience: float = PATIENCE_SECONDS) -> None:
+def watch(numbers: Iterable[signal.Signals], folder: Callable[[], Path | None], *, keep: bool, patience: float = PATIENCE_SECONDS) -> None:
     """Let each of these signals, besides what it does already, end the process by force if that has not ended *patience* seconds later.
 
-    The servers and workers die with the process; *folder* is removed unless it is to be kept.
+    The servers and workers die with the process; what *folder* gives then is removed unless it is to be kept.
     """
     for number in numbers:
         if callable(signal.getsignal(number)):  # not what the program ignores (nohup)
             _also(number, folder, keep=keep, patience=patience)
 
 
-def _also(number: signal.Signals, folder: Path, *, keep: bool, patience: float) -> None:
+def _also(number: signal.Signals, folder: Callable[[], Path | None], *, keep: bool, patience: float) -> None:
     before: Any = signal.getsignal(number)
 
     def interrupted(received: int, frame: FrameType | None) -> None:
@@ -43,8 +43,9 @@ def _also(number: signal.Signals, folder: Path, *, keep: bool, patience: float) 
     signal.signal(number, interrupted)
 
 
-def _leave(folder: Path, status: int, *, keep: bool) -> None:
-    if not keep and os.fork() == 0:  # the child cleans up after the servers, which die with us
+def _leave(folder: Callable[[], Path | None], status: int, *, keep: bool) -> None:
+    private = folder()
+    if private is not None and not keep and os.fork() == 0:  # the child cleans up after the servers, which die with us
         time.sleep(SETTLE_SECONDS)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
     os._exit(status)

@@ -26,7 +26,7 @@ from app.report import snapshot
 from app.settings import Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from app.demo.files import Dealt
     from app.demo.screen import Screen
@@ -106,14 +106,18 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
         del os.environ[name]  # of the user's own deployment; Celery would heed them before what it is told
     with ExitStack() as exits:
-        if threading.current_thread() is threading.main_thread():
-            exits.callback(_set_handlers, {number: signal.getsignal(number) for number in STOPS})
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            exits.push(_restoring({number: signal.getsignal(number) for number in STOPS}))
         kept = Path(tempfile.mkdtemp(prefix="asset-rekey-")) if wish.keep else None
         exits.callback(screen.say, f"stopped; kept: {kept}" if kept else "stopped; nothing is left running or lying around")
-        environment = {**exits.enter_context(Stack(kept)).settings, **SETTINGS}
+        stack = Stack(kept)
+        if main:
+            interrupts.watch([signal.SIGINT], lambda: stack.folder, keep=wish.keep)
+        environment = {**exits.enter_context(stack).settings, **SETTINGS}
         folder = Path(environment["REKEY_DATABASE_URL"].removeprefix("sqlite:///")).parent
-        if threading.current_thread() is threading.main_thread():
-            interrupts.watch(STOPS, folder, keep=wish.keep)
+        if main:
+            interrupts.watch([number for number in STOPS if number != signal.SIGINT], lambda: folder, keep=wish.keep)
         screen.say(f"broker, object store and SQLite are up in {folder}")
         settings = load(environ=environment, folder=folder)
         workers = Workers(environment, folder, secrets=settings.secrets)
@@ -121,7 +125,7 @@ def demonstrate(wish: Wish, screen: Screen) -> Ending:
         exits.callback(resources.close)
         exits.callback(workers.stop)
         exits.callback(screen.say, "stopping workers and servers")
-        if threading.current_thread() is threading.main_thread():
+        if main:
             # The first act of the way out: no second Ctrl-C interrupts the rest, all of which is bounded in time.
             exits.callback(_set_handlers, dict.fromkeys(STOPS, signal.SIG_IGN))
         schema.create_ledger(resources.engine())
@@ -135,6 +139,16 @@ def _tell_of(dealt: Dealt, screen: Screen) -> None:
     screen.say(f"{len(dealt.assets)} files ({dealt.total_bytes / 1e6:.1f} MB, {kinds} content types) for {clients} clients")
     for note in dealt.notes:
         screen.say(f"  {note}")
+
+
+def _restoring(handlers: Mapping[signal.Signals, Any]) -> Callable[[type[BaseException] | None, object, object], None]:
+    """An exit that gives the signals back, unless one of them is why we leave: a second Ctrl-C would only cut the process's last words."""
+
+    def leave(kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            _set_handlers(handlers)
+
+    return leave
 
 
 def _set_handlers(handlers: Mapping[signal.Signals, Any]) -> None:

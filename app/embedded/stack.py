@@ -52,12 +52,13 @@ class Stack:
         self._programs = (broker_program or brokers.find_broker(), store_program or stores.find_store())
         self._bucket = bucket
         self._exits = ExitStack()
+        self.folder: Path | None = None  # from when it is there
         self.settings: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             exits.enter_context(_ended_by_signals())
-            folder = self._given or Path(tempfile.mkdtemp(prefix="asset-rekey-"))
+            self.folder = folder = self._given or Path(tempfile.mkdtemp(prefix="asset-rekey-"))
             if self._given is None:
                 exits.callback(shutil.rmtree, folder, ignore_errors=True)
             database = make_database(folder)

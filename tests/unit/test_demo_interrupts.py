@@ -12,7 +12,7 @@ import os, signal, sys, threading
 from pathlib import Path
 from app.demo import interrupts
 signal.signal(signal.SIGTERM, lambda number, frame: None)  # swallowed
-interrupts.watch([signal.SIGTERM], Path(sys.argv[1]), keep=False, patience=0.2)
+interrupts.watch([signal.SIGTERM], lambda: Path(sys.argv[1]), keep=False, patience=0.2)
 os.kill(os.getpid(), signal.SIGTERM)
 lock = threading.Lock(); lock.acquire(); lock.acquire()
 """
