@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEFAULT_BYTES = 16 * 1024 * 1024  # a hundred threads and the libraries take 114 MiB of the 150 that a worker may have
+DEFAULT_BYTES = 12 * 1024 * 1024  # and as much again on their way; threads and libraries take 114 MiB of the 150 that a worker may have
 
 
 class ByteBudget:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ASSETS = int(os.environ.get("ACCEPTANCE_ASSETS", "1000"))
 STAGES = ("copied", "renamed", "deleted")
-# A hundred threads, a connection to the store each, 16 MiB of bodies at most, and the libraries.
+# A hundred threads, a connection to the store each, 12 MiB of bodies at most, and the libraries.
 WORKER_MIB = 150
 
 
@@ -134,7 +134,7 @@ def test_workers_stay_small_at_the_default_concurrencies(
 
 @pytest.mark.timeout(600)
 def test_large_objects_pass_through_bounded_memory(working: Deployment, largest: dict[str, int]) -> None:
-    """Objects of 4 MiB, a hundred copy tasks: the bodies in flight stay within the budget of 16 MiB."""
+    """Objects of 4 MiB, a hundred copy tasks: the bodies in flight stay within the budget of 12 MiB."""
     service, named = working.service()
     assets = service.fill_large(150, size=4 * 2**20)
     largest.clear()
