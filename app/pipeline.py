@@ -34,7 +34,14 @@ class MoveStage(Stage):
 
     state: MoveState  # of the moves that are due for it
     work: Work
+    batches: int = 1  # of BATCH_SIZE that one message may hold: a stage that looks at many keys at once sees more of them on a page
 
+    def message_size(self, batch_size: int) -> int:
+        """Most moves in one message, where BATCH_SIZE is *batch_size*; 1 stays one message an asset."""
+        return 1 if batch_size == 1 else min(batch_size * self.batches, MOST_IDS)
+
+
+MOST_IDS = 1000  # in a message; as many as REKEY_BATCH_SIZE may ask for, and as a page of a listing or a DeleteObjects holds
 
 SEED = Stage(name="seed", task="seed_moves", queue="seed", concurrency_setting="seed_concurrency", next="copy")
 
@@ -55,6 +62,7 @@ MOVE_STAGES = (
         concurrency_setting="rename_concurrency",
         state=MoveState.COPIED,
         work=RenameKeys(),
+        batches=5,
         next="delete",
     ),
     MoveStage(
@@ -64,6 +72,7 @@ MOVE_STAGES = (
         concurrency_setting="delete_concurrency",
         state=MoveState.RENAMED,
         work=DeleteObjects(),
+        batches=5,
         next=None,
     ),
 )

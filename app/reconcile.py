@@ -18,6 +18,8 @@ from app.states import MoveState, RunState
 CLOCK_JUMP_SECONDS = 5.0  # the database's clock against this machine's boot clock, between two ticks (H16)
 OUTAGE_TICKS = 4  # so many ticks without one: the ledger, or the broker, was away
 SUSPECTS_A_TICK = 500
+TOGETHER = 100  # moves in a message of a stage that looks at many keys at once, if so many are due,
+SHARES = 8  # and where many more are due, the tasks that share them
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,13 +76,20 @@ def _send_due(run: Run, context: Context, room: int, found: Found) -> int:
         # Switched moves do not count as in flight: they may wait for days (H27); a tick still sends no more than one bound of them.
         limit = context.settings.max_in_flight if stage.state is MoveState.RENAMED else room
         ids = context.queues.take_due(run, stage=stage.name, state=stage.state, limit=limit) if limit else []
-        found.messages += [(stage, ids_of) for ids_of in split(ids, size=batch_size(run, len(ids), context))]
+        found.messages += [(stage, ids_of) for ids_of in split(ids, size=message_size(run, stage, len(ids), context))]
         alone = context.queues.take_due(run, stage=stage.name, state=stage.state, limit=SUSPECTS_A_TICK, suspects=True)
         if alone:
             found.messages.append((stage, alone))
         if stage.state is not MoveState.RENAMED:
             room = max(0, room - len(ids))
     return room
+
+
+def message_size(run: Run, stage: MoveStage, due: int, context: Context) -> int:
+    """Moves a message: as few as the seed sends, and more for a stage that looks at many together, but so that several tasks share them."""
+    most = stage.message_size(context.settings.batch_size)
+    together = max(TOGETHER, -(-due // SHARES)) if stage.batches > 1 else 1
+    return min(most, max(together, batch_size(run, due, context)))
 
 
 def _after_jump(run: Run, context: Context, jump: float, found: Found) -> None:

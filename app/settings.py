@@ -103,7 +103,12 @@ class Settings(BaseSettings):
     inline_bytes: int = Field(
         8 * 1024**2, ge=0, le=1024**3, description="Up to this size GET + PUT stands in for a conditional CopyObject."
     )
-    batch_size: int = Field(200, ge=1, le=1000, description="Most assets in one message; 1 gives one message an asset.")
+    batch_size: int = Field(
+        200,
+        ge=1,
+        le=1000,
+        description="Most assets in one copy message (rename and delete take five times as many); 1 gives one message an asset.",
+    )
     copy_concurrency: int = Field(100, ge=1, le=1000, description="Copy tasks at once in one worker.")
     rename_concurrency: int = Field(10, ge=1, le=1000, description="Rename tasks at once in one worker.")
     delete_concurrency: int = Field(100, ge=1, le=1000, description="Delete tasks at once in one worker.")

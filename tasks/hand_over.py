@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 from app.ledger.records import Run
 from app.pipeline import MoveStage
 
-WAIT_SECONDS = 0.5  # for others, after which the next task that ends sends what there is
+# For others, after which the next task that ends sends what there is. Tasks work on neighbours at the same time, so the more of them are
+# gathered, the closer together the keys of a message lie, and the more of them one page of a listing shows.
+WAIT_SECONDS = 1.5
 
 
 @dataclass(slots=True, kw_only=True)
 class _Gathered:
     run: Run
     stage: MoveStage
+    size: int  # most moves a message
     since: float
     ids: list[int] = field(default_factory=list)
 
@@ -37,15 +40,17 @@ class HandOver:
         self._working = 0
         self._gathered: dict[tuple[str, str], _Gathered] = {}
 
-    def add(self, run: Run, stage: MoveStage, ids: Sequence[int]) -> None:
-        """Keep *ids* for *stage*; call it within ``working``, whose end sends them, or leaves them to another task's."""
+    def add(self, run: Run, stage: MoveStage, ids: Sequence[int], *, size: int) -> None:
+        """Keep *ids* for *stage*, *size* at most a message; call it within ``working``, whose end sends them, or leaves them to another."""
         with self._lock:
-            waiting = self._gathered.setdefault((run.id, stage.name), _Gathered(run=run, stage=stage, since=time.monotonic()))
+            fresh = _Gathered(run=run, stage=stage, size=size, since=time.monotonic())
+            waiting = self._gathered.setdefault((run.id, stage.name), fresh)
+            waiting.size = size
             waiting.ids += ids
 
     @contextmanager
-    def working(self, *, size: int) -> Iterator[None]:
-        """Around one task's work; *size* is the most moves a message."""
+    def working(self) -> Iterator[None]:
+        """Around one task's work."""
         with self._lock:
             self._working += 1
         try:
@@ -53,15 +58,15 @@ class HandOver:
         finally:
             with self._lock:
                 self._working -= 1
-                messages = self._take(size)
+                messages = self._take()
             for run, stage, ids in messages:
                 self._send(run, stage, ids)
 
-    def _take(self, size: int) -> list[tuple[Run, MoveStage, list[int]]]:
+    def _take(self) -> list[tuple[Run, MoveStage, list[int]]]:
         """Messages to send now: full ones, and the rest as well if nobody is left to send it, or it has waited long enough."""
         messages: list[tuple[Run, MoveStage, list[int]]] = []
         for key, waiting in list(self._gathered.items()):
-            ids = sorted(waiting.ids)
+            ids, size = sorted(waiting.ids), waiting.size
             everything = self._working == 0 or time.monotonic() - waiting.since > WAIT_SECONDS
             end = len(ids) if everything else len(ids) // size * size
             messages += [(waiting.run, waiting.stage, ids[start : min(start + size, end)]) for start in range(0, end, size)]

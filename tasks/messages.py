@@ -89,13 +89,15 @@ def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> st
     if run is None:
         return "ignored: not a run of this deployment"
     stage = BY_NAME[name]
-    with _hand_over.working(size=resources.settings().batch_size):
+    with _hand_over.working():
         try:
-            result = run_stage(name, stage.work, run, move_ids, context=resources.context(run))
+            context = resources.context(run)
+            result = run_stage(name, stage.work, run, move_ids, context=context)
         except RekeyError as error:  # the leases are back or end by themselves; the reconciler sends the moves again
             return stopped(name, run.id, error)
         if result.ready and stage.next:
-            _hand_over.add(run, BY_NAME[stage.next], result.ready)
+            then = BY_NAME[stage.next]
+            _hand_over.add(run, then, result.ready, size=then.message_size(context.settings.batch_size))
     if result.again:
         enqueue(run, stage, result.again)
     return result.summary()

@@ -17,7 +17,7 @@ from app.states import OPEN_STATES, MoveState, can_go
 
 _OPEN = sorted(OPEN_STATES)
 __all__ = ["LARGE_FAMILY", "MoveLedger", "Other", "check_arrow"]
-LARGE_FAMILY = 500  # moves that share one old object: more are not held and decided together
+LARGE_FAMILY = 1000  # moves that share one old object: more are not decided together; a chunk of deletes must not hold all of them
 FAMILIES = 10_000
 
 

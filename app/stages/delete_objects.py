@@ -30,7 +30,7 @@ BUSY_SECONDS = 1.0  # another worker holds a move of the same object
 class DeleteObjects:
     """Looks after a batch of switched moves, and deletes the old objects of those that are due."""
 
-    chunk: int = 500  # the more keys, the more of them on one page of a listing
+    chunk: int = 1000  # the more keys, the more of them on one page of a listing
 
     def act(self, batch: Batch) -> None:
         """Decide the next chunk object by object, then delete what is left of it in one request."""

@@ -33,7 +33,7 @@ class RowChangedError(Exception):
 class RenameKeys:
     """Switches a batch of copied moves."""
 
-    chunk: int = 500  # the more keys, the more of them on one page of a listing
+    chunk: int = 1000  # the more keys, the more of them on one page of a listing
 
     def act(self, batch: Batch) -> None:
         """Look at both objects of the next chunk, switch the rows whose copies are good, record."""

@@ -46,7 +46,8 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
     if not page:
         return _end_of_pass(run, context)
-    plans = [context.rules.plan(row) for row in page if row.row_id in fresh]
+    # Numbered in the order of their new keys: a batch's targets then lie side by side, and one page of a listing shows many (app.looks).
+    plans = sorted((context.rules.plan(row) for row in page if row.row_id in fresh), key=lambda plan: plan.new_key)
     planned = context.plans.insert_page(
         run, plans, in_place=_seen_in_place(context, plans), cursor=page[-1].row_id, grace_seconds=context.settings.grace_seconds
     )

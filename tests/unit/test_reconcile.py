@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app import reconcile
+from app.pipeline import BY_NAME
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Fault
 from tests.builders import World
@@ -281,3 +283,14 @@ def test_statements_of_a_tick_read_no_more_than_is_due(world: World) -> None:
     )
 
     assert any("rekey_moves_due (run_no=? AND state=? AND due_at<?)" in row[-1] for row in plan)
+
+
+def test_switched_moves_that_are_due_go_together_in_a_few_messages(world: World) -> None:
+    """A page of a listing shows many; several tasks share very many of them."""
+    made = [_sizes(world, due) for due in (3, 100, 250, 4000, 20_000)]
+
+    assert made == [3, 100, 100, 500, 1000]
+
+
+def _sizes(world: World, due: int) -> int:
+    return min(due, reconcile.message_size(world.run, BY_NAME["delete"], due, world.context))

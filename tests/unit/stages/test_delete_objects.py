@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import assets
+from app import assets, reconcile
 from app.errors import DeniedError, LockedError, StoreUnavailableError
 from app.ledger import moves as ledger_moves
 from app.stages import delete_objects, naming
+from app.stages.delete_objects import DeleteObjects
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Behaviour, Fault
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
@@ -594,6 +595,7 @@ def test_object_of_very_many_assets_is_deleted_by_the_last_of_them(world: World,
         monkeypatch.setattr(module, "LARGE_FAMILY", 3)
     monkeypatch.setattr(ledger_moves, "FAMILIES", 4)
     monkeypatch.setattr(assets, "MANY", 4)
+    monkeypatch.setattr(reconcile, "TOGETHER", 3)
     for number in range(1, numbers + 1):
         world.add(number, "up/default.png", client=number)
     world.go()
@@ -602,6 +604,11 @@ def test_object_of_very_many_assets_is_deleted_by_the_last_of_them(world: World,
     assert world.states()["deleted"] > 0
     assert "up/default.png" not in world.store.contents()
     assert all(world.get(number) == b"v1" for number in range(1, numbers + 1))
+
+
+def test_one_chunk_cannot_hold_a_family_that_is_decided_apart() -> None:
+    """Each of its members would leave the object to the others."""
+    assert DeleteObjects().chunk <= ledger_moves.LARGE_FAMILY
 
 
 def test_row_is_found_among_very_many_that_only_look_alike(tmp_path: Path, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:

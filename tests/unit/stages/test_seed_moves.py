@@ -37,6 +37,16 @@ def test_each_row_is_planned_once(world: World) -> None:
     assert (world.run.seed_done, world.run.unseen) == (True, 0)
 
 
+def test_page_is_numbered_in_the_order_of_its_new_keys(world: World) -> None:
+    """So that the targets of a batch lie side by side in their clients' folders, and a page of a listing shows many."""
+    for number in range(1, 7):
+        world.add(number, client=number % 2)
+    copies = [ids for batch in stage.seed_moves(world.run, context=world.context).batches for ids in batch]
+
+    assert copies == [1, 2, 3, 4, 5, 6]
+    assert [move.client for move in sorted(world.moves(), key=lambda move: move.id)] == ["0", "0", "0", "1", "1", "1"]
+
+
 @pytest.mark.usefixtures("_small_pages")
 def test_row_behind_the_cursor_is_caught_by_the_next_pass(world: World) -> None:
     """A late commit or a random id comes to lie before the cursor (H33, case 35)."""
