@@ -31,19 +31,23 @@ class _ArrayText(UserDefinedType[Sequence[Any]]):
         return lambda values: array_text(values or ())
 
 
-def array(name: str | None, kind: TypeEngine[Any], values: Sequence[Any] | None = None) -> ColumnElement[Any]:
-    """A parameter that takes a sequence and is an array of *kind*, on PostgreSQL."""
-    made = bindparam(name, type_=_ArrayText()) if values is None else bindparam(name, values, type_=_ArrayText(), unique=True)
-    return cast(made, ARRAY(kind))
+def array(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """The parameter *name*, which takes a sequence and is an array of *kind*, on PostgreSQL."""
+    return cast(bindparam(name, type_=_ArrayText()), ARRAY(kind))
 
 
-def among(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """``column IN (values)``, on PostgreSQL ``column = ANY (array)``."""
-    listed = list(values)
-    one_each = column.in_(bindparam(None, listed, type_=column.type, expanding=True, unique=True))
+def among(column: ColumnElement[Any], values: Collection[Any] | str) -> ColumnElement[bool]:
+    """``column IN (values)``, on PostgreSQL ``column = ANY (array)``; a text names the parameter that will have the values."""
+    if isinstance(values, str):
+        one_each = bindparam(values, type_=column.type, expanding=True)
+        together = bindparam(values, type_=_ArrayText())
+    else:
+        listed = list(values)
+        one_each = bindparam(None, listed, type_=column.type, expanding=True, unique=True)
+        together = bindparam(None, listed, type_=_ArrayText(), unique=True)
     if not isinstance(column.type, _ITEMS) or isinstance(column.type, CHAR):
-        return one_each  # an array of another type might be compared by another operator than its items (citext, char)
-    return _PerDialect(column == any_(array(None, column.type, listed)), one_each)
+        return column.in_(one_each)  # an array of another type might be compared by another operator than its items (citext, char)
+    return _PerDialect(column == any_(cast(together, ARRAY(column.type))), column.in_(one_each))
 
 
 def array_text(values: Sequence[Any]) -> str:

@@ -111,6 +111,8 @@ def _on_connect(kind: str, statement_seconds: int) -> Any:  # noqa: ANN401 - an 
             cursor.execute(f"SET lock_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
             cursor.execute(f"SET idle_in_transaction_session_timeout={SERVER_TIMEOUT_SECONDS * 1000}")
             cursor.execute("SET TimeZone='UTC'")
+            # A statement outside of a transaction block would have whatever the server is set to (H20).
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.commit()
         else:
             for statement in _mysql_session(connection.get_server_info(), statement_seconds):
@@ -140,19 +142,23 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connection]:
+def transaction(engine: Engine, *, read_only: bool = False, single: bool = False) -> Iterator[Connection]:
     """One short transaction; committed at the end of the block, rolled back by any error.
+
+    On PostgreSQL questions, and a *single* statement that changes something, go without BEGIN and COMMIT, which are a request each.
 
     Raises:
         DatabaseUnavailableError: No connection, a deadlock, a time-out: nothing was changed.
         OutcomeUnknownError: The connection broke during COMMIT.
     """
-    committing = False
+    alone = engine.dialect.name == "postgresql" and (read_only or single)
+    committing = alone
     with translated():
         try:
             with engine.connect() as connection:
-                if read_only:
-                    connection = connection.execution_options(**{READ_ONLY: True})  # noqa: PLW2901 - the same connection, configured
+                options: dict[str, Any] = ({READ_ONLY: True} if read_only else {}) | ({"isolation_level": "AUTOCOMMIT"} if alone else {})
+                if options:
+                    connection = connection.execution_options(**options)  # noqa: PLW2901 - the same connection, configured
                 with connection.begin() as begun:
                     yield connection
                     committing = True

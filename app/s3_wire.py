@@ -5,6 +5,7 @@ Strict: an answer whose end cannot be proved is no answer, since a cut copy or a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # a page of 1000 keys is under 5 MiB even if each of their bytes is encoded
 CLOSED = "the connection was closed before the end of the answer"
 RECEIVE_BYTES = 64 * 1024
+OFTEN_BYTES = 128  # header lines up to so long are remembered
 _NO_BODY = frozenset({204, 304})
 
 
@@ -91,10 +93,7 @@ class AnswerReader:
             raise BrokenAnswerError("this is not HTTP/1.1")
         headers: dict[str, str] = {}
         for line in lines:
-            name, colon, value = line.partition(":")
-            if not colon or not name or name != name.strip():
-                raise BrokenAnswerError("a header line is broken")
-            name, value = name.lower(), value.strip(" \t")
+            name, value = _often(line) if len(line) < OFTEN_BYTES else _header(line)
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         return int(rest[:3]), version, headers
 
@@ -147,3 +146,14 @@ class AnswerReader:
         while self._take_until(b"\r\n"):  # trailers
             pass
         return b"".join(chunks)
+
+
+def _header(line: str) -> tuple[str, str]:
+    """Name, in small letters, and value."""
+    name, colon, value = line.partition(":")
+    if not colon or not name or name != name.strip():
+        raise BrokenAnswerError("a header line is broken")
+    return name.lower(), value.strip(" \t")
+
+
+_often = lru_cache(maxsize=512)(_header)  # most lines of an answer are those of the one before

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from app.ledger.records import Run
 from app.pipeline import MoveStage
 
-# For others, after which the next task that ends sends what there is. Tasks work on neighbours at the same time, so the more of them are
-# gathered, the closer together the keys of a message lie, and the more of them one page of a listing shows.
-WAIT_SECONDS = 1.5
+# A hundred tasks work on neighbours at the same time and end in any order. So the first full message goes when as many moves again are
+# there: the more are gathered, the closer together the keys of a message lie, and the more of them one page of a listing shows.
+RESERVE = 1
+WAIT_SECONDS = 3.0  # for others, after which the next task that ends sends what there is
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,12 +64,12 @@ class HandOver:
                 self._send(run, stage, ids)
 
     def _take(self) -> list[tuple[Run, MoveStage, list[int]]]:
-        """Messages to send now: full ones, and the rest as well if nobody is left to send it, or it has waited long enough."""
+        """Messages to send now: full ones but for a reserve; all, if nobody is left to send it, or it has waited long enough."""
         messages: list[tuple[Run, MoveStage, list[int]]] = []
         for key, waiting in list(self._gathered.items()):
             ids, size = sorted(waiting.ids), waiting.size
             everything = self._working == 0 or time.monotonic() - waiting.since > WAIT_SECONDS
-            end = len(ids) if everything else len(ids) // size * size
+            end = len(ids) if everything else max(0, len(ids) // size - RESERVE) * size
             messages += [(waiting.run, waiting.stage, ids[start : min(start + size, end)]) for start in range(0, end, size)]
             if end:
                 waiting.ids, waiting.since = ids[end:], time.monotonic()

@@ -7,7 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from app.arrays import among
 from app.clock import Clock
@@ -38,6 +53,38 @@ class _Active:
     ids: dict[int, list[int]]  # by run number
 
 
+def _is_due_for(stage: str | BindParameter[str]) -> ColumnElement[bool]:
+    """A condition on the stage for rows that are found by their ids.
+
+    A database that has no statistics of this stage yet would find few moves in it, and go through millions by the index of what is due.
+    """
+    return func.coalesce(moves.c.stage, "") == stage
+
+
+def _take() -> Update:
+    now = database_now()
+    until = now + bindparam("lease_us", type_=BigInteger)
+    free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
+    running = exists().where(runs.c.no == bindparam("run"), runs.c.state == bindparam("run_state"))
+    return (
+        update(moves)
+        .where(moves.c.run_no == bindparam("run"), among(moves.c.id, "ids"), _is_due_for(bindparam("due_for", type_=String)), free)
+        .where(moves.c.not_before <= now, moves.c.suspect == bindparam("suspects"), running)
+        .values(
+            lease_token=bindparam("token"),
+            lease_until=until,
+            lease_kept=False,
+            due_at=until,
+            claims=moves.c.claims + 1,
+            claimed_store_time=func.coalesce(moves.c.claimed_store_time, bindparam("store_time", type_=BigInteger)),
+        )
+    )
+
+
+_TAKE = _take()
+_TAKE_AND_READ = _TAKE.returning(*moves.c)
+
+
 class LeaseLedger:
     """The leases on the rows of rekey_moves."""
 
@@ -56,29 +103,24 @@ class LeaseLedger:
         A lease that somebody lost is not taken here: the reconciler looks at those first (H28).
         """
         lease = Lease(token=secrets.token_hex(8), ends_at=clock.boot() + lease_seconds, clock=clock)
-        now = database_now()
-        free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
-        running = exists().where(runs.c.no == run.no, runs.c.state == run.state)
-        chosen = (moves.c.run_no == run.no, among(moves.c.id, ids))
-        until = now + int(lease_seconds * MICROSECONDS)
         self._active[lease.token] = _Active(lease, {run.no: list(ids)})
-        take = (
-            update(moves)
-            .where(*chosen, _is_due_for(stage), free, moves.c.not_before <= now, moves.c.suspect == suspects, running)
-            .values(
-                lease_token=lease.token,
-                lease_until=until,
-                lease_kept=False,
-                due_at=until,
-                claims=moves.c.claims + 1,
-                claimed_store_time=func.coalesce(moves.c.claimed_store_time, store_time),
-            )
-        )
+        given = {
+            "run": run.no,
+            "run_state": run.state,
+            "ids": ids,
+            "due_for": stage,
+            "suspects": suspects,
+            "token": lease.token,
+            "lease_us": int(lease_seconds * MICROSECONDS),
+            "store_time": store_time,
+        }
+        chosen = (moves.c.run_no == run.no, among(moves.c.id, ids))
         try:
+            if self.engine.dialect.name == "postgresql":
+                with transaction(self.engine, single=True) as connection:
+                    return lease, sorted(moves_of(connection.execute(_TAKE_AND_READ, given)), key=lambda move: move.id)
             with transaction(self.engine) as connection:
-                if connection.dialect.name == "postgresql":
-                    return lease, sorted(moves_of(connection.execute(take.returning(*moves.c))), key=lambda move: move.id)
-                connection.execute(take)
+                connection.execute(_TAKE, given)
                 return lease, self._held(connection, lease, chosen)
         except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
             with transaction(self.engine, read_only=True) as connection:
@@ -201,14 +243,6 @@ class LeaseLedger:
                 .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), moves.c.hints > 0)
                 .values(hints=0, due_at=database_now())
             )
-
-
-def _is_due_for(stage: str) -> ColumnElement[bool]:
-    """A condition on the stage for rows that are found by their ids.
-
-    A database that has no statistics of this stage yet would find few moves in it, and go through millions by the index of what is due.
-    """
-    return func.coalesce(moves.c.stage, "") == stage
 
 
 def moves_of(rows: Iterable[Sequence[Any]]) -> list[Move]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, or_, select
+from sqlalchemy import Connection, Engine, Integer, Select, and_, bindparam, or_, select
 
 from app.arrays import among
 from app.database import transaction
@@ -19,6 +19,14 @@ _OPEN = sorted(OPEN_STATES)
 __all__ = ["LARGE_FAMILY", "MoveLedger", "Other", "check_arrow"]
 LARGE_FAMILY = 1000  # moves that share one old object: more are not decided together; a chunk of deletes must not hold all of them
 FAMILIES = 10_000
+
+
+_OTHER = select(moves.c.run_no, moves.c.id, moves.c.state, moves.c.old_hash, moves.c.new_hash, moves.c.waiting)
+_PARKED_SWITCHED = and_(moves.c.state == MoveState.PARKED, moves.c.parked_from == MoveState.RENAMED)
+_SHARING_OLD = _OTHER.where(among(moves.c.old_hash, "hashes"), or_(moves.c.state.in_(_OPEN), _PARKED_SWITCHED)).limit(
+    bindparam("most", type_=Integer)
+)
+_WANTING_NEW = _OTHER.where(among(moves.c.live_hash, "hashes"))
 
 
 class MoveLedger(LeaseLedger):
@@ -38,7 +46,7 @@ class MoveLedger(LeaseLedger):
         if not outcomes:
             return set()
         if connection is None:
-            with transaction(self.engine) as own:
+            with transaction(self.engine, single=True) as own:
                 return self.record(lease, outcomes, connection=own)
         rows = [recording.row_of(lease, outcome, first_stages=self._first_stages, hint_us=self._hint_us) for outcome in outcomes]
         if connection.dialect.name == "postgresql":
@@ -70,23 +78,20 @@ class MoveLedger(LeaseLedger):
         """
         if not hashes:
             return []
-        parked = and_(moves.c.state == MoveState.PARKED, moves.c.parked_from == MoveState.RENAMED)
-        where = or_(moves.c.state.in_(_OPEN), parked)
-        found = self._others(connection, among(moves.c.old_hash, hashes) & where, limit=FAMILIES)
+        found = self._others(connection, _SHARING_OLD, {"hashes": list(hashes), "most": FAMILIES})
         if len(found) < FAMILIES:
             return found
-        one_by_one = (self._others(connection, and_(moves.c.old_hash == old_hash, where), limit=LARGE_FAMILY + 1) for old_hash in hashes)
+        one_by_one = (self._others(connection, _SHARING_OLD, {"hashes": [old_hash], "most": LARGE_FAMILY + 1}) for old_hash in hashes)
         return [other for family in one_by_one for other in family]
 
     def wanting_new(self, connection: Connection, hashes: Collection[bytes]) -> list[Other]:
         """Live moves, of any run, whose new key is one of these objects."""
-        return self._others(connection, among(moves.c.live_hash, hashes)) if hashes else []
+        return self._others(connection, _WANTING_NEW, {"hashes": list(hashes)}) if hashes else []
 
-    def _others(self, connection: Connection, where: Any, *, limit: int | None = None) -> list[Other]:  # noqa: ANN401 - a SQL condition
-        columns = (moves.c.run_no, moves.c.id, moves.c.state, moves.c.old_hash, moves.c.new_hash, moves.c.waiting)
-        rows = connection.execute(select(*columns).where(where).limit(limit))
+    def _others(self, connection: Connection, question: Select[Any], given: Mapping[str, Any]) -> list[Other]:
         return [
-            Other(row.run_no, row.id, MoveState(row.state), bytes(row.old_hash), bytes(row.new_hash), bool(row.waiting)) for row in rows
+            Other(run_no, move_id, MoveState(state), bytes(old_hash), bytes(new_hash), bool(waiting))
+            for run_no, move_id, state, old_hash, new_hash, waiting in connection.execute(question, given)
         ]
 
     def earlier(self, connection: Connection, move: Move) -> list[Move]:

@@ -34,6 +34,8 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {
     "w_id": BigInteger(),
     "w_token": String(),
 }
+# psycopg analyses a text of more than 4 KiB anew each time.
+_SHORT = {name: f"p{number}" for number, name in enumerate(_TYPES)}
 
 
 def row_of(lease: Lease, outcome: Outcome, *, first_stages: Mapping[MoveState, str], hint_us: int) -> tuple[Any, ...]:
@@ -67,7 +69,7 @@ def write(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
 def write_held(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> set[tuple[int, int]]:
     """Write those of *rows* whose lease still holds, and give them as (run number, move id). PostgreSQL only."""
     columns = zip(*sorted(rows, key=lambda row: row[-3:]), strict=True)
-    return {(run_no, move_id) for run_no, move_id in connection.execute(_BY_ARRAYS, dict(zip(_TYPES, columns, strict=True)))}
+    return {(run_no, move_id) for run_no, move_id in connection.execute(_BY_ARRAYS, dict(zip(_SHORT.values(), columns, strict=True)))}
 
 
 def _side(info: ObjectInfo | None) -> tuple[Any, ...]:
@@ -93,9 +95,10 @@ def _statement(given: Callable[[str], Any]) -> Any:  # noqa: ANN401 - an Update
 
 
 def _with_arrays() -> Any:  # noqa: ANN401 - an Update
-    arrays = [array(name, kind) for name, kind in _TYPES.items()]
-    rows = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in _TYPES.items()), name="given").render_derived()
-    return _statement(lambda name: rows.c[name]).returning(moves.c.run_no, moves.c.id)
+    arrays = [array(_SHORT[name], kind) for name, kind in _TYPES.items()]
+    columns = [column(_SHORT[name], kind) for name, kind in _TYPES.items()]
+    rows = func.unnest(*arrays).table_valued(*columns).render_derived("g")
+    return _statement(lambda name: rows.c[_SHORT[name]]).returning(moves.c.run_no, moves.c.id)
 
 
 _BY_ROW = _statement(lambda name: bindparam(name, type_=_TYPES[name]))

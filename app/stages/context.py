@@ -35,6 +35,7 @@ from app.ledger.steering import SteerLedger
 from app.object_store import ObjectStore
 from app.planning import Rules, printable
 from app.settings import Settings
+from app.stages.pace import Pace
 from app.stages.watch import RunWatch
 from app.states import MoveState, ParkedReason
 
@@ -75,6 +76,7 @@ class Context:
     rollbacks: RollbackLedger
     watch: RunWatch
     wait: Callable[[float], object]  # sleeps so many seconds, less if the worker stops
+    pace: Pace = field(default_factory=Pace)
 
     def rate(self, stage: str) -> int:
         """Most moves of *stage* a second, of all workers together; 0: no bound."""
@@ -112,6 +114,7 @@ class Batch:
         self._pending: list[Outcome] = []
         self._started = started
         self._flushed = started
+        self.given_back = 0  # moves for which there was no time
 
     @property
     def left(self) -> list[Move]:
@@ -201,6 +204,7 @@ class Batch:
             self.context.moves.release(self.lease, left, due_in=due_in, hinted=hinted)
             self.result.again += [move.id for move in left if hinted and move.run_no == self.run.no]
             self.result.counts["given back"] += len(left)
+            self.given_back += len(left) if hinted else 0
 
 
 def park(move: Move, reason: ParkedReason, detail: str, *, at: MoveState | None = None) -> Outcome:

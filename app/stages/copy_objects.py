@@ -72,7 +72,8 @@ def looks_first(context: Context) -> bool:
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:
     """Copy one object, or say why not."""
-    move = replace(move, waiting=False)  # unless it still has to
+    if move.waiting:
+        move = replace(move, waiting=False)  # unless it still has to
     try:
         return _attempt(batch, move, claims, sources)
     except ConditionFailedError:
@@ -180,7 +181,7 @@ def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
         move,
         state=MoveState.COPIED,
         source=copied.source,
-        copy=replace(copied.copy, key=move.new_key),
+        copy=copied.copy if copied.copy.key == move.new_key else replace(copied.copy, key=move.new_key),
         copy_recorded=recorded,
         claims=0,
         attempts=0,

@@ -57,9 +57,10 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         return result
     started = context.clock.boot()
     rate = 0 if stage == LAST else context.rate(stage)
-    size = min(work.chunk, max(1, rate // CHUNKS_A_SECOND)) if rate else work.chunk
-    for start in range(0, len(ids), size):
-        chunk = ids[start : start + size]
+    start = 0
+    while start < len(ids):
+        size = context.pace.size(stage, chunk=work.chunk)
+        chunk = ids[start : start + (min(size, max(1, rate // CHUNKS_A_SECOND)) if rate else size)]
         if start and (context.stopping() or not context.watch.still(run) or context.clock.boot() - started > TASK_SECONDS):
             result.again += ids[start:]  # not claimed at all: a claim that is only given back costs as much as one that is used
             break
@@ -69,6 +70,7 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
             break
         if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
             _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
+        start += len(chunk)
     return result
 
 
@@ -99,6 +101,8 @@ def _claim_and_act(
         raise
     finally:
         context.moves.forget(lease)
+    if claimed and not context.stopping():
+        context.pace.learn(stage, claimed=len(claimed), given_back=batch.given_back)
     return bool(claimed)
 
 

@@ -52,13 +52,16 @@ def test_last_task_sends_all_there_is_at_once(run: Run) -> None:
 
 
 def test_full_messages_go_while_others_still_work(run: Run) -> None:
-    """In the order of the moves, so that a message holds neighbours."""
+    """The first ones in the order of the moves, once as many again are there: so a message holds neighbours."""
     sent = Sent()
     gathering = HandOver(sent)
     with gathering.working():
         with gathering.working():
-            gathering.add(run, RENAME, [7, 1, 5, 3, 2], size=2)
-        assert sent.messages == [[1, 2], [3, 5]]
+            gathering.add(run, RENAME, [7, 1, 5], size=2)
+        assert sent.messages == []
+        with gathering.working():
+            gathering.add(run, RENAME, [3, 2], size=2)
+        assert sent.messages == [[1, 2]]
 
     assert sent.messages == [[1, 2], [3, 5], [7]]
 
