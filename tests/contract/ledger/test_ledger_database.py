@@ -219,6 +219,35 @@ def test_connection_that_breaks_during_commit_leaves_the_outcome_unknown(postgre
     engine.dispose()
 
 
+def test_connection_that_breaks_under_a_single_statement_leaves_the_outcome_unknown(postgres_url: str) -> None:
+    """It commits by itself: the answer that is missing would have been COMMIT's too. A question changes nothing."""
+    engine = open_engine(postgres_url, pool_size=2)
+    leave = text("SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(OutcomeUnknownError), transaction(engine, single=True) as connection:
+        connection.execute(leave)
+    with pytest.raises(DatabaseUnavailableError) as lost, transaction(engine, read_only=True) as connection:
+        connection.execute(leave)
+    engine.dispose()
+
+    assert not isinstance(lost.value, OutcomeUnknownError)
+
+
+def test_statement_by_itself_is_read_committed_whatever_the_server_is_set_to(postgres_url: str) -> None:
+    """A claim that waited for a row must see it as it is by then, and each question what is committed by then (H20)."""
+    engine = open_engine(postgres_url, pool_size=1)
+    name = engine.url.database
+    with transaction(engine) as connection:
+        connection.execute(text(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'"))
+    engine.dispose()
+    found = []
+    for options in ({"read_only": True}, {"single": True}, {}):
+        with transaction(engine, **options) as connection:
+            found.append(connection.execute(text("SELECT current_setting('transaction_isolation')")).scalar_one())
+    engine.dispose()
+
+    assert found == ["read committed"] * 3
+
+
 def test_exhausted_pool_is_transient(table: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """All connections are in use for longer than anybody waits (case 37)."""
     if table.dialect.name == "sqlite":
