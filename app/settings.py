@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         200,
         ge=1,
         le=1000,
-        description="Most assets in one copy message (rename and delete take five times as many); 1 gives one message an asset.",
+        description="Most assets in one message (copy: 25 at most; rename and delete: five times as many); 1 gives one message an asset.",
     )
     copy_concurrency: int = Field(100, ge=1, le=1000, description="Copy tasks at once in one worker.")
     rename_concurrency: int = Field(10, ge=1, le=1000, description="Rename tasks at once in one worker.")

@@ -18,6 +18,9 @@ from app.states import RunKind, RunState
 
 PAGE_ROWS = 2000
 MAX_PASSES = 3
+# Copies a message: the moves that a hundred tasks hold at once end in any order, so they should be no more than about a page of the seed;
+# else what is handed on together lies too far apart for a listing. More would save little: a message costs some 0.5 ms.
+MOST_COPIES = 25
 BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
 
 
@@ -90,9 +93,9 @@ def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
 
 
 def batch_size(run: Run, page_rows: int, context: Context) -> int:
-    """Moves a message: BATCH_SIZE, or fewer where the run is too small to fill the copy stage's slots with that."""
+    """Copies a message: BATCH_SIZE, at most MOST_COPIES, or fewer where the run is too small to fill the copy stage's slots with that."""
     rows = max(run.rows_estimate, page_rows, 1)
-    return max(1, min(context.settings.batch_size, rows // (BATCHES_A_WORKER * context.settings.copy_concurrency)))
+    return max(1, min(context.settings.batch_size, MOST_COPIES, rows // (BATCHES_A_WORKER * context.settings.copy_concurrency)))
 
 
 def split(ids: Sequence[int], *, size: int) -> list[list[int]]:

@@ -338,3 +338,8 @@ def test_small_run_still_fills_its_workers(tmp_path: Path) -> None:
     assert [len(batch) for batch in seeded.batches] == [2] * 8
     assert stage.batch_size(world.run, 1000, world.context) == 5
     assert stage.batch_size(world.run, 1, world.context) == 2 if world.run.rows_estimate else 1
+
+
+def test_copies_of_a_large_run_go_in_small_messages(world: World) -> None:
+    """What many tasks hold at once ends in any order: it should be about a page, or a listing shows little of what is handed on."""
+    assert stage.batch_size(world.run, 1_000_000, world.context) == stage.MOST_COPIES
