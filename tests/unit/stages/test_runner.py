@@ -244,10 +244,10 @@ def test_outage_of_the_ledger_makes_no_suspects(world: World, monkeypatch: pytes
     real = ledger_moves.transaction
 
     @contextmanager
-    def away(engine: Engine, *, read_only: bool = False) -> Iterator[Connection]:
+    def away(engine: Engine, **options: bool) -> Iterator[Connection]:
         if 1000 <= world.clock.boot() < away_until and len(world.writes()) == 3:
             raise DatabaseUnavailableError("the database does not answer")
-        with real(engine, read_only=read_only) as connection:
+        with real(engine, **options) as connection:
             yield connection
 
     def sleep(seconds: float) -> None:
@@ -274,8 +274,8 @@ def test_claim_whose_commit_got_no_reply_is_read_back(world: World, monkeypatch:
     lost: list[bool] = []
 
     @contextmanager
-    def losing(engine: Engine, *, read_only: bool = False) -> Iterator[Connection]:
-        with real(engine, read_only=read_only) as connection:
+    def losing(engine: Engine, **options: bool) -> Iterator[Connection]:
+        with real(engine, **options) as connection:
             yield connection
         if not lost:
             lost.append(True)
