@@ -38,6 +38,7 @@ from app.stages.watch import RunWatch
 from app.stopping import stopping
 
 MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
+MOST_HELD = 3000  # moves that tasks hold beyond a few each: a thousand of them, looked at and decided, take some 6 MiB
 MAX_CONTEXTS = 4  # live runs that one worker keeps open
 # What belongs to a run and not to the worker that happens to serve it; taken from the run's record.
 RUN_SETTINGS = (
@@ -221,11 +222,13 @@ def _context(run: Run) -> _Served:
         rollbacks=rollbacks(),
         watch=RunWatch(steering(), clock=BootClock()),
         wait=stopping.wait,
+        room=_room,
     )
     return _Served(context=made, store=opened_store, knobs=run.knobs)
 
 
 _budget = ByteBudget()
+_room = ByteBudget(MOST_HELD)
 
 
 def settings_of(run: Run) -> Settings:

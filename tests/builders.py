@@ -118,6 +118,7 @@ def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, cl
         rollbacks=RollbackLedger(engine, hint_seconds=settings.hint_seconds, first_stage=SEED.next or ""),
         watch=RunWatch(SteerLedger(engine), clock=clock),
         wait=clock.advance,
+        room=ByteBudget(10_000),
     )
 
 

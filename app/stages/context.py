@@ -76,6 +76,7 @@ class Context:
     rollbacks: RollbackLedger
     watch: RunWatch
     wait: Callable[[float], object]  # sleeps so many seconds, less if the worker stops
+    room: ByteBudget  # of moves, not bytes: those that the tasks of this process hold beyond a few each
     pace: Pace = field(default_factory=Pace)
 
     def rate(self, stage: str) -> int:

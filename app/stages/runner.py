@@ -9,6 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
@@ -18,6 +19,7 @@ from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0
+FEW = 50  # moves that each task may hold; the more of a larger claim wait until there is room, so that a hundred tasks stay small
 LAST = "delete"  # its looks go on in a cancelled run; and they are not bounded by its rate, which it keeps itself
 CHUNKS_A_SECOND = 2  # under a bounded rate, so that it is kept evenly
 TURN_PATIENCE_SECONDS = 3.0  # a task waits so long for its turn, and gives its moves back where that is further off
@@ -55,6 +57,13 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
     elif run.state is not RunState.RUNNING:
         result.counts[f"ignored: run {run.state}"] = len(ids)
         return result
+    size = min(len(ids), context.pace.size(stage, chunk=work.chunk))
+    with context.room.hold(size - FEW) if size > FEW else nullcontext():  # the wait is not the task's own time
+        _work_through(stage, work, run, ids, context=context, result=result)
+    return result
+
+
+def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result) -> None:
     started = context.clock.boot()
     rate = 0 if stage == LAST else context.rate(stage)
     start = 0
@@ -71,7 +80,6 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
             _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
         start += len(chunk)
-    return result
 
 
 def _turn(stage: str, run: Run, chunk: Sequence[int], *, rate: int, context: Context) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from app.byte_budget import ByteBudget
 from app.stages.pace import Pace
 from app.states import MoveState
 from tests.builders import World
@@ -40,3 +43,23 @@ def test_task_on_a_far_store_claims_no_more_than_it_gets_done(tmp_path: Path) ->
     assert second.counts["renamed"] > 0
     assert second.counts["given back"] < first.counts["given back"] / 2
     assert claimed
+
+
+def test_large_claims_wait_for_room_and_small_ones_do_not(tmp_path: Path) -> None:
+    """A hundred tasks that hold a thousand moves each would take a gigabyte."""
+    world = World(tmp_path)
+    for number in range(1, 62):
+        world.add(number)
+    world.seed()
+    world.do("copy")
+    context = replace(world.context, room=ByteBudget(1))
+    with context.room.hold(1):
+        small = world.do("rename", [60, 61], worker=context)
+        waiting = threading.Thread(target=world.do, args=("rename", list(range(1, 60))), kwargs={"worker": context})
+        waiting.start()
+        waiting.join(0.2)
+        held_up = waiting.is_alive()
+    waiting.join(20)
+
+    assert (small.counts["renamed"], held_up) == (2, True)
+    assert world.states() == {"renamed": 61}
