@@ -26,6 +26,7 @@ LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it 
 # What requests cost a store, in HEADs (FACTS.md: 0.3 ms a HEAD, three times that a listing and 0.03 ms each key in it).
 PAGE_COST = 3.0
 LISTED_COST = 1 / 13
+GUESS = 0.4  # of what is there, how much is asked about, before a page has shown it: more in a page costs less than another page
 WORTH = 0.6  # a page is asked for where it may cost this much of the HEADs that it replaces
 WASTE = 0.5  # and as long as pages that failed to have not cost this much more in all
 # An empty, "." or ".." segment is left to HEAD: stores fold or refuse those, and a listing would show another name.
@@ -114,7 +115,7 @@ class _Looking:
 
     def list_folder(self, folder: str, keys: Sequence[str]) -> None:
         """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""
-        density = 1.0  # as if the keys were all that is there
+        density = GUESS
         while keys:
             limit = min(MAX_LISTED, math.ceil(len(keys) / density))
             cost = PAGE_COST + limit * LISTED_COST

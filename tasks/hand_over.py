@@ -19,7 +19,7 @@ from app.pipeline import MoveStage
 # A hundred tasks work on neighbours at the same time and end in any order. So the first full message goes when as many moves again are
 # there: the more are gathered, the closer together the keys of a message lie, and the more of them one page of a listing shows.
 RESERVE = 1
-WAIT_SECONDS = 3.0  # for others, after which the next task that ends sends what there is
+WAIT_SECONDS = 8.0  # for others, after which the next task that ends sends what there is: well below HINT_SECONDS
 
 
 @dataclass(slots=True, kw_only=True)

@@ -102,6 +102,17 @@ def test_look_takes_one_page_for_absent_keys_of_an_empty_folder() -> None:
     assert looks.found == dict.fromkeys(keys)
 
 
+def test_look_takes_one_page_for_every_second_of_few_keys() -> None:
+    """What many tasks get done at about the same time has gaps; one larger page costs less than a second one."""
+    store = _store([f"up/{number:06}.png" for number in range(5000)])
+    keys = [f"up/{number:06}.png" for number in range(2000, 2040, 2)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, 0)
+    assert all(looks.found.values())
+
+
 def test_look_starts_past_elder_siblings() -> None:
     """Numbers without an extension have their tens listed before them; a page does not begin there."""
     store = _store([f"a/1{number:05}" for number in range(5000)] + [f"a/2{number}" for number in range(20)])
