@@ -39,7 +39,7 @@ def test_switched_rows_are_listed_and_others_not(world: World) -> None:
     world.add(3, "clients/7/assets/in place.png")
     world.add(4, "up/kept.png")
     world.add(5, "up/stuck.png")
-    world.add(6, "up/late.png")
+    world.add(6, "up/then.png")
     world.moved(up_to="copy")
     world.do("rename")
     world.set_columns(4, state="kept", reason="named")
@@ -48,7 +48,7 @@ def test_switched_rows_are_listed_and_others_not(world: World) -> None:
 
     assert redirects(world, prefix="https://cdn.example/media/")[0] == [
         f"https://cdn.example/media/up/{old},https://cdn.example/media/clients/7/assets/{old}"
-        for old in ("a%20b.png", "kept.png", "stuck.png", "late.png")
+        for old in ("a%20b.png", "kept.png", "stuck.png", "then.png")
     ]
 
 
