@@ -36,12 +36,16 @@ class MoveStage(Stage):
     work: Work
     batches: int = 1  # of BATCH_SIZE that one message may hold: a stage that looks at many keys at once sees more of them on a page
 
-    def message_size(self, batch_size: int) -> int:
-        """Most moves in one message, where BATCH_SIZE is *batch_size*; 1 stays one message an asset."""
-        return 1 if batch_size == 1 else min(batch_size * self.batches, MOST_IDS)
+    def message_size(self, batch_size: int, *, rows: int) -> int:
+        """Most moves in one message of a run over *rows*, where BATCH_SIZE is *batch_size*; 1 stays one message an asset.
+
+        A smaller run has smaller ones, so that its stages work side by side.
+        """
+        return 1 if batch_size == 1 else max(batch_size, min(batch_size * self.batches, MOST_IDS, rows // MESSAGES_A_RUN))
 
 
 MOST_IDS = 1000  # in a message; as many as REKEY_BATCH_SIZE may ask for, and as a page of a listing or a DeleteObjects holds
+MESSAGES_A_RUN = 20
 
 SEED = Stage(name="seed", task="seed_moves", queue="seed", concurrency_setting="seed_concurrency", next="copy")
 

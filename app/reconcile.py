@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from app.database import MICROSECONDS
 from app.ledger.records import Run
 from app.ledger.runs import Clocks
-from app.pipeline import MOVE_STAGES, MoveStage
+from app.pipeline import MESSAGES_A_RUN, MOVE_STAGES, MoveStage
 from app.stages.context import Context
 from app.stages.seed_moves import batch_size, split
 from app.states import MoveState, RunState
@@ -87,7 +87,7 @@ def _send_due(run: Run, context: Context, room: int, found: Found) -> int:
 
 def message_size(run: Run, stage: MoveStage, due: int, context: Context) -> int:
     """Moves a message: as few as the seed sends, and more for a stage that looks at many together, but so that several tasks share them."""
-    most = stage.message_size(context.settings.batch_size)
+    most = stage.message_size(context.settings.batch_size, rows=max(run.rows_estimate, MESSAGES_A_RUN * due))
     together = max(TOGETHER, -(-due // SHARES)) if stage.batches > 1 else 1
     return min(most, max(together, batch_size(run, due, context)))
 

@@ -16,38 +16,41 @@ from dataclasses import dataclass, field
 from app.ledger.records import Run
 from app.pipeline import MoveStage
 
-# A hundred tasks work on neighbours at the same time and end in any order. So the first full message goes when as many moves again are
-# there: the more are gathered, the closer together the keys of a message lie, and the more of them one page of a listing shows.
-RESERVE = 1
-WAIT_SECONDS = 8.0  # for others, after which the next task that ends sends what there is: well below HINT_SECONDS
+IDLE_SECONDS = 2.0  # a block that nothing came to for so long goes as it is, with the next task that ends
 
 
 @dataclass(slots=True, kw_only=True)
-class _Gathered:
+class _Block:
     run: Run
     stage: MoveStage
-    size: int  # most moves a message
-    since: float
+    size: int
+    last: float  # when something came to it
     ids: list[int] = field(default_factory=list)
 
 
 class HandOver:
-    """What the tasks of this process have got done and not yet sent on; safe for threads."""
+    """What the tasks of this process have got done and not yet sent on, in blocks of neighbours; safe for threads."""
 
     def __init__(self, send: Callable[[Run, MoveStage, Sequence[int]], object]) -> None:
         """Send by *send*, which must not be waited for under a lock."""
         self._send = send
         self._lock = threading.Lock()
         self._working = 0
-        self._gathered: dict[tuple[str, str], _Gathered] = {}
+        self._blocks: dict[tuple[str, str, int, int], _Block] = {}
 
     def add(self, run: Run, stage: MoveStage, ids: Sequence[int], *, size: int) -> None:
-        """Keep *ids* for *stage*, *size* at most a message; call it within ``working``, whose end sends them, or leaves them to another."""
+        """Keep *ids* for *stage*, in blocks of *size*; call it within ``working``, whose end sends them, or leaves them to another.
+
+        A block holds the ids between two multiples of its size: the seed numbers a page in the order of the new keys, so that a block's
+        objects lie side by side, in whatever order a hundred tasks get them done.
+        """
+        now = time.monotonic()
         with self._lock:
-            fresh = _Gathered(run=run, stage=stage, size=size, since=time.monotonic())
-            waiting = self._gathered.setdefault((run.id, stage.name), fresh)
-            waiting.size = size
-            waiting.ids += ids
+            for move_id in ids:
+                key = (run.id, stage.name, size, (move_id - 1) // size)
+                block = self._blocks.setdefault(key, _Block(run=run, stage=stage, size=size, last=now))
+                block.ids.append(move_id)
+                block.last = now
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -59,20 +62,12 @@ class HandOver:
         finally:
             with self._lock:
                 self._working -= 1
-                messages = self._take()
-            for run, stage, ids in messages:
-                self._send(run, stage, ids)
+                ready = self._take()
+            for block in ready:
+                self._send(block.run, block.stage, sorted(block.ids))
 
-    def _take(self) -> list[tuple[Run, MoveStage, list[int]]]:
-        """Messages to send now: full ones but for a reserve; all, if nobody is left to send it, or it has waited long enough."""
-        messages: list[tuple[Run, MoveStage, list[int]]] = []
-        for key, waiting in list(self._gathered.items()):
-            ids, size = sorted(waiting.ids), waiting.size
-            everything = self._working == 0 or time.monotonic() - waiting.since > WAIT_SECONDS
-            end = len(ids) if everything else max(0, len(ids) // size - RESERVE) * size
-            messages += [(waiting.run, waiting.stage, ids[start : min(start + size, end)]) for start in range(0, end, size)]
-            if end:
-                waiting.ids, waiting.since = ids[end:], time.monotonic()
-            if not waiting.ids:
-                del self._gathered[key]
-        return messages
+    def _take(self) -> list[_Block]:
+        """Blocks to send now: full ones, and those that nothing came to for a while; all, if nobody is left to send them."""
+        oldest = time.monotonic() - IDLE_SECONDS
+        ready = [key for key, block in self._blocks.items() if self._working == 0 or len(block.ids) >= block.size or block.last < oldest]
+        return [self._blocks.pop(key) for key in ready]

@@ -97,7 +97,7 @@ def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> st
             return stopped(name, run.id, error)
         if result.ready and stage.next:
             then = BY_NAME[stage.next]
-            _hand_over.add(run, then, result.ready, size=then.message_size(context.settings.batch_size))
+            _hand_over.add(run, then, result.ready, size=then.message_size(context.settings.batch_size, rows=run.rows_estimate))
     if result.again:
         enqueue(run, stage, result.again)
     return result.summary()

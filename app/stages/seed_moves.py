@@ -16,11 +16,11 @@ from app.stages.context import Context
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
 
-PAGE_ROWS = 2000
+PAGE_ROWS = 2000  # numbered in the order of the new keys; a multiple of the most moves in a message, so that blocks are of one page
 MAX_PASSES = 3
-# Copies a message: the moves that a hundred tasks hold at once end in any order, so they should be no more than about a page of the seed;
-# else what is handed on together lies too far apart for a listing. More would save little: a message costs some 0.5 ms.
-MOST_COPIES = 25
+# Copies a message: what a hundred tasks hold at once ends in any order, and a block of neighbours is handed on when the last of it is
+# done (tasks.hand_over): the fewer they hold, the sooner. More would save little: a message costs some 0.5 ms.
+MOST_COPIES = 10
 BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
 
 

@@ -51,24 +51,24 @@ def test_last_task_sends_all_there_is_at_once(run: Run) -> None:
     assert sent.messages == [[1, 2]]
 
 
-def test_full_messages_go_while_others_still_work(run: Run) -> None:
-    """The first ones in the order of the moves, once as many again are there: so a message holds neighbours."""
+def test_full_block_goes_while_others_still_work(run: Run) -> None:
+    """Neighbours share a message, in whatever order they got done."""
     sent = Sent()
     gathering = HandOver(sent)
     with gathering.working():
         with gathering.working():
-            gathering.add(run, RENAME, [7, 1, 5], size=2)
+            gathering.add(run, RENAME, [7, 1, 5], size=3)
         assert sent.messages == []
         with gathering.working():
-            gathering.add(run, RENAME, [3, 2], size=2)
-        assert sent.messages == [[1, 2]]
+            gathering.add(run, RENAME, [3, 2], size=3)
+        assert sent.messages == [[1, 2, 3]]
 
-    assert sent.messages == [[1, 2], [3, 5], [7]]
+    assert sent.messages == [[1, 2, 3], [5], [7]]
 
 
-def test_what_has_waited_long_enough_goes_with_the_next_task_that_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether or not the message is full."""
-    monkeypatch.setattr(hand_over, "WAIT_SECONDS", -1.0)
+def test_block_that_nothing_comes_to_goes_with_the_next_task_that_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its other moves were parked, or are another worker's."""
+    monkeypatch.setattr(hand_over, "IDLE_SECONDS", -1.0)
     sent = Sent()
     gathering = HandOver(sent)
     with gathering.working():
