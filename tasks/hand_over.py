@@ -70,4 +70,4 @@ class HandOver:
         """Blocks to send now: full ones, and those that nothing came to for a while; all, if nobody is left to send them."""
         oldest = time.monotonic() - IDLE_SECONDS
         ready = [key for key, block in self._blocks.items() if self._working == 0 or len(block.ids) >= block.size or block.last < oldest]
-        return [self._blocks.pop(key) for key in ready]
+        return [self._blocks.pop(key) for key in sorted(ready)]
