@@ -45,7 +45,7 @@ class MoveStage(Stage):
 
 
 MOST_IDS = 1000  # in a message; as many as REKEY_BATCH_SIZE may ask for, and as a page of a listing or a DeleteObjects holds
-MESSAGES_A_RUN = 20
+MESSAGES_A_RUN = 10
 
 SEED = Stage(name="seed", task="seed_moves", queue="seed", concurrency_setting="seed_concurrency", next="copy")
 

@@ -50,6 +50,7 @@ def apply_profile(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's obj
     both are still open and the selected queues are known. With ``worker_pool`` in the configuration ``-P prefork`` would be ignored.
     """
     memory.return_large_blocks()
+    memory.collect_less_often()
     profile = profiles.shared(tuple(sender.app.amqp.queues.consume_from), resources.settings())
     if not _is_given("pool") and not _is_given("autoscale"):
         sender.pool_cls = profile.pool

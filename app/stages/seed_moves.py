@@ -18,9 +18,6 @@ from app.states import RunKind, RunState
 
 PAGE_ROWS = 2000  # numbered in the order of the new keys; a multiple of the most moves in a message, so that blocks are of one page
 MAX_PASSES = 3
-# Copies a message: what a hundred tasks hold at once ends in any order, and a block of neighbours is handed on when the last of it is
-# done (tasks.hand_over): the fewer they hold, the sooner. More would save little: a message costs some 0.5 ms.
-MOST_COPIES = 10
 BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
 
 
@@ -93,9 +90,14 @@ def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
 
 
 def batch_size(run: Run, page_rows: int, context: Context) -> int:
-    """Copies a message: BATCH_SIZE, at most MOST_COPIES, or fewer where the run is too small to fill the copy stage's slots with that."""
+    """Copies a message: BATCH_SIZE, or fewer where the run is too small to fill the copy stage's slots with that.
+
+    All tasks at once hold a page at most: they end in any order, and a block of neighbours is handed on when its last one is done
+    (tasks.hand_over).
+    """
     rows = max(run.rows_estimate, page_rows, 1)
-    return max(1, min(context.settings.batch_size, MOST_COPIES, rows // (BATCHES_A_WORKER * context.settings.copy_concurrency)))
+    slots = context.settings.copy_concurrency
+    return max(1, min(context.settings.batch_size, PAGE_ROWS // slots, rows // (BATCHES_A_WORKER * slots)))
 
 
 def split(ids: Sequence[int], *, size: int) -> list[list[int]]:

@@ -32,7 +32,15 @@ def test_every_open_state_has_a_stage_and_every_stage_a_next_one_that_exists() -
 
 @pytest.mark.parametrize(
     ("batch_size", "rows", "copies", "renames"),
-    [(1, 10**6, 1, 1), (2, 10**6, 2, 10), (200, 10**6, 200, 1000), (1000, 10**6, 1000, 1000), (200, 10_000, 200, 500), (200, 30, 200, 200)],
+    [
+        (1, 10**6, 1, 1),
+        (2, 10**6, 2, 10),
+        (200, 10**6, 200, 1000),
+        (1000, 10**6, 1000, 1000),
+        (200, 10_000, 200, 1000),
+        (200, 5_000, 200, 500),
+        (200, 30, 200, 200),
+    ],
 )
 def test_message_of_a_stage_that_looks_at_many_holds_several_batches(batch_size: int, rows: int, copies: int, renames: int) -> None:
     """One page of a listing serves all of them; BATCH_SIZE 1 stays one message an asset; a small run keeps its stages busy."""

@@ -340,6 +340,9 @@ def test_small_run_still_fills_its_workers(tmp_path: Path) -> None:
     assert stage.batch_size(world.run, 1, world.context) == 2 if world.run.rows_estimate else 1
 
 
-def test_copies_of_a_large_run_go_in_small_messages(world: World) -> None:
-    """What many tasks hold at once ends in any order: it should be about a page, or a listing shows little of what is handed on."""
-    assert stage.batch_size(world.run, 1_000_000, world.context) == stage.MOST_COPIES
+@pytest.mark.parametrize(("concurrency", "copies"), [(100, 20), (16, 125), (1, 200)])
+def test_copies_that_are_under_way_at_once_are_a_page(tmp_path: Path, concurrency: int, copies: int) -> None:
+    """What many tasks hold ends in any order: from more than a page, and a listing shows little of what is handed on."""
+    world = World(tmp_path, settings={"copy_concurrency": concurrency})
+
+    assert stage.batch_size(world.run, 1_000_000, world.context) == copies
