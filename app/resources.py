@@ -34,6 +34,7 @@ from app.pipeline import FIRST_STAGES, SEED
 from app.planning import rules_of
 from app.settings import Settings, load
 from app.stages.context import Context
+from app.stages.crowd import Crowd
 from app.stages.watch import RunWatch
 from app.stopping import stopping
 
@@ -223,12 +224,14 @@ def _context(run: Run) -> _Served:
         watch=RunWatch(steering(), clock=BootClock()),
         wait=stopping.wait,
         room=_room,
+        crowd=_crowd,
     )
     return _Served(context=made, store=opened_store, knobs=run.knobs)
 
 
 _budget = ByteBudget()
 _room = ByteBudget(MOST_HELD)
+_crowd = Crowd()
 
 
 def settings_of(run: Run) -> Settings:

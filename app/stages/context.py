@@ -35,6 +35,7 @@ from app.ledger.steering import SteerLedger
 from app.object_store import ObjectStore
 from app.planning import Rules, printable
 from app.settings import Settings
+from app.stages.crowd import Crowd
 from app.stages.pace import Pace
 from app.stages.watch import RunWatch
 from app.states import MoveState, ParkedReason
@@ -78,6 +79,7 @@ class Context:
     wait: Callable[[float], object]  # sleeps so many seconds, less if the worker stops
     room: ByteBudget  # of moves, not bytes: those that the tasks of this process hold beyond a few each
     pace: Pace = field(default_factory=Pace)
+    crowd: Crowd = field(default_factory=Crowd)
 
     def rate(self, stage: str) -> int:
         """Most moves of *stage* a second, of all workers together; 0: no bound."""

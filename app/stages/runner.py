@@ -58,8 +58,12 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         result.counts[f"ignored: run {run.state}"] = len(ids)
         return result
     size = min(len(ids), context.pace.size(stage, chunk=work.chunk))
-    with context.room.hold(size - FEW) if size > FEW else nullcontext():  # the wait is not the task's own time
-        _work_through(stage, work, run, ids, context=context, result=result)
+    # The waits are not the task's own time.
+    with context.room.hold(size - FEW) if size > FEW else nullcontext(), context.crowd.place(stopping=context.stopping) as placed:
+        if placed:
+            _work_through(stage, work, run, ids, context=context, result=result)
+        else:
+            result.again += ids
     return result
 
 

@@ -1,0 +1,84 @@
+"""How many of a process's tasks work at the same time: as many as the machine has use for.
+
+A hundred requests at once hide a slow link. Where the processors are the limit, they only get into each other's way: 100 writers of 4 KiB
+cost a MinIO on the same two cores 1.9 ms each, 16 writers 1.35 ms, and what they get done together is spread over a hundred batches, of
+which none is complete. So tasks wait for a place while the processors are busy; no task waits longer than PATIENCE_SECONDS, and none once
+its worker is to stop. Only processors count: a store that is slow for other reasons has as many tasks as the stage's concurrency.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LEAST = 8
+BEGIN = 16
+BUSY = 0.92  # of the machine's processors, or of the one that an interpreter can use
+ADAPT_SECONDS = 0.5
+SHRINK, GROW = 0.8, 1.25
+PATIENCE_SECONDS = 10.0  # well below the visibility timeout: a message that waits longer would come a second time
+
+Load = Callable[[], tuple[float, float]]  # processor seconds so far: of all processors busy, and of all in all
+
+
+def machine_load() -> tuple[float, float]:
+    """Busy and whole processor time of this machine in ticks, from its own account; (0, 0) where it keeps none."""
+    try:
+        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return float(sum(fields) - fields[3] - fields[4]), float(sum(fields))  # but idle and waiting for input or output
+
+
+class Crowd:
+    """The places of one process; safe for threads."""
+
+    def __init__(self, *, load: Load = machine_load, now: Callable[[], float] = time.monotonic) -> None:
+        """Begin with BEGIN places; *load* and *now* are for tests."""
+        self._load = load
+        self._now = now
+        self._free = threading.Condition()
+        self._limit = float(BEGIN)
+        self._working = 0
+        self._read = (now(), time.process_time(), *load())
+
+    @property
+    def limit(self) -> int:
+        """How many may work at once, now."""
+        return int(self._limit)
+
+    @contextmanager
+    def place(self, *, stopping: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Hold a place for the length of a block; waits for one, but not for ever. False: the worker is to stop, do nothing."""
+        end = self._now() + PATIENCE_SECONDS
+        with self._free:
+            self._adapt()
+            while self._working >= self.limit and not stopping() and self._now() < end:
+                self._free.wait(ADAPT_SECONDS)
+                self._adapt()
+            self._working += 1
+        try:
+            yield not stopping()
+        finally:
+            with self._free:
+                self._working -= 1
+                self._adapt()
+                self._free.notify()
+
+    def _adapt(self) -> None:
+        """Fewer places where the processors are busy, more where they are not."""
+        at, own, busy, whole = self._read
+        now = self._now()
+        if now - at < ADAPT_SECONDS:
+            return
+        own_now, (busy_now, whole_now) = time.process_time(), self._load()
+        self._read = (now, own_now, busy_now, whole_now)
+        machine = (busy_now - busy) / (whole_now - whole) if whole_now > whole else 0.0
+        if machine > BUSY or (own_now - own) / (now - at) > BUSY:
+            self._limit = max(float(LEAST), self._limit * SHRINK)
+        elif self._working >= self.limit - 1:  # more are of use only where all places are taken
+            self._limit = self._limit * GROW + 1
+            self._free.notify_all()

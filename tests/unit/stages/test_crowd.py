@@ -1,0 +1,130 @@
+"""Places for tasks: fewer where the processors are busy, more where they are not, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+import pytest
+
+from app.stages import crowd
+from app.stages.crowd import BEGIN, LEAST, Crowd, machine_load
+
+
+class Machine:
+    """A clock and an account of processors that a test sets."""
+
+    def __init__(self) -> None:
+        self.time, self.busy, self.whole = 0.0, 0.0, 0.0
+
+    def now(self) -> float:
+        """Seconds."""
+        return self.time
+
+    def load(self) -> tuple[float, float]:
+        """Busy and whole time."""
+        return self.busy, self.whole
+
+    def later(self, *, busy: float) -> None:
+        """A second passes in which so much of the processors was busy."""
+        self.time += 1
+        self.whole += 100
+        self.busy += 100 * busy
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """An idle machine."""
+    return Machine()
+
+
+def _used(places: Crowd, machine: Machine, *, busy: float, seconds: int) -> int:
+    """Take all places for so many seconds; the places there are then."""
+    for _ in range(seconds):
+        with ExitStack() as taken:
+            for _ in range(places.limit):
+                taken.enter_context(places.place())
+            machine.later(busy=busy)
+    return places.limit
+
+
+def test_busy_processors_leave_a_few_places(machine: Machine) -> None:
+    """And never none."""
+    places = Crowd(load=machine.load, now=machine.now)
+
+    assert _used(places, machine, busy=1.0, seconds=30) == LEAST
+
+
+def test_idle_processors_make_more_places_until_a_hundred_tasks_have_one(machine: Machine) -> None:
+    """A slow link is hidden by many requests at once."""
+    places = Crowd(load=machine.load, now=machine.now)
+
+    assert _used(places, machine, busy=0.3, seconds=12) >= 100
+
+
+def test_places_that_nobody_needs_are_not_multiplied(machine: Machine) -> None:
+    """Else a burst after a quiet hour would find thousands."""
+    places = Crowd(load=machine.load, now=machine.now)
+    for _ in range(50):
+        with places.place():
+            machine.later(busy=0.1)
+
+    assert places.limit == BEGIN
+
+
+def test_machine_without_an_account_limits_nobody(machine: Machine) -> None:
+    """What is not known is not guessed."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=machine.now)
+
+    assert _used(places, machine, busy=1.0, seconds=12) >= 100
+
+
+def test_task_waits_for_a_place_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that waited past the visibility timeout would come twice."""
+    monkeypatch.setattr(crowd, "PATIENCE_SECONDS", 0.2)
+    places = Crowd(load=lambda: (0.0, 0.0))
+    entered = threading.Event()
+    with ExitStack() as taken:
+        for _ in range(BEGIN):
+            taken.enter_context(places.place())
+
+        def wait() -> None:
+            with places.place():
+                entered.set()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        at_once = entered.wait(0.05)
+        later = entered.wait(5)
+        thread.join()
+
+    assert (at_once, later) == (False, True)
+
+
+def test_task_that_waits_for_a_place_does_nothing_once_its_worker_is_to_stop() -> None:
+    """It hands its message back at once, not when the wait is over."""
+    places = Crowd(load=lambda: (0.0, 0.0))
+    got: list[bool] = []
+    stop = threading.Event()
+    with ExitStack() as taken:
+        for _ in range(BEGIN):
+            taken.enter_context(places.place())
+
+        def wait() -> None:
+            with places.place(stopping=stop.is_set) as placed:
+                got.append(placed)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        stop.set()
+        thread.join(timeout=crowd.PATIENCE_SECONDS / 2)
+        ended = not thread.is_alive()
+
+    assert (ended, got) == (True, [False])
+
+
+def test_this_machine_tells_how_busy_it_is() -> None:
+    """Busy time is a part of the whole."""
+    busy, whole = machine_load()
+
+    assert 0 <= busy <= whole
