@@ -2,8 +2,9 @@
 
 A hundred requests at once hide a slow link. Where the processors are the limit, they only get into each other's way: 100 writers of 4 KiB
 cost a MinIO on the same two cores 1.9 ms each, 16 writers 1.35 ms, and what they get done together is spread over a hundred batches, of
-which none is complete. So tasks wait for a place while the processors are busy; no task waits longer than PATIENCE_SECONDS, and none once
-its worker is to stop. Only processors count: a store that is slow for other reasons has as many tasks as the stage's concurrency.
+which none is complete. So tasks wait for a place while the processors are busy, but none so long that its message would come a second time,
+and none once its worker is to stop. Only processors count: a store that is slow for other reasons has as many tasks as the stage's
+concurrency.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ BEGIN = 16
 BUSY = 0.92  # of the machine's processors, or of the one that an interpreter can use
 ADAPT_SECONDS = 0.5
 SHRINK, GROW = 0.8, 1.25
-PATIENCE_SECONDS = 10.0  # well below the visibility timeout: a message that waits longer would come a second time
 
 Load = Callable[[], tuple[float, float]]  # processor seconds so far: of all processors busy, and of all in all
 
@@ -51,9 +51,9 @@ class Crowd:
         return int(self._limit)
 
     @contextmanager
-    def place(self, *, stopping: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-        """Hold a place for the length of a block; waits for one, but not for ever. False: the worker is to stop, do nothing."""
-        end = self._now() + PATIENCE_SECONDS
+    def place(self, *, seconds: float, stopping: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Hold a place for the length of a block; waits *seconds* for one at most. False: the worker is to stop, do nothing."""
+        end = self._now() + seconds
         with self._free:
             self._adapt()
             while self._working >= self.limit and not stopping() and self._now() < end:

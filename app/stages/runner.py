@@ -58,8 +58,10 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         result.counts[f"ignored: run {run.state}"] = len(ids)
         return result
     size = min(len(ids), context.pace.size(stage, chunk=work.chunk))
-    # The waits are not the task's own time.
-    with context.room.hold(size - FEW) if size > FEW else nullcontext(), context.crowd.place(stopping=context.stopping) as placed:
+    # These waits are not the task's own time; together with that they end before the message would come a second time.
+    patience = context.settings.visibility_timeout_seconds / 2
+    room = context.room.hold(size - FEW) if size > FEW else nullcontext()
+    with room, context.crowd.place(seconds=patience, stopping=context.stopping) as placed:
         if placed:
             _work_through(stage, work, run, ids, context=context, result=result)
         else:

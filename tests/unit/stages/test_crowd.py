@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.stages import crowd
 from app.stages.crowd import BEGIN, LEAST, Crowd, machine_load
 
 
@@ -43,7 +42,7 @@ def _used(places: Crowd, machine: Machine, *, busy: float, seconds: int) -> int:
     for _ in range(seconds):
         with ExitStack() as taken:
             for _ in range(places.limit):
-                taken.enter_context(places.place())
+                taken.enter_context(places.place(seconds=1))
             machine.later(busy=busy)
     return places.limit
 
@@ -66,7 +65,7 @@ def test_places_that_nobody_needs_are_not_multiplied(machine: Machine) -> None:
     """Else a burst after a quiet hour would find thousands."""
     places = Crowd(load=machine.load, now=machine.now)
     for _ in range(50):
-        with places.place():
+        with places.place(seconds=1):
             machine.later(busy=0.1)
 
     assert places.limit == BEGIN
@@ -79,17 +78,16 @@ def test_machine_without_an_account_limits_nobody(machine: Machine) -> None:
     assert _used(places, machine, busy=1.0, seconds=12) >= 100
 
 
-def test_task_waits_for_a_place_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_waits_for_a_place_but_not_for_ever() -> None:
     """A message that waited past the visibility timeout would come twice."""
-    monkeypatch.setattr(crowd, "PATIENCE_SECONDS", 0.2)
     places = Crowd(load=lambda: (0.0, 0.0))
     entered = threading.Event()
     with ExitStack() as taken:
         for _ in range(BEGIN):
-            taken.enter_context(places.place())
+            taken.enter_context(places.place(seconds=1))
 
         def wait() -> None:
-            with places.place():
+            with places.place(seconds=0.2):
                 entered.set()
 
         thread = threading.Thread(target=wait)
@@ -108,16 +106,16 @@ def test_task_that_waits_for_a_place_does_nothing_once_its_worker_is_to_stop() -
     stop = threading.Event()
     with ExitStack() as taken:
         for _ in range(BEGIN):
-            taken.enter_context(places.place())
+            taken.enter_context(places.place(seconds=1))
 
         def wait() -> None:
-            with places.place(stopping=stop.is_set) as placed:
+            with places.place(seconds=60, stopping=stop.is_set) as placed:
                 got.append(placed)
 
         thread = threading.Thread(target=wait)
         thread.start()
         stop.set()
-        thread.join(timeout=crowd.PATIENCE_SECONDS / 2)
+        thread.join(timeout=30)
         ended = not thread.is_alive()
 
     assert (ended, got) == (True, [False])
