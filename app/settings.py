@@ -107,11 +107,15 @@ class Settings(BaseSettings):
         200,
         ge=1,
         le=1000,
-        description="Most assets in one message (copy: 25 at most; rename and delete: five times as many); 1 gives one message an asset.",
+        description="Most assets in one message (all copies at once: 2000; rename and delete: five times as many); 1: one message each.",
     )
-    copy_concurrency: int = Field(100, ge=1, le=1000, description="Copy tasks at once in one worker.")
-    rename_concurrency: int = Field(10, ge=1, le=1000, description="Rename tasks at once in one worker.")
-    delete_concurrency: int = Field(100, ge=1, le=1000, description="Delete tasks at once in one worker.")
+    copy_concurrency: int = Field(100, ge=1, le=1000, description="Copy tasks at once in one worker; fewer while the processors are busy.")
+    rename_concurrency: int = Field(
+        10, ge=1, le=1000, description="Rename tasks at once in one worker; fewer while the processors are busy."
+    )
+    delete_concurrency: int = Field(
+        100, ge=1, le=1000, description="Delete tasks at once in one worker; fewer while the processors are busy."
+    )
     seed_concurrency: int = Field(1, ge=1, le=100, description="Seed and reconcile tasks at once in one worker.")
     max_in_flight: int = Field(20_000, ge=1, le=10_000_000, description="Most moves that the broker knows of or a worker holds at once.")
     copy_rate: int = Field(0, ge=0, le=1_000_000, description="Most assets copied a second, by all workers together; 0: no bound.")

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from app import install
+from app.embedded.deferring import deferred
 from app.errors import DemonstrationError
 from app.redaction import redact
 
@@ -44,7 +45,7 @@ class Workers:
         paths = [str(install.HOME), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         environment["TMPDIR"] = str(self._folder)  # heartbeats
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, deferred():
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "workers", "--follow", str(os.getpid())],
                 cwd=self._folder,  # no rekey.toml of the user's

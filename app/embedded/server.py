@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from app.embedded.deferring import deferred
 from app.embedded.process import ProcessIdentity, identify
 from app.errors import ServerStartError
 from app.redaction import redact
@@ -70,7 +71,7 @@ class Server:
         """
         if self.is_running():
             return
-        program, parent = self.program, os.getpid()
+        parent = os.getpid()
 
         def die_with_parent() -> None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -78,7 +79,19 @@ class Server:
                 os._exit(1)
 
         try:
-            with program.log.open("ab") as log:
+            self._launch(die_with_parent)
+            self._await_ready(timeout_seconds)
+        except BaseException:  # Ctrl-C too: nobody else knows of this child yet
+            self.kill()
+            raise
+        if self._detached and self._child is not None:
+            self._child.returncode = 0  # ours no longer: else Popen would warn that it still runs
+            self._child = None
+
+    def _launch(self, die_with_parent: Callable[[], None]) -> None:
+        program = self.program
+        try:
+            with program.log.open("ab") as log, deferred():
                 self._child = subprocess.Popen(  # noqa: S603 - the program was chosen by us or the user
                     program.argv,
                     cwd=program.folder,
@@ -92,17 +105,9 @@ class Server:
                     start_new_session=True,  # Ctrl-C is for us: the workers still need the servers to end their batches
                     preexec_fn=None if self._detached else die_with_parent,  # noqa: PLW1509 - it only calls prctl
                 )
+                self.identity = identify(self._child.pid)
         except OSError as error:
             raise ServerStartError(program.name, f"{program.argv[0]}: {error.strerror}") from None
-        try:
-            self.identity = identify(self._child.pid)
-            self._await_ready(self._child, timeout_seconds)
-        except BaseException:  # Ctrl-C too: nobody else knows of this child yet
-            self.kill()
-            raise
-        if self._detached:
-            self._child.returncode = 0  # ours no longer: else Popen would warn that it still runs
-            self._child = None
 
     def stop(self) -> None:
         """Let the program end in good order, insist after a while. Stopping what does not run is no error."""
@@ -127,11 +132,11 @@ class Server:
         for path in self.program.remains:
             path.unlink(missing_ok=True)
 
-    def _await_ready(self, child: subprocess.Popen[bytes], timeout_seconds: float) -> None:
+    def _await_ready(self, timeout_seconds: float) -> None:
         end = time.monotonic() + timeout_seconds
         while not self.program.is_ready():
-            if child.poll() is not None:
-                raise ServerStartError(self.program.name, f"it ended with status {child.returncode}{self._tail()}")
+            if self._child is not None and self._child.poll() is not None:
+                raise ServerStartError(self.program.name, f"it ended with status {self._child.returncode}{self._tail()}")
             if time.monotonic() > end:
                 raise ServerStartError(self.program.name, f"it is not ready after {timeout_seconds:.0f} s{self._tail()}")
             time.sleep(_POLL_SECONDS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from app.embedded import broker as brokers
 from app.embedded import store as stores
+from app.embedded.deferring import deferred
 from app.embedded.place import Place
 from app.errors import ServerStartError
 
@@ -58,9 +59,10 @@ class Stack:
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             exits.enter_context(_ended_by_signals())
-            self.folder = folder = self._given or Path(tempfile.mkdtemp(prefix="asset-rekey-"))
-            if self._given is None:
-                exits.callback(shutil.rmtree, folder, ignore_errors=True)
+            with deferred():
+                self.folder = folder = self._given or Path(tempfile.mkdtemp(prefix="asset-rekey-"))
+                if self._given is None:
+                    exits.callback(shutil.rmtree, folder, ignore_errors=True)
             database = make_database(folder)
             broker_program, store_program = self._programs
             self.broker, _ = start_broker(folder, program=broker_program)

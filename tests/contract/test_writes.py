@@ -126,6 +126,9 @@ def test_write_if_match_keeps_another_version(subject: Subject, kind: str, there
     assert subject.get("other") == there
 
 
+MANY_RACES = 200
+
+
 @every_write
 def test_racing_conditional_writes_have_one_winner(subject: Subject, kind: str) -> None:
     """Of many writers to a free key exactly one gets through (M3).
@@ -136,7 +139,8 @@ def test_racing_conditional_writes_have_one_winner(subject: Subject, kind: str) 
         pytest.skip("a scheduler runs one caller at a time there")
     if not _honours(subject, kind, "absent"):
         pytest.skip("the condition is ignored")
-    writers, keys = 8, 5
+    flawed = (subject.name, kind) == ("seaweed", "complete")
+    writers, keys = 8, MANY_RACES if flawed else 5
 
     def attempt(name: str) -> bool:
         try:
@@ -146,9 +150,11 @@ def test_racing_conditional_writes_have_one_winner(subject: Subject, kind: str) 
         return True
 
     with ThreadPoolExecutor(writers) as pool:
-        winners = [sum(pool.map(attempt, [f"race-{number}"] * writers)) for number in range(keys)]
+        winners: list[int] = []
+        while len(winners) < keys and max(winners, default=1) == 1:  # on a busy machine few of them look at once
+            winners.append(sum(pool.map(attempt, [f"race-{len(winners)}"] * writers)))
 
-    if (subject.name, kind) == ("seaweed", "complete"):
+    if flawed:
         assert min(winners) >= 1
         assert max(winners) > 1
     else:
