@@ -95,7 +95,7 @@ def test_workers_that_are_stopped_hand_their_work_back(slow: Deployment) -> None
 def test_second_signal_ends_the_workers_at_once(slow: Deployment, minio: S3Server) -> None:
     """Also while each of their requests hangs: the leases are given back, and the run goes on with other workers."""
     service, named = slow.service()
-    assets = service.fill(ASSETS)
+    assets = service.fill(MANY)
     workers = slow.start("workers", name="first", REKEY_REQUEST_TIMEOUT_SECONDS="15")
     try:
         for stage in STAGES:
@@ -123,7 +123,7 @@ def test_second_signal_ends_the_workers_at_once(slow: Deployment, minio: S3Serve
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     with slow.workers(name="second"):
         ended = slow.rekey("status", "--watch", "--json", seconds=PATIENCE_SECONDS, **named)
-    assert (ended.report["deleted"], ended.report["parked"]) == (ASSETS, 0)
+    assert (ended.report["deleted"], ended.report["parked"]) == (MANY, 0)
     assert service.differences(assets) == []
 
 
