@@ -28,7 +28,8 @@ class RunWatch:
         """Whether *run* is in the state that it was read in. An outage of the ledger changes no answer."""
         now = self._clock.boot()
         asked_at, state = self._known.get(run.no, (float("-inf"), run.state))
-        if now - asked_at >= WATCH_SECONDS and self._lock.acquire(blocking=False):  # one asks, the others go by the last answer
+        due = now - asked_at >= WATCH_SECONDS or state is not run.state  # the task may know better: it read the run after we asked
+        if due and self._lock.acquire(blocking=False):  # one asks, the others go by the last answer
             try:
                 with suppress(DatabaseUnavailableError):
                     state = self._steering.state(run)
