@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.states import MoveState
+from app.testing import Fault
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -91,3 +92,16 @@ def test_copy_is_listed_when_the_service_removed_row_and_old_object_after_the_sw
 
     assert MoveState.DELETED is move.state
     assert f"our copy was left at {NEW_KEY!r}" in (move.detail or "")
+
+
+def test_copy_of_a_removed_row_is_removed_although_a_look_answers_404_once(world: World) -> None:
+    """A present object may answer 404 for a moment (case 16): a copy taken for gone would stay, and nobody would know of it."""
+    world.add(1)
+    world.moved(up_to="copy")
+    world.sql("DELETE FROM assets WHERE id = 1")
+    world.store.faults.add(Fault.not_found(), on="stat", key=NEW_KEY, skip=1)
+    world.do("rename")
+
+    assert world.states() == {"superseded": 1}
+    assert world.store.contents() == {"up/1.png": b"v1"}
+    assert world.move(1).detail is None or "left at" not in world.move(1).detail
