@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.object_store import MAX_LISTED
 from app.stages.copy_objects import CopyObjects
 from app.stages.delete_objects import DeleteObjects
 from app.stages.rename_keys import RenameKeys
@@ -37,14 +38,13 @@ class MoveStage(Stage):
     batches: int = 1  # of BATCH_SIZE that one message may hold: a stage that looks at many keys at once sees more of them on a page
 
     def message_size(self, batch_size: int, *, rows: int) -> int:
-        """Most moves in one message of a run over *rows*, where BATCH_SIZE is *batch_size*; 1 stays one message an asset.
+        """Most moves in one message of a run over *rows*, where BATCH_SIZE is *batch_size*, and no more than a page lists; 1 stays 1.
 
         A smaller run has smaller ones, so that its stages work side by side.
         """
-        return 1 if batch_size == 1 else max(batch_size, min(batch_size * self.batches, MOST_IDS, rows // MESSAGES_A_RUN))
+        return 1 if batch_size == 1 else max(batch_size, min(batch_size * self.batches, MAX_LISTED, rows // MESSAGES_A_RUN))
 
 
-MOST_IDS = 1000  # in a message; as many as REKEY_BATCH_SIZE may ask for, and as a page of a listing or a DeleteObjects holds
 MESSAGES_A_RUN = 10
 
 SEED = Stage(name="seed", task="seed_moves", queue="seed", concurrency_setting="seed_concurrency", next="copy")

@@ -6,19 +6,19 @@ import shutil
 import signal
 import sqlite3
 import tempfile
-import threading
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from app.embedded import broker as brokers
 from app.embedded import store as stores
-from app.embedded.deferring import deferred
+from app.embedded.deferring import deferred, handled
 from app.embedded.place import Place
 from app.errors import ServerStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import FrameType, TracebackType
 
     from app.embedded.server import Server
@@ -118,19 +118,10 @@ def _start(make: Callable[[Place], _Part], port_count: int, place: Place | None)
     return part, place
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _ended_by_signals() -> AbstractContextManager[None]:
     """Let SIGTERM and SIGHUP leave the block in good order, unless the program handles them itself."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    ours = [signal.SIGTERM, signal.SIGHUP] if threading.current_thread() is threading.main_thread() else []
-    ours = [number for number in ours if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+    return handled((signal.SIGTERM, signal.SIGHUP), leave, where=lambda present: present is signal.SIG_DFL)

@@ -1,7 +1,7 @@
 """How many of a process's tasks work at the same time: as many as the machine has use for.
 
-A hundred requests at once hide a slow link. Where the processors are the limit, they only get into each other's way: 100 writers of 4 KiB
-cost a MinIO on the same two cores 1.9 ms each, 16 writers 1.35 ms, and what they get done together is spread over a hundred batches, of
+A hundred requests at once hide a slow link. Where the processors are the limit, they only get into each other's way: a store on the same
+cores spends up to twice the CPU on each write (docs/benchmarks.md), and what they get done together is spread over a hundred batches, of
 which none is complete. So tasks wait for a place while the processors are busy, but none so long that its message would come a second time,
 and none once its worker is to stop. Only processors count: a store that is slow for other reasons has as many tasks as the stage's
 concurrency.

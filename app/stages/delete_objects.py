@@ -13,7 +13,7 @@ from app.database import transaction
 from app.errors import ConditionFailedError, ObjectError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
-from app.object_store import ObjectInfo
+from app.object_store import MAX_LISTED, ObjectInfo
 from app.stages.aftercare import left_over, look_after
 from app.stages.context import LOOK_AGE_SECONDS, Batch, refused
 from app.stages.holding import may_go
@@ -30,7 +30,7 @@ BUSY_SECONDS = 1.0  # another worker holds a move of the same object
 class DeleteObjects:
     """Looks after a batch of switched moves, and deletes the old objects of those that are due."""
 
-    chunk: int = 1000  # the more keys, the more of them on one page of a listing
+    chunk: int = MAX_LISTED  # the more keys, the more of them on one page of a listing
 
     def act(self, batch: Batch) -> None:
         """Decide the next chunk object by object, then delete what is left of it in one request."""

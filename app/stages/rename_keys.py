@@ -15,6 +15,7 @@ from app.database import brief, transaction
 from app.errors import MissingObjectError, OutcomeUnknownError, RowLockedError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
+from app.object_store import MAX_LISTED
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, again, changed_too_often, clean, park, refused
 from app.stages.copy_objects import missed
@@ -33,7 +34,7 @@ class RowChangedError(Exception):
 class RenameKeys:
     """Switches a batch of copied moves."""
 
-    chunk: int = 1000  # the more keys, the more of them on one page of a listing
+    chunk: int = MAX_LISTED  # the more keys, the more of them on one page of a listing
 
     def act(self, batch: Batch) -> None:
         """Look at both objects of the next chunk, switch the rows whose copies are good, record."""

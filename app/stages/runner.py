@@ -58,7 +58,7 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
         result.counts[f"ignored: run {run.state}"] = len(ids)
         return result
     size = min(len(ids), context.pace.size(stage, chunk=work.chunk))
-    # These waits are not the task's own time; together with that they end before the message would come a second time.
+    # These waits are not the task's own time; that for a place ends, with what follows it, before the message would come a second time.
     patience = context.settings.visibility_timeout_seconds / 2
     room = context.room.hold(size - FEW) if size > FEW else nullcontext()
     with room, context.crowd.place(seconds=patience, stopping=context.stopping) as placed:
