@@ -1,0 +1,333 @@
+"""A deterministic explorer of interleavings: stateless, replaying by re-execution, bounded in preemptions and faults (CHESS, loom).
+
+Actors are greenlets that stop before each of their calls. A schedule is a list of choices: which actor goes on, and whether its call meets
+a fault. Schedules are run from the fewest preemptions and faults on, so that the first violation found is a short one.
+
+Prefixes that are the same but for the order of independent calls lead to the same state: each actor carries a hash of its causal past
+(what it did, and what wrote to that before), and a state that was reached at no greater cost before is not gone on from again.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from greenlet import getcurrent, greenlet
+
+LONGEST = 5000  # calls in a schedule; more of them is a livelock
+Touch = tuple[str, bool]  # a resource, and whether it is written
+CRASH = "crash"
+
+
+class ViolationError(Exception):
+    """A property does not hold on this schedule."""
+
+
+class CrashedError(BaseException):
+    """The actor is dead: unwinds its greenlet, past every handler; each further call raises it again."""
+
+
+class PrunedError(Exception):
+    """This state was reached before."""
+
+
+class DivergedError(Exception):
+    """The same choices did not lead to the same calls: something is left to chance or to time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How far the exploration goes. *prune*: leave out schedules that differ in the order of independent calls alone."""
+
+    preemptions: int = 2
+    faults: int = 1
+    prune: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Actor:
+    """One party; *label*, *touches* and *faults* describe the call that it stands before."""
+
+    name: str
+    number: int
+    greenlet: greenlet
+    label: str = ""
+    touches: Sequence[Touch] = ()
+    faults: Sequence[str] = ()
+    ready: Callable[[], bool] | None = None
+    yields: bool = False
+    fault: str | None = None
+    crashed: bool = False
+    past: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to go on, and what that costs."""
+
+    actor: Actor
+    fault: str | None
+    preemptions: int
+    faults: int
+
+
+@dataclass(slots=True)
+class Visited:
+    """The states seen so far, and at which costs."""
+
+    states: set[int] = field(default_factory=set)
+    costs: dict[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict)
+
+    def enter(self, state: int, actor: int, cost: tuple[int, int]) -> bool:
+        """Whether the state was not gone on from by *actor* at this cost or less before."""
+        self.states.add(state)
+        known = self.costs.setdefault((state, actor), [])
+        if any(preemptions <= cost[0] and faults <= cost[1] for preemptions, faults in known):
+            return False
+        known.append(cost)
+        return True
+
+
+class Execution:
+    """One schedule: the choices given, and beyond them the first option each time."""
+
+    def __init__(self, choices: bytes = b"", *, bounds: Bounds, visited: Visited) -> None:
+        self.actors: list[Actor] = []
+        self.path = bytearray()
+        self.branches: list[tuple[int, bytes]] = []  # other schedules, by their cost
+        self.story: list[tuple[str, str]] = []
+        self.after_step: Callable[[Actor], None] = lambda _actor: None
+        self._choices = choices
+        self._bounds = bounds
+        self._visited = visited
+        self._spent = (0, 0)
+        self._current: Actor | None = None
+        self._staying = -1  # the number of the actor that may go on for nothing; -1: any may
+        self._hub = getcurrent()
+        self._resources: dict[str, tuple[int, int]] = {}  # the last write's hash, the sum of the reads' since
+
+    def spawn(self, name: str, body: Callable[[], object]) -> None:
+        """Add an actor, which runs up to its first call."""
+        actor = Actor(name, len(self.actors), greenlet(body, self._hub))
+        actor.past = hash((name, actor.number))
+        self.actors.append(actor)
+        self._go_on(actor)
+        self._current = None
+
+    @property
+    def current(self) -> str:
+        """The name of the actor at work, empty outside of them."""
+        return self._current.name if self._current is not None and getcurrent() is self._current.greenlet else ""
+
+    def point(
+        self,
+        label: str,
+        *touches: Touch,
+        faults: Sequence[str] = (),
+        ready: Callable[[], bool] | None = None,
+        yields: bool = False,
+    ) -> str | None:
+        """Stand before a call; gives the fault that it is to meet. *yields*: to go elsewhere from here is no preemption."""
+        actor = self._current
+        if actor is None or getcurrent() is not actor.greenlet:
+            return None  # the test itself, before and after the actors
+        if actor.crashed:
+            raise CrashedError
+        actor.label, actor.touches, actor.faults, actor.ready, actor.yields = label, touches, faults, ready, yields
+        self._hub.switch()
+        return actor.fault
+
+    def run(self) -> None:
+        """Let the actors act until none of them can go on.
+
+        Raises:
+            ViolationError: A property does not hold.
+            PrunedError: The rest is known.
+        """
+        for _ in range(LONGEST):
+            ready = [actor for actor in self.actors if not actor.greenlet.dead and (actor.ready is None or actor.ready())]
+            if not ready:
+                return
+            option = self._pick(self._options(ready))
+            self._take(option)
+        raise ViolationError(f"no end after {LONGEST} calls")
+
+    def close(self) -> None:
+        """Unwind what is left of the actors."""
+        for actor in self.actors:
+            if not actor.greenlet.dead:
+                actor.crashed = True
+                self._go_on(actor)
+        self._current = None
+
+    def _options(self, ready: list[Actor]) -> list[Option]:
+        current = self._current if self._current in ready else None
+        self._staying = -1
+        if current is not None:
+            ready.remove(current)
+            ready.insert(len(ready) if current.yields else 0, current)
+            self._staying = -1 if current.yields else current.number
+        plain = [Option(actor, None, int(self._staying not in {-1, actor.number}), 0) for actor in ready]
+        return plain + [Option(option.actor, fault, option.preemptions, 1) for option in plain for fault in option.actor.faults]
+
+    def _pick(self, options: list[Option]) -> Option:
+        if len(options) == 1:
+            return options[0]
+        at = len(self.path)
+        if at < len(self._choices):
+            choice = self._choices[at]
+            if choice >= len(options):
+                raise DivergedError(f"choice {at} of {list(self._choices)}: there are {len(options)} options only")
+        else:
+            choice = 0
+            self._branch(options)
+        self.path.append(choice)
+        return options[choice]
+
+    def _branch(self, options: list[Option]) -> None:
+        """Note the other options for later, unless where they lead is known; give up if that is so of the first."""
+        pasts, known = [actor.past for actor in self.actors], False
+        for number, option in enumerate(options):
+            spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
+            if spent[0] > self._bounds.preemptions or spent[1] > self._bounds.faults:
+                continue
+            after = list(pasts)
+            after[option.actor.number] = self._past(option)
+            new = self._visited.enter(hash(tuple(after)), option.actor.number, spent) or not self._bounds.prune
+            if number and new:
+                self.branches.append((sum(spent), bytes((*self.path, number))))
+            elif not number:
+                known = not new
+        if known:
+            raise PrunedError
+
+    def _take(self, option: Option) -> None:
+        actor = option.actor
+        self._spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
+        self.story.append((actor.name, f"{actor.label}{f'  <- {option.fault}' if option.fault else ''}"))
+        self._remember(option)
+        actor.fault = option.fault
+        actor.crashed = option.fault == CRASH
+        self._go_on(actor)
+        self.after_step(actor)
+
+    def _go_on(self, actor: Actor) -> None:
+        self._current = actor
+        try:
+            if actor.crashed:
+                actor.greenlet.throw(CrashedError)
+            else:
+                actor.greenlet.switch()
+        except CrashedError:
+            return
+
+    def _past(self, option: Option) -> int:
+        """The causal past of the option's actor once it has made its call."""
+        actor = option.actor
+        if option.fault == CRASH:
+            return hash((actor.past, CRASH))  # the call is never made
+        known = [self._resources.get(name, (0, 0)) for name, _ in actor.touches]
+        seen = tuple(last if write else last[0] for last, (_, write) in zip(known, actor.touches, strict=True))
+        return hash((actor.past, actor.label, option.fault, seen))
+
+    def _remember(self, option: Option) -> None:
+        actor = option.actor
+        actor.past = self._past(option)
+        if option.fault == CRASH:
+            return
+        for name, write in actor.touches:
+            last, reads = self._resources.get(name, (0, 0))
+            self._resources[name] = (actor.past, 0) if write else (last, reads + actor.past)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A schedule on which a property does not hold."""
+
+    message: str
+    choices: tuple[int, ...]  # replays it
+    story: tuple[tuple[str, str], ...]
+
+    def tell(self) -> str:
+        """The schedule as a story, one call a line; lines of the same actor follow each other without its name."""
+        lines, before = [f"VIOLATION: {self.message}", f"replay with choices {list(self.choices)}"], ""
+        for number, (name, what) in enumerate(self.story, start=1):
+            lines.append(f"{number:4}  {name if name != before else '':<10} {what}")
+            before = name
+        return "\n".join(lines)
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What an exploration found."""
+
+    schedules: int = 0  # run to their end
+    pruned: int = 0  # ended early, in a state that was known
+    calls: int = 0
+    states: int = 0
+    seconds: float = 0.0
+    found: Found | None = None
+
+    def line(self) -> str:
+        """The summary in one line."""
+        rate = (self.schedules + self.pruned) / self.seconds if self.seconds else 0.0
+        said = f"{self.schedules} schedules + {self.pruned} cut short, {self.states} states, {self.calls} calls, {rate:.0f}/s"
+        return f"{said}, {int(self.found is not None)} violations"
+
+
+Scenario = Callable[[Execution], Callable[[], object]]  # spawns its actors, gives the check of the end
+
+
+def explore(scenario: Scenario, *, bounds: Bounds = Bounds(), most: int | None = None) -> Report:  # noqa: B008 - frozen
+    """Run all schedules of *scenario* within *bounds* (*most* of them), until one violates a property."""
+    report, visited = Report(), Visited()
+    waiting: list[list[bytes]] = [[] for _ in range(bounds.preemptions + bounds.faults + 1)]
+    waiting[0].append(b"")
+    start = perf_counter()
+    collecting = gc.isenabled()
+    gc.disable()  # greenlets and their frames are freed by their counts; a sweep now and then does for the rest
+    try:
+        while report.found is None and (most is None or report.schedules + report.pruned < most):
+            stack = next((stack for stack in waiting if stack), None)
+            if stack is None:
+                break
+            _run_one(scenario, stack.pop(), bounds=bounds, visited=visited, report=report, waiting=waiting)
+            if (report.schedules + report.pruned) % 1000 == 0:
+                gc.collect()
+    finally:
+        if collecting:
+            gc.enable()
+    report.seconds, report.states = perf_counter() - start, len(visited.states)
+    return report
+
+
+def replay(scenario: Scenario, choices: Sequence[int], *, bounds: Bounds = Bounds()) -> Found | None:  # noqa: B008 - frozen
+    """Run one schedule again; gives the violation, if there still is one."""
+    report = Report()
+    _run_one(scenario, bytes(choices), bounds=bounds, visited=Visited(), report=report, waiting=None)
+    return report.found
+
+
+def _run_one(
+    scenario: Scenario, choices: bytes, *, bounds: Bounds, visited: Visited, report: Report, waiting: list[list[bytes]] | None
+) -> None:
+    execution = Execution(choices, bounds=bounds, visited=visited)
+    try:
+        check = scenario(execution)
+        execution.run()
+        execution.close()
+        check()
+        report.schedules += 1
+    except PrunedError:
+        report.pruned += 1
+    except ViolationError as error:
+        report.schedules += 1
+        report.found = Found(message=str(error), choices=tuple(execution.path), story=tuple(execution.story))
+    finally:
+        execution.close()
+        report.calls += len(execution.story)
+    if waiting is not None:
+        for cost, branch in execution.branches:
+            waiting[cost].append(branch)
