@@ -1,0 +1,51 @@
+"""What the product leaves to chance, made the same each time: tokens by whose turn it is, waits without jitter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from app.ledger import leases
+from app.stages import context, runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Tokens:
+    """Stands for the module ``secrets``: tokens are counted for each party, so that they do not depend on the others' calls."""
+
+    def __init__(self, whose: Callable[[], str]) -> None:
+        self._whose = whose
+        self._made: Counter[str] = Counter()
+
+    def token_hex(self, _bytes: int) -> str:
+        """The party's next token."""
+        who = self._whose()
+        self._made[who] += 1
+        return f"{who}-{self._made[who]}"[-16:]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._made.clear()
+
+
+class _Middle:
+    """Stands for the module ``random``."""
+
+    @staticmethod
+    def random() -> float:
+        return 0.5
+
+
+@contextmanager
+def no_chance(tokens: Tokens) -> Iterator[None]:
+    """Within the block nothing is left to chance."""
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(leases, "secrets", tokens))
+        patches.enter_context(patch.object(runner, "secrets", tokens))
+        patches.enter_context(patch.object(runner, "random", _Middle))
+        patches.enter_context(patch.object(context, "_JITTER", None))
+        yield

@@ -1,0 +1,236 @@
+"""The world that schedules are played in: the real SQL in memory, a store and a broker in memory, one clock; put back for each schedule.
+
+Every transaction and every request is a scheduling point. A transaction is one step: SQLite lets one writer in at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, event, func, select
+
+from app.byte_budget import ByteBudget
+from app.database import MICROSECONDS, READ_ONLY, open_engine, transaction
+from app.errors import BadKeyError
+from app.ledger.moves import MoveLedger
+from app.ledger.runs import RunLedger
+from app.pipeline import FIRST_STAGES
+from app.ledger.records import Move
+from app.schema import create_ledger, moves
+from app.stages.context import Context
+from app.stages.crowd import Crowd
+from app.stages.pace import Pace
+from app.stages.watch import RunWatch
+from app.states import MoveState, RunState
+from app.testing import Fault, InMemoryStore
+from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
+from tests.model.chance import Tokens
+from tests.model.explorer import CRASH, Execution, ViolationError
+from tests.model.truth import Truth
+
+if TYPE_CHECKING:
+    from app.pipeline import MoveStage
+
+LOST_REPLY = "the reply is lost"
+HELD_UP = "the request is held up"
+CLOCK = ("clock", False)
+REPORTED = frozenset({MoveState.PARKED, MoveState.KEPT})
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A world as it was at one moment."""
+
+    database: bytes
+    objects: dict[str, list[Any]]
+    boot: float
+    messages: list[tuple[MoveStage | None, list[int]]]
+    truth: Truth
+
+
+@dataclass
+class Ground(World):
+    """A world whose parties meet in one thread, put back before each schedule to the moment at which ``keep`` was called."""
+
+    execution: Execution | None = None
+    truth: Truth = field(default_factory=Truth)
+    request_faults: tuple[str, ...] = (CRASH, LOST_REPLY)
+
+    def __post_init__(self) -> None:
+        self.engine = open_engine("sqlite://")
+        share_statements(self.engine)
+        self.database_clock = DatabaseClock(self.clock)
+        self.database_clock.install(self.engine)
+        event.listen(self.engine, "begin", self._before_transaction, insert=True)
+        self.raw: Any = self.engine.raw_connection().driver_connection
+        self.raw.execute(ASSETS)
+        create_ledger(self.engine)
+        self.store = InMemoryStore(self.behaviour, clock=self.clock, on_call=self._before_request)
+        self.run_ledgers: list[RunLedger] = []
+        self._plain = super().worker()
+        self.context = self.worker()
+        self.run_id = ""
+        self.results = []
+        self.messages = []
+        self.tokens = Tokens(lambda: self.execution.current if self.execution else "")
+        self._picture: _Picture | None = None
+        self._settled: dict[int, str] = {}
+        self.settlings = 0
+
+    def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
+        """A worker that knows nothing yet."""
+        fresh = replace(
+            self._plain,
+            store=self.store,
+            moves=MoveLedger(self.engine, hint_seconds=self._plain.settings.hint_seconds, first_stages=FIRST_STAGES),
+            runs=RunLedger(self.engine),
+            budget=ByteBudget(),
+            watch=RunWatch(self._plain.steering, clock=self.clock),
+            pace=Pace(),
+            crowd=Crowd(load=lambda: (0.0, 0.0), now=self.clock.boot),
+        )
+        return replace(fresh, **changes)
+
+    def moves(self) -> list[Move]:
+        """All moves of the run; the one connection takes no transaction within another."""
+        run = self.run
+        with transaction(self.engine, read_only=True) as connection:
+            rows = connection.execute(select(moves).where(moves.c.run_no == run.no).order_by(moves.c.id)).mappings()
+            return [Move.from_row(dict(row)) for row in rows]
+
+    def seconds_to_next(self) -> float:
+        """How long nothing is due."""
+        run, now = self.run, self.context.runs.now()
+        with transaction(self.engine, read_only=True) as connection:
+            due_at = connection.execute(select(func.min(moves.c.due_at)).where(moves.c.run_no == run.no, moves.c.stage.is_not(None)))
+            due = due_at.scalar_one()
+        return 0.0 if due is None else max(0.0, (due - now) / MICROSECONDS + 0.01)
+
+    def asset(self, number: int, key: str | None = None) -> str:
+        """A row and its object, version 1 of the asset that is called like the row."""
+        body = f"{number}.1".encode()
+        key = self.add(number, key, body=body)
+        self.truth.rows[number] = str(number)
+        self.truth.living[body] = key
+        return key
+
+    def stranger(self, key: str) -> None:
+        """An object that no row names, and that is not ours to touch."""
+        body = f"stranger.{len(self.truth.living)}".encode()
+        self.store.app_put(key, body)
+        self.truth.living[body] = key
+
+    # Schedules
+
+    def keep(self) -> None:
+        """Let every schedule begin here."""
+        objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
+        assert self.run.is_live
+        self._picture = _Picture(self.raw.serialize(), objects, self.clock.boot(), list(self.messages), self.truth.copy())
+
+    def begin(self, execution: Execution) -> None:
+        """Put everything back, and let *execution* say who goes on from now on."""
+        picture = self._picture
+        assert picture is not None
+        self.raw.deserialize(picture.database)
+        self.clock._boot = picture.boot
+        self.store = InMemoryStore(self.behaviour, clock=self.clock, on_call=self._before_request)
+        self.store._bucket._versions = {name: list(versions) for name, versions in picture.objects.items()}
+        self.messages[:] = picture.messages
+        self.truth = picture.truth.copy()
+        self.tokens.forget()
+        self.execution = execution
+        execution.after_step = lambda _actor: self.check_now()
+
+    def keys(self) -> dict[int, str]:
+        """The key that each row names, without a scheduling point."""
+        return dict(self.raw.execute("SELECT id, object_key FROM assets"))
+
+    def object_at(self, key: str) -> bytes | None:
+        """What is at a key."""
+        found = self.store._bucket.current(self.behaviour.name(key))
+        return None if found is None else found.body
+
+    def contents(self) -> dict[str, bytes]:
+        """All objects."""
+        return {name: versions[-1].body for name, versions in self.store._bucket._versions.items() if versions[-1].body is not None}
+
+    def check_now(self) -> None:
+        """Raise ViolationError if the contract is broken at this instant."""
+        self.truth.check_now(self.keys(), self.contents())
+
+    def settle(self) -> None:
+        """Let the run end undisturbed, and check what it leaves; the same leavings are settled once."""
+        self.execution = None
+        left = hash((self.raw.serialize(), repr(sorted(self.store._bucket._versions.items())), self.clock.boot(), repr(self.messages)))
+        left = hash((left, repr(self.truth)))
+        if left not in self._settled:
+            self.settlings += 1
+            self._settled[left] = self._settle()
+        if self._settled[left]:
+            raise ViolationError(self._settled[left])
+
+    def _settle(self) -> str:
+        self.context = self.worker()
+        try:
+            for _ in range(300):
+                self.go(until=1)
+                self.check_now()
+                if self.run.state is not RunState.RUNNING:
+                    break
+                self.later(self.seconds_to_next() if not self.messages else 0.0)
+            else:
+                return f"S9: the run does not end: {self.states()}"
+            self._check_end()
+        except ViolationError as error:
+            return f"{error}, when the run had gone on undisturbed: {[(m.row_id, str(m.state), m.detail) for m in self.moves()]}"
+        return ""
+
+    def _check_end(self) -> None:
+        ended = self.moves()
+        rows = self.keys()
+        if len({move.row_id for move in ended}) != len(ended) or any(f"[{number}]" not in {m.row_id for m in ended} for number in rows):
+            raise ViolationError(f"S8: {len(rows)} rows, {len(ended)} moves")
+        if any(move.state in {MoveState.PLANNED, MoveState.COPIED, MoveState.RENAMED} for move in ended):
+            raise ViolationError("S8: the run has ended, and a move is open")
+        reported = {key for move in ended if move.state in REPORTED for key in (move.old_key, move.new_key)}
+        self.truth.check_end(rows, self.contents(), reported=frozenset(reported))
+        if all(move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended):
+            self._check_second_run()
+
+    def _check_second_run(self) -> None:
+        before, run_id = len(self.writes()), self.run_id
+        try:
+            self.run_id = ""
+            assert self.run.is_live
+            self.messages[:] = [(None, [])]
+            self.go(ticks=50)
+            if len(self.writes()) != before:
+                raise ViolationError(f"S9: a second run writes {self.writes()[before:]}")
+        finally:
+            self.run_id = run_id
+
+    # Scheduling points
+
+    def _before_transaction(self, connection: Connection) -> None:
+        if self.execution is None:
+            return
+        reading = bool(connection.get_execution_options().get(READ_ONLY))
+        self.execution.point("SQL: read" if reading else "SQL: write", ("database", not reading), CLOCK, faults=(CRASH,))
+
+    def _before_request(self, name: str, key: str) -> None:
+        if self.execution is None:
+            return
+        write = name in WRITES
+        try:
+            thing = self.behaviour.name(key)
+        except BadKeyError:
+            thing = key
+        touches = [(f"object {thing}", write), ("listing", name == "list_page"), CLOCK]
+        faults = self.request_faults if write else (CRASH,)
+        fault = self.execution.point(f"{name} {key}", *touches, faults=faults)
+        if fault == LOST_REPLY:
+            self.store.faults.add(Fault.lose_reply(), on=name, key=key)
+        elif fault == HELD_UP:
+            self.store.faults.add(Fault.delay(), on=name, key=key)

@@ -1,0 +1,224 @@
+"""The parties of a schedule: workers, the reconciler, the application, the network and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import MissingObjectError, RekeyError
+from app.pipeline import BY_NAME, SEED
+from app.reconcile import reconcile
+from app.stages.runner import run_stage
+from app.stages.seed_moves import seed_moves
+from tests.builders import HOST
+from tests.model.explorer import CRASH, Execution, ViolationError
+from tests.model.ground import CLOCK, Ground
+from tests.model.truth import asset_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from app.pipeline import MoveStage
+
+TWICE = "the message stays and comes again"
+LOST = "the message is lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Spawns the parties of one schedule."""
+
+    ground: Ground
+    execution: Execution
+
+    # Workers
+
+    def worker(self, stage: str, *, name: str = "") -> None:
+        """A worker of *stage*, which takes messages as long as there are any."""
+        self._serve(name or stage, stage, lambda ids, context: self._stage(stage, ids, context))
+
+    def seed(self) -> None:
+        """The worker of the seed."""
+        self._serve("seed", "seed", self._seed)
+
+    def beat(self, *, ticks: int) -> None:
+        """The reconciler; a tick comes once 5 s have passed."""
+        context = self.ground.worker()
+        clock = self.ground.clock
+
+        def body() -> None:
+            last = clock.boot()
+            for _ in range(ticks):
+                self.execution.point("tick", CLOCK, ready=lambda: clock.boot() - last >= 5)  # noqa: B023 - asked before it changes
+                last = clock.boot()
+                found = reconcile(self.ground.context.runs.get(self.ground.run_id), context=context, host=HOST)
+                for stage, ids in found.messages:
+                    self._send(stage, ids)
+                if found.seed:
+                    self._send(None, [])
+
+        self.execution.spawn("beat", body)
+
+    def time(self, *seconds: float) -> None:
+        """Time that passes, in such steps, whenever it likes: whoever stands before a call then was stopped for so long."""
+
+        def body() -> None:
+            for passing in seconds:
+                self.execution.point(f"{passing:g} s pass", ("clock", True), yields=True)
+                self.ground.clock.advance(passing)
+
+        self.execution.spawn("time", body)
+
+    def network(self) -> None:
+        """Lets requests arrive that were held up."""
+
+        def body() -> None:
+            while True:
+                self.execution.point("a request was held up", ready=lambda: bool(self.ground.store.delayed))
+                request = self.ground.store.delayed.pop(0)
+                self.execution.point(f"{request.name} {request.key} arrives", (f"object {request.key}", True), CLOCK)
+                request.deliver()
+
+        self.execution.spawn("network", body)
+
+    # The application
+
+    def party(self, name: str, *acts: Callable[[], object]) -> None:
+        """Some acts of the application, one after the other."""
+        self.execution.spawn(name, lambda: [act() for act in acts])
+
+    def reader(self, number: int, *, name: str = "reader") -> None:
+        """Reads a row, and gets its object within the grace."""
+
+        def body() -> None:
+            asset = self.ground.truth.rows.get(number)
+            key, until = self.row(number), self._grace_end()
+            self.execution.point(f"GET {key}", (f"object {key}", False), CLOCK)
+            if key is None or self.ground.clock.boot() > until or number not in self.ground.truth.rows:
+                return
+            try:
+                body = self.ground.store.app_get(key)
+            except MissingObjectError:
+                raise ViolationError(f"S1: a reader of row {number} finds nothing at {key}") from None
+            if asset_of(body) != asset:
+                raise ViolationError(f"S1: a reader of row {number} gets {body.decode()} at {key}")
+
+        self.execution.spawn(name, body)
+
+    def row(self, number: int) -> str | None:
+        """The key that a row names."""
+        self.execution.point(f"SELECT row {number}", ("database", False))
+        return self.ground.keys().get(number)
+
+    def put(self, key: str, body: str) -> None:
+        """Upload, or overwrite what is there."""
+        self.execution.point(f"PUT {key} = {body}", (f"object {key}", True), ("listing", False), CLOCK)
+        self.ground.truth.written(key, body.encode(), over=self.ground.object_at(key))
+        self.ground.store.app_put(key, body.encode())
+
+    def overwrite(self, number: int, version: int) -> None:
+        """Write a new version to the key that the row names: some time after it was read, within the grace (A1)."""
+        key, until = self.row(number), self._grace_end()
+        if key is not None:
+            asset = self.ground.truth.rows[number]
+            self.execution.point(f"PUT {key} = {asset}.{version}", (f"object {key}", True), ("listing", False), CLOCK)
+            if self.ground.clock.boot() <= until:
+                body = f"{asset}.{version}".encode()
+                self.ground.truth.written(key, body, over=self.ground.object_at(key))
+                self.ground.store.app_put(key, body)
+
+    def save_back(self, number: int) -> None:
+        """Load a row and save it whole a while later, its key too (H14)."""
+        key, until = self.row(number), self._grace_end()
+        self._change(f"UPDATE row {number}: key {key}", "UPDATE assets SET object_key = ? WHERE id = ?", key, number, until=until)
+
+    def re_point(self, number: int, key: str, asset: str) -> None:
+        """Upload another object and let the row name it."""
+        self.put(key, f"{asset}.1")
+
+        def also() -> None:
+            self.ground.truth.dropped(self.ground.truth.rows[number])
+            self.ground.truth.rows[number] = asset
+
+        self._change(f"UPDATE row {number}: key {key}", "UPDATE assets SET object_key = ? WHERE id = ?", key, number, also=also)
+
+    def delete_row(self, number: int) -> None:
+        """Take an asset out: its row, and then what that named."""
+        asset = self.ground.truth.rows[number]
+        key = self.row(number)
+
+        def also() -> None:
+            self.ground.truth.rows.pop(number, None)
+            self.ground.truth.dropped(asset)
+
+        self._change(f"DELETE row {number}", "DELETE FROM assets WHERE id = ?", number, also=also)
+        self.execution.point(f"DELETE {key}", (f"object {key}", True), ("listing", False), CLOCK)
+        self.ground.store.app_delete(str(key))
+
+    def second_row(self, number: int, new: int) -> None:
+        """Let another row name the object that a row names, within the grace (A1)."""
+        key, until = self.row(number), self._grace_end()
+
+        def also() -> None:
+            self.ground.truth.rows[new] = self.ground.truth.rows[number]
+
+        statement = "INSERT INTO assets (id, client_id, object_key) VALUES (?, 8, ?)"
+        self._change(f"INSERT row {new}: key {key}", statement, new, key, until=until, also=also)
+
+    # Inside
+
+    def _grace_end(self) -> float:
+        return self.ground.clock.boot() + self.ground.context.settings.grace_seconds
+
+    def _change(
+        self, label: str, statement: str, *values: object, until: float = float("inf"), also: Callable[[], None] = lambda: None
+    ) -> None:
+        self.execution.point(label, ("database", True), CLOCK)
+        if self.ground.clock.boot() <= until and self.ground.raw.execute(statement, values).rowcount:
+            also()
+
+    def _serve(self, name: str, stage: str, act: Callable[[list[int], object], None]) -> None:
+        context = self.ground.worker()
+        mine = BY_NAME.get(stage)
+        queue = (f"queue {stage}", True)
+
+        def waiting() -> list[tuple[MoveStage | None, list[int]]]:
+            return [message for message in self.ground.messages if message[0] is mine]
+
+        def body() -> None:
+            while True:
+                fault = self.execution.point("take a message", queue, ready=lambda: bool(waiting()), faults=(TWICE, LOST))
+                message = waiting()[0]
+                if fault != TWICE:
+                    self.ground.messages.remove(message)
+                if fault == LOST:
+                    continue
+                try:
+                    act(message[1], context)
+                except RekeyError:  # as tasks.messages.work: the ledger has the moves due again
+                    continue
+
+        self.execution.spawn(name, body)
+
+    def _stage(self, stage: str, ids: Sequence[int], context: object) -> None:
+        work = BY_NAME[stage]
+        run = context.runs.find(self.ground.run_id)  # type: ignore[attr-defined]
+        result = run_stage(stage, work.work, run, ids, context=context)  # type: ignore[arg-type]
+        if result.ready and work.next:
+            self._send(BY_NAME[work.next], result.ready)
+        if result.again:
+            self._send(work, result.again)
+
+    def _seed(self, _ids: Sequence[int], context: object) -> None:
+        run = context.runs.find(self.ground.run_id)  # type: ignore[attr-defined]
+        seeded = seed_moves(run, context=context)  # type: ignore[arg-type]
+        for ids in seeded.batches:
+            self._send(BY_NAME[SEED.next or ""], ids)
+        if seeded.more:
+            self._send(None, [])
+
+    def _send(self, stage: MoveStage | None, ids: Sequence[int]) -> None:
+        name = stage.name if stage else "seed"
+        fault = self.execution.point(f"send {name} {list(ids)}", (f"queue {name}", True), faults=(CRASH, LOST))
+        if fault != LOST:
+            self.ground.messages.append((stage, list(ids)))

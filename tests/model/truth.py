@@ -1,0 +1,67 @@
+"""What the application knows to be so, and what must hold of it at every instant (S1-S4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.model.explorer import ViolationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(slots=True)
+class Truth:
+    """The asset that each row means, and the versions that nobody has overwritten. A body ``b"a.2"`` is version 2 of asset a."""
+
+    rows: dict[int, str] = field(default_factory=dict)  # the asset by row; rows whose upload is still to come are left out
+    living: dict[bytes, str] = field(default_factory=dict)  # the key that a version was written to
+
+    def copy(self) -> Truth:
+        """Another one that says the same."""
+        return Truth(dict(self.rows), dict(self.living))
+
+    def written(self, key: str, body: bytes, *, over: bytes | None) -> None:
+        """The application has written *body*; what it has overwritten knowingly need not be kept."""
+        if over is not None:
+            self.living.pop(over, None)
+        self.living[body] = key
+
+    def dropped(self, asset: str) -> None:
+        """The application needs this asset no more."""
+        for body in [body for body in self.living if asset_of(body) == asset]:
+            del self.living[body]
+
+    def check_now(self, keys: Mapping[int, str], contents: Mapping[str, bytes]) -> None:
+        """Raise ViolationError if bytes are lost (S2, S3), or a row names nothing or somebody else's object (S1, S4)."""
+        there = set(contents.values())
+        for body, key in self.living.items():
+            if body not in there:
+                raise ViolationError(f"S2: {body.decode()}, written to {key}, is nowhere any more")
+        for number, asset in self.rows.items():
+            if number not in keys:
+                continue
+            found = contents.get(keys[number].lstrip("/"))
+            if found is None:
+                raise ViolationError(f"S1: row {number} names {keys[number]}, where no object is")
+            if asset_of(found) != asset:
+                raise ViolationError(f"S3: row {number} means asset {asset}, and at {keys[number]} is {found.decode()}")
+
+    def check_end(self, keys: Mapping[int, str], contents: Mapping[str, bytes], *, reported: frozenset[str]) -> None:
+        """Raise ViolationError if a row does not have its newest bytes, and that is not *reported* (the old keys that it is said of)."""
+        for number, asset in self.rows.items():
+            key = keys.get(number)
+            if key is None:
+                continue
+            newest = [body for body in self.living if asset_of(body) == asset]
+            here = contents[key.lstrip("/")]
+            for body in newest:
+                own = self.living[body]
+                if body != here and not (own in reported and contents.get(own.lstrip("/")) == body):
+                    raise ViolationError(f"S2: row {number} has {here.decode()} in the end, and {body.decode()} of {own} is not reported")
+
+
+def asset_of(body: bytes) -> str:
+    """The asset that a body is a version of."""
+    return body.decode().partition(".")[0]
