@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import process_time
 
 from greenlet import getcurrent, greenlet
 
@@ -285,7 +285,7 @@ def explore(scenario: Scenario, *, bounds: Bounds = Bounds(), most: int | None =
     report, visited = Report(), Visited()
     waiting: list[list[bytes]] = [[] for _ in range(bounds.preemptions + bounds.faults + 1)]
     waiting[0].append(b"")
-    start = perf_counter()
+    start = process_time()
     collecting = gc.isenabled()
     gc.disable()  # greenlets and their frames are freed by their counts; a sweep now and then does for the rest
     try:
@@ -299,7 +299,7 @@ def explore(scenario: Scenario, *, bounds: Bounds = Bounds(), most: int | None =
     finally:
         if collecting:
             gc.enable()
-    report.seconds, report.states = perf_counter() - start, len(visited.states)
+    report.seconds, report.states = process_time() - start, len(visited.states)
     return report
 
 

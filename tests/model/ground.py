@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, event, func, select
 
 from app.byte_budget import ByteBudget
-from app.database import MICROSECONDS, READ_ONLY, open_engine, transaction
+from app import database
+from app.database import MICROSECONDS, open_engine, transaction
 from app.errors import BadKeyError
 from app.ledger.moves import MoveLedger
 from app.ledger.runs import RunLedger
@@ -62,7 +63,8 @@ class Ground(World):
         share_statements(self.engine)
         self.database_clock = DatabaseClock(self.clock)
         self.database_clock.install(self.engine)
-        event.listen(self.engine, "begin", self._before_transaction, insert=True)
+        event.remove(self.engine, "begin", database._begin_sqlite)
+        event.listen(self.engine, "begin", self._begin)
         self.raw: Any = self.engine.raw_connection().driver_connection
         self.raw.execute(ASSETS)
         create_ledger(self.engine)
@@ -75,7 +77,9 @@ class Ground(World):
         self.messages = []
         self.tokens = Tokens(lambda: self.execution.current if self.execution else "")
         self._picture: _Picture | None = None
+        self._rows: frozenset[int] = frozenset()  # those that were there when the run was seeded
         self._settled: dict[int, str] = {}
+        self._settling = False
         self.settlings = 0
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
@@ -127,6 +131,7 @@ class Ground(World):
         """Let every schedule begin here."""
         objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
         assert self.run.is_live
+        self._rows = frozenset(self.keys())
         self._picture = _Picture(self.raw.serialize(), objects, self.clock.boot(), list(self.messages), self.truth.copy())
 
     def begin(self, execution: Execution) -> None:
@@ -173,6 +178,7 @@ class Ground(World):
 
     def _settle(self) -> str:
         self.context = self.worker()
+        self._settling = True
         try:
             for _ in range(300):
                 self.go(until=1)
@@ -185,18 +191,20 @@ class Ground(World):
             self._check_end()
         except ViolationError as error:
             return f"{error}, when the run had gone on undisturbed: {[(m.row_id, str(m.state), m.detail) for m in self.moves()]}"
+        finally:
+            self._settling = False
         return ""
 
     def _check_end(self) -> None:
         ended = self.moves()
         rows = self.keys()
-        if len({move.row_id for move in ended}) != len(ended) or any(f"[{number}]" not in {m.row_id for m in ended} for number in rows):
-            raise ViolationError(f"S8: {len(rows)} rows, {len(ended)} moves")
+        if sorted(move.row_id for move in ended) != sorted(f"[{number}]" for number in self._rows):
+            raise ViolationError(f"S8: {len(self._rows)} rows, {len(ended)} moves")
         if any(move.state in {MoveState.PLANNED, MoveState.COPIED, MoveState.RENAMED} for move in ended):
             raise ViolationError("S8: the run has ended, and a move is open")
         reported = {key for move in ended if move.state in REPORTED for key in (move.old_key, move.new_key)}
         self.truth.check_end(rows, self.contents(), reported=frozenset(reported))
-        if all(move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended):
+        if frozenset(rows) == self._rows and all(move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended):
             self._check_second_run()
 
     def _check_second_run(self) -> None:
@@ -213,14 +221,16 @@ class Ground(World):
 
     # Scheduling points
 
-    def _before_transaction(self, connection: Connection) -> None:
-        if self.execution is None:
-            return
-        reading = bool(connection.get_execution_options().get(READ_ONLY))
-        self.execution.point("SQL: read" if reading else "SQL: write", ("database", not reading), CLOCK, faults=(CRASH,))
+    def _begin(self, connection: Connection) -> None:
+        if self.execution is not None:
+            reading = bool(connection.get_execution_options().get(database.READ_ONLY))
+            self.execution.point("SQL: read" if reading else "SQL: write", ("database", not reading), CLOCK, faults=(CRASH,))
+        database._begin_sqlite(connection)
 
     def _before_request(self, name: str, key: str) -> None:
         if self.execution is None:
+            if self._settling:
+                self.check_now()  # what the request before it has left
             return
         write = name in WRITES
         try:

@@ -91,8 +91,8 @@ class Parties:
         """Reads a row, and gets its object within the grace."""
 
         def body() -> None:
-            asset = self.ground.truth.rows.get(number)
             key, until = self.row(number), self._grace_end()
+            asset = self.ground.truth.rows.get(number)
             self.execution.point(f"GET {key}", (f"object {key}", False), CLOCK)
             if key is None or self.ground.clock.boot() > until or number not in self.ground.truth.rows:
                 return
@@ -111,10 +111,11 @@ class Parties:
         return self.ground.keys().get(number)
 
     def put(self, key: str, body: str) -> None:
-        """Upload, or overwrite what is there."""
-        self.execution.point(f"PUT {key} = {body}", (f"object {key}", True), ("listing", False), CLOCK)
-        self.ground.truth.written(key, body.encode(), over=self.ground.object_at(key))
-        self.ground.store.app_put(key, body.encode())
+        """Upload something new to a key that is free."""
+        self.execution.point(f"PUT {key} = {body} if free", (f"object {key}", True), ("listing", False), CLOCK)
+        if self.ground.object_at(key) is None:
+            self.ground.truth.written(key, body.encode(), over=None)
+            self.ground.store.app_put(key, body.encode())
 
     def overwrite(self, number: int, version: int) -> None:
         """Write a new version to the key that the row names: some time after it was read, within the grace (A1)."""

@@ -23,8 +23,8 @@ class Truth:
         return Truth(dict(self.rows), dict(self.living))
 
     def written(self, key: str, body: bytes, *, over: bytes | None) -> None:
-        """The application has written *body*; what it has overwritten knowingly need not be kept."""
-        if over is not None:
+        """The application has written *body*; what it has overwritten of that asset need not be kept."""
+        if over is not None and asset_of(over) == asset_of(body):
             self.living.pop(over, None)
         self.living[body] = key
 

@@ -1,0 +1,37 @@
+"""``python -m tests.model [--depth N] [--faults N] [--most N] [NAME ...]``: play the scenarios, tell the first violation of each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.model.explorer import Bounds
+from tests.model.scenarios import ALL, BY_SCENARIO, STORES
+
+
+def main() -> int:
+    """Play; 1 if a property was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.model")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BY_SCENARIO])
+    parser.add_argument("--depth", type=int, default=2, help="preemptions at most (2)")
+    parser.add_argument("--faults", type=int, default=1, help="faults at most (1)")
+    parser.add_argument("--most", type=int, help="schedules of a scenario at most")
+    parser.add_argument("--store", choices=STORES, action="append")
+    given = parser.parse_args()
+    schedules = states = violations = 0
+    for scenario in [BY_SCENARIO[name] for name in given.names] or ALL:
+        for store in given.store or STORES:
+            bounds = Bounds(preemptions=given.depth, faults=given.faults)
+            report, ground = scenario.explore(STORES[store], bounds=bounds, most=given.most)
+            schedules += report.schedules
+            states += report.states
+            print(f"{scenario.name} on {store}: {report.line()}, {ground.settlings} endings", flush=True)
+            if report.found:
+                violations += 1
+                print(report.found.tell(), flush=True)
+    print(f"{schedules} schedules, {states} states, {violations} violations")
+    return int(violations > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The real stages on every schedule of the named scenarios that a few preemptions and one fault make; and the checker, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.model import mutants, scenarios
+from tests.model.explorer import Bounds
+
+if TYPE_CHECKING:
+    from tests.model.mutants import Mutant
+
+SOON = Bounds(preemptions=1, faults=0)
+MOST = 150  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
+
+
+@pytest.mark.parametrize("store", scenarios.STORES)
+@pytest.mark.parametrize("name", scenarios.BY_SCENARIO)
+def test_contract_holds_on_every_schedule(name: str, store: str) -> None:
+    """S1, S2, S3, S4, S8 and S9, at every instant and in the end."""
+    report, _ = scenarios.BY_SCENARIO[name].explore(scenarios.STORES[store], bounds=SOON, most=MOST)
+    print(f"{name} on {store}: {report.line()}")
+
+    assert report.found is None, report.found.tell() if report.found else ""
+    assert report.schedules > 1
+
+
+@pytest.mark.parametrize("mutant", mutants.ALL, ids=lambda mutant: mutant.name)
+def test_mutant_is_caught(mutant: Mutant) -> None:
+    """A guard of the contract that is missing shows."""
+    name, store = mutant.caught_by
+    with mutant.installed():
+        report, _ = scenarios.BY_SCENARIO[name].explore(scenarios.STORES[store], most=2000)
+    print(report.line())
+
+    assert report.found is not None
+    print(report.found.tell())
