@@ -25,7 +25,7 @@ def main() -> int:
             report, ground = scenario.explore(STORES[store], bounds=bounds, most=given.most)
             schedules += report.schedules
             states += report.states
-            print(f"{scenario.name} on {store}: {report.line()}, {ground.settlings} endings", flush=True)
+            print(f"{scenario.name} on {store}: {report.line()}, {ground.settlings} endings in {ground.settling_seconds:.1f} of {report.seconds:.1f} s", flush=True)
             if report.found:
                 violations += 1
                 print(report.found.tell(), flush=True)

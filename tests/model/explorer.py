@@ -61,6 +61,7 @@ class Actor:
     fault: str | None = None
     crashed: bool = False
     past: int = 0
+    opaque: str = ""  # what the call touches is known afterwards only, but for the beginning of the names
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,21 @@ class Option:
     faults: int
 
 
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The choices of another schedule; *entered*: the state that the last of them leads to is on record as this one's."""
+
+    choices: bytes
+    entered: bool
+
+
 @dataclass(slots=True)
 class Visited:
     """The states seen so far, and at which costs."""
 
     states: set[int] = field(default_factory=set)
     costs: dict[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict)
+    found_out: dict[int, frozenset[Touch]] = field(default_factory=dict)  # what a call that does not say so touches
 
     def enter(self, state: int, actor: int, cost: tuple[int, int]) -> bool:
         """Whether the state was not gone on from by *actor* at this cost or less before."""
@@ -93,18 +103,20 @@ class Visited:
 class Execution:
     """One schedule: the choices given, and beyond them the first option each time."""
 
-    def __init__(self, choices: bytes = b"", *, bounds: Bounds, visited: Visited) -> None:
+    def __init__(self, branch: Branch = Branch(b"", entered=True), *, bounds: Bounds, visited: Visited) -> None:  # noqa: B008 - frozen
         self.actors: list[Actor] = []
         self.path = bytearray()
-        self.branches: list[tuple[int, bytes]] = []  # other schedules, by their cost
+        self.branches: list[tuple[int, Branch]] = []  # other schedules, by their cost
         self.story: list[tuple[str, str]] = []
         self.after_step: Callable[[Actor], None] = lambda _actor: None
-        self._choices = choices
+        self._choices = branch.choices
+        self._entered = branch.entered
         self._bounds = bounds
         self._visited = visited
         self._spent = (0, 0)
         self._current: Actor | None = None
         self._staying = -1  # the number of the actor that may go on for nothing; -1: any may
+        self._calling: set[Touch] | None = None
         self._hub = getcurrent()
         self._resources: dict[str, tuple[int, int]] = {}  # the last write's hash, the sum of the reads' since
 
@@ -128,16 +140,26 @@ class Execution:
         faults: Sequence[str] = (),
         ready: Callable[[], bool] | None = None,
         yields: bool = False,
+        opaque: str = "",
     ) -> str | None:
-        """Stand before a call; gives the fault that it is to meet. *yields*: to go elsewhere from here is no preemption."""
+        """Stand before a call; gives the fault that it is to meet.
+
+        *yields*: to go elsewhere from here is no preemption. *opaque*: which of the resources whose names begin like this it touches is
+        said by ``touch`` while it is made, and depends on nothing but those and the actor's past.
+        """
         actor = self._current
         if actor is None or getcurrent() is not actor.greenlet:
             return None  # the test itself, before and after the actors
         if actor.crashed:
             raise CrashedError
-        actor.label, actor.touches, actor.faults, actor.ready, actor.yields = label, touches, faults, ready, yields
+        actor.label, actor.touches, actor.faults, actor.ready, actor.yields, actor.opaque = label, touches, faults, ready, yields, opaque
         self._hub.switch()
         return actor.fault
+
+    def touch(self, name: str, *, write: bool) -> None:
+        """Say what the call under way touches."""
+        if self._calling is not None:
+            self._calling.add((name, write))
 
     def run(self) -> None:
         """Let the actors act until none of them can go on.
@@ -150,8 +172,7 @@ class Execution:
             ready = [actor for actor in self.actors if not actor.greenlet.dead and (actor.ready is None or actor.ready())]
             if not ready:
                 return
-            option = self._pick(self._options(ready))
-            self._take(option)
+            self._take(*self._pick(self._options(ready)))
         raise ViolationError(f"no end after {LONGEST} calls")
 
     def close(self) -> None:
@@ -172,46 +193,64 @@ class Execution:
         plain = [Option(actor, None, int(self._staying not in {-1, actor.number}), 0) for actor in ready]
         return plain + [Option(option.actor, fault, option.preemptions, 1) for option in plain for fault in option.actor.faults]
 
-    def _pick(self, options: list[Option]) -> Option:
+    def _pick(self, options: list[Option]) -> tuple[Option, bool]:
+        """The option to take, and whether the state that it leads to is on record as this schedule's."""
         if len(options) == 1:
-            return options[0]
+            return options[0], True
         at = len(self.path)
         if at < len(self._choices):
-            choice = self._choices[at]
+            choice, entered = self._choices[at], self._entered or at < len(self._choices) - 1
             if choice >= len(options):
                 raise DivergedError(f"choice {at} of {list(self._choices)}: there are {len(options)} options only")
         else:
-            choice = 0
-            self._branch(options)
+            choice, entered = 0, self._branch(options)
         self.path.append(choice)
-        return options[choice]
+        return options[choice], entered
 
-    def _branch(self, options: list[Option]) -> None:
-        """Note the other options for later, unless where they lead is known; give up if that is so of the first."""
-        pasts, known = [actor.past for actor in self.actors], False
+    def _branch(self, options: list[Option]) -> bool:
+        """Note the other options for later, unless where they lead is known; give up if that is so of the first.
+
+        Returns:
+            Whether the state that the first leads to could be told, and is on record now.
+        """
+        pasts, first = [actor.past for actor in self.actors], None
         for number, option in enumerate(options):
             spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
             if spent[0] > self._bounds.preemptions or spent[1] > self._bounds.faults:
                 continue
-            after = list(pasts)
-            after[option.actor.number] = self._past(option)
-            new = self._visited.enter(hash(tuple(after)), option.actor.number, spent) or not self._bounds.prune
-            if number and new:
-                self.branches.append((sum(spent), bytes((*self.path, number))))
-            elif not number:
-                known = not new
-        if known:
+            past = self._past(option)
+            new = None  # it cannot be told yet
+            if past is not None:
+                after = list(pasts)
+                after[option.actor.number] = past
+                new = self._visited.enter(hash(tuple(after)), option.actor.number, spent) or not self._bounds.prune
+            if not number:
+                first = new
+            elif new is not False:
+                self.branches.append((sum(spent), Branch(bytes((*self.path, number)), entered=bool(new))))
+        if first is False:
             raise PrunedError
+        return bool(first)
 
-    def _take(self, option: Option) -> None:
+    def _take(self, option: Option, entered: bool) -> None:  # noqa: FBT001 - as picked
         actor = option.actor
         self._spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
         self.story.append((actor.name, f"{actor.label}{f'  <- {option.fault}' if option.fault else ''}"))
-        self._remember(option)
-        actor.fault = option.fault
-        actor.crashed = option.fault == CRASH
+        touches = () if option.fault == CRASH else actor.touches
+        label, key = actor.label, self._guess(actor) if actor.opaque and option.fault != CRASH else None
+        actor.fault, actor.crashed = option.fault, option.fault == CRASH
+        self._calling = set()
         self._go_on(actor)
+        found_out = frozenset(self._calling)
+        self._calling = None
+        if key is not None:
+            self._visited.found_out[key] = found_out
+        self._remember(actor, label, option.fault, (*touches, *sorted(found_out)))
         self.after_step(actor)
+        if not entered and self._bounds.prune:
+            state = hash(tuple(each.past for each in self.actors))
+            if not self._visited.enter(state, actor.number, self._spent):
+                raise PrunedError
 
     def _go_on(self, actor: Actor) -> None:
         self._current = actor
@@ -223,21 +262,30 @@ class Execution:
         except CrashedError:
             return
 
-    def _past(self, option: Option) -> int:
-        """The causal past of the option's actor once it has made its call."""
+    def _past(self, option: Option) -> int | None:
+        """The causal past of the option's actor once it has made its call; None if that cannot be told before."""
         actor = option.actor
         if option.fault == CRASH:
-            return hash((actor.past, CRASH))  # the call is never made
-        known = [self._resources.get(name, (0, 0)) for name, _ in actor.touches]
-        seen = tuple(last if write else last[0] for last, (_, write) in zip(known, actor.touches, strict=True))
-        return hash((actor.past, actor.label, option.fault, seen))
+            return self._hash(actor, actor.label, CRASH, ())  # the call is never made
+        if not actor.opaque:
+            return self._hash(actor, actor.label, option.fault, actor.touches)
+        found_out = self._visited.found_out.get(self._guess(actor))
+        return None if found_out is None else self._hash(actor, actor.label, option.fault, (*actor.touches, *sorted(found_out)))
 
-    def _remember(self, option: Option) -> None:
-        actor = option.actor
-        actor.past = self._past(option)
-        if option.fault == CRASH:
-            return
-        for name, write in actor.touches:
+    def _guess(self, actor: Actor) -> int:
+        """All that decides what an opaque call touches."""
+        declared = {name for name, _ in actor.touches}
+        known = sorted(item for item in self._resources.items() if item[0] in declared or item[0].startswith(actor.opaque))
+        return hash((actor.past, actor.label, *known))
+
+    def _hash(self, actor: Actor, label: str, fault: str | None, touches: Sequence[Touch]) -> int:
+        known = [self._resources.get(name, (0, 0)) for name, _ in touches]
+        seen = tuple(last if write else last[0] for last, (_, write) in zip(known, touches, strict=True))
+        return hash((actor.past, label, fault, seen))
+
+    def _remember(self, actor: Actor, label: str, fault: str | None, touches: Sequence[Touch]) -> None:
+        actor.past = self._hash(actor, label, fault, touches)
+        for name, write in touches:
             last, reads = self._resources.get(name, (0, 0))
             self._resources[name] = (actor.past, 0) if write else (last, reads + actor.past)
 
@@ -283,8 +331,8 @@ Scenario = Callable[[Execution], Callable[[], object]]  # spawns its actors, giv
 def explore(scenario: Scenario, *, bounds: Bounds = Bounds(), most: int | None = None) -> Report:  # noqa: B008 - frozen
     """Run all schedules of *scenario* within *bounds* (*most* of them), until one violates a property."""
     report, visited = Report(), Visited()
-    waiting: list[list[bytes]] = [[] for _ in range(bounds.preemptions + bounds.faults + 1)]
-    waiting[0].append(b"")
+    waiting: list[list[Branch]] = [[] for _ in range(bounds.preemptions + bounds.faults + 1)]
+    waiting[0].append(Branch(b"", entered=True))
     start = process_time()
     collecting = gc.isenabled()
     gc.disable()  # greenlets and their frames are freed by their counts; a sweep now and then does for the rest
@@ -306,14 +354,14 @@ def explore(scenario: Scenario, *, bounds: Bounds = Bounds(), most: int | None =
 def replay(scenario: Scenario, choices: Sequence[int], *, bounds: Bounds = Bounds()) -> Found | None:  # noqa: B008 - frozen
     """Run one schedule again; gives the violation, if there still is one."""
     report = Report()
-    _run_one(scenario, bytes(choices), bounds=bounds, visited=Visited(), report=report, waiting=None)
+    _run_one(scenario, Branch(bytes(choices), entered=True), bounds=bounds, visited=Visited(), report=report, waiting=None)
     return report.found
 
 
 def _run_one(
-    scenario: Scenario, choices: bytes, *, bounds: Bounds, visited: Visited, report: Report, waiting: list[list[bytes]] | None
+    scenario: Scenario, branch: Branch, *, bounds: Bounds, visited: Visited, report: Report, waiting: list[list[Branch]] | None
 ) -> None:
-    execution = Execution(choices, bounds=bounds, visited=visited)
+    execution = Execution(branch, bounds=bounds, visited=visited)
     try:
         check = scenario(execution)
         execution.run()
@@ -329,5 +377,5 @@ def _run_one(
         execution.close()
         report.calls += len(execution.story)
     if waiting is not None:
-        for cost, branch in execution.branches:
-            waiting[cost].append(branch)
+        for cost, other in execution.branches:
+            waiting[cost].append(other)

@@ -5,7 +5,9 @@ Every transaction and every request is a scheduling point. A transaction is one 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event, func, select
@@ -39,6 +41,16 @@ CLOCK = ("clock", False)
 REPORTED = frozenset({MoveState.PARKED, MoveState.KEPT})
 
 
+_TOUCHED: dict[str, list[tuple[str, bool]]] = {}
+_TABLE = re.compile(r"(INSERT INTO |UPDATE |DELETE FROM )?\b(assets|rekey_[a-z_]+)\b(?!\.)")
+
+
+def tables_of(statement: str) -> list[tuple[str, bool]]:
+    """The tables that a statement names, and whether it writes them."""
+    found = {(f"table {name}", bool(verb)) for verb, name in _TABLE.findall(statement)}
+    return sorted(found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Picture:
     """A world as it was at one moment."""
@@ -65,6 +77,7 @@ class Ground(World):
         self.database_clock.install(self.engine)
         event.remove(self.engine, "begin", database._begin_sqlite)
         event.listen(self.engine, "begin", self._begin)
+        event.listen(self.engine, "before_cursor_execute", self._before_statement)
         self.raw: Any = self.engine.raw_connection().driver_connection
         self.raw.execute(ASSETS)
         create_ledger(self.engine)
@@ -79,8 +92,10 @@ class Ground(World):
         self._picture: _Picture | None = None
         self._rows: frozenset[int] = frozenset()  # those that were there when the run was seeded
         self._settled: dict[int, str] = {}
+        self._run_again: set[int] = set()  # what was left when a second run was tried
         self._settling = False
         self.settlings = 0
+        self.settling_seconds = 0.0
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
         """A worker that knows nothing yet."""
@@ -172,7 +187,9 @@ class Ground(World):
         left = hash((left, repr(self.truth)))
         if left not in self._settled:
             self.settlings += 1
+            start = process_time()
             self._settled[left] = self._settle()
+            self.settling_seconds += process_time() - start
         if self._settled[left]:
             raise ViolationError(self._settled[left])
 
@@ -181,11 +198,14 @@ class Ground(World):
         self._settling = True
         try:
             for _ in range(300):
-                self.go(until=1)
-                self.check_now()
+                while self.messages:
+                    self.messages += self._handle(*self.messages.pop(0))
+                    self.check_now()
+                found = self.tick()
+                self.messages += [*found.messages, *([(None, [])] if found.seed else [])]
                 if self.run.state is not RunState.RUNNING:
                     break
-                self.later(self.seconds_to_next() if not self.messages else 0.0)
+                self.later(0.0 if self.messages else max(5.0, self.seconds_to_next()))
             else:
                 return f"S9: the run does not end: {self.states()}"
             self._check_end()
@@ -204,6 +224,10 @@ class Ground(World):
             raise ViolationError("S8: the run has ended, and a move is open")
         reported = {key for move in ended if move.state in REPORTED for key in (move.old_key, move.new_key)}
         self.truth.check_end(rows, self.contents(), reported=frozenset(reported))
+        left = hash((repr(sorted(rows.items())), repr(sorted(self.contents().items()))))
+        if left in self._run_again:
+            return
+        self._run_again.add(left)
         if frozenset(rows) == self._rows and all(move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended):
             self._check_second_run()
 
@@ -224,8 +248,16 @@ class Ground(World):
     def _begin(self, connection: Connection) -> None:
         if self.execution is not None:
             reading = bool(connection.get_execution_options().get(database.READ_ONLY))
-            self.execution.point("SQL: read" if reading else "SQL: write", ("database", not reading), CLOCK, faults=(CRASH,))
+            self.execution.point("SQL: read" if reading else "SQL: write", CLOCK, faults=(CRASH,), opaque="table")
         database._begin_sqlite(connection)
+
+    def _before_statement(self, *call: Any) -> None:  # noqa: ANN401 - SQLAlchemy's own signature
+        if self.execution is not None:
+            statement = call[2]
+            if statement not in _TOUCHED:
+                _TOUCHED[statement] = tables_of(statement)
+            for name, write in _TOUCHED[statement]:
+                self.execution.touch(name, write=write)
 
     def _before_request(self, name: str, key: str) -> None:
         if self.execution is None:

@@ -59,6 +59,16 @@ class Parties:
 
         self.execution.spawn("beat", body)
 
+    def hint(self, stage: str, *ids: int, times: int = 1) -> None:
+        """Messages that come whenever they like: hints of the reconciler, doubles, left over from yesterday (S6)."""
+
+        def body() -> None:
+            for _ in range(times):
+                self.execution.point(f"a message for {stage} comes", (f"queue {stage}", True), yields=True)
+                self.ground.messages.append((BY_NAME[stage], list(ids)))
+
+        self.execution.spawn("broker", body)
+
     def time(self, *seconds: float) -> None:
         """Time that passes, in such steps, whenever it likes: whoever stands before a call then was stopped for so long."""
 
@@ -107,7 +117,7 @@ class Parties:
 
     def row(self, number: int) -> str | None:
         """The key that a row names."""
-        self.execution.point(f"SELECT row {number}", ("database", False))
+        self.execution.point(f"SELECT row {number}", ("table assets", False))
         return self.ground.keys().get(number)
 
     def put(self, key: str, body: str) -> None:
@@ -174,7 +184,7 @@ class Parties:
     def _change(
         self, label: str, statement: str, *values: object, until: float = float("inf"), also: Callable[[], None] = lambda: None
     ) -> None:
-        self.execution.point(label, ("database", True), CLOCK)
+        self.execution.point(label, ("table assets", True), CLOCK)
         if self.ground.clock.boot() <= until and self.ground.raw.execute(statement, values).rowcount:
             also()
 

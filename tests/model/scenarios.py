@@ -81,7 +81,7 @@ def _delayed_copy(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
     parties.network()
-    parties.beat(ticks=1)
+    parties.hint("copy", 1)
     parties.time(31)
     parties.party("writer", lambda: parties.overwrite(1, 2))
 
@@ -117,7 +117,7 @@ def _saved_back(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.party("application", lambda: parties.save_back(1))
-    parties.beat(ticks=1)
+    parties.hint("delete", 1)
     parties.time(61)
 
 
@@ -126,7 +126,7 @@ def _late_writes(parties: Parties) -> None:
     parties.worker("delete")
     parties.party("slow writer", lambda: parties.overwrite(1, 2))
     parties.party("fresh writer", lambda: parties.overwrite(1, 3))
-    parties.beat(ticks=1)
+    parties.hint("delete", 1)
     parties.time(31)
 
 
@@ -134,7 +134,7 @@ def _second_row(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.party("application", lambda: parties.second_row(1, 2))
-    parties.beat(ticks=1)
+    parties.hint("delete", 1)
     parties.time(59)
 
 
@@ -142,7 +142,7 @@ def _end_of_grace(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.reader(1)
-    parties.beat(ticks=2)
+    parties.hint("delete", 1, times=2)
     parties.time(6, 30)
 
 
