@@ -1,0 +1,45 @@
+"""When two worlds are the same for all that comes: in everything but when it is, and who did what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.schema import moves, runs
+from app.testing.requests import EPOCH
+from tests.builders import MOVE_TIMES, RUN_TIMES
+
+if TYPE_CHECKING:
+    from tests.model.ground import Ground
+
+_DATABASE_TIMES = frozenset({*MOVE_TIMES, *RUN_TIMES})
+_AGES = frozenset({"switched_at", "grace_from", "tick_at"})  # how long they are past matters, of the others only whether they are
+_PAST = -300.0  # longer than everything that is waited for
+_NOBODY_ASKS = frozenset({"updated_at", "created_at", "finished_at", "id_text"})
+
+
+def comparable_state(ground: Ground) -> int:
+    """A hash of rows, ledger and bucket; times are told from now, to the hundredth of a second."""
+    now = ground.clock.boot()
+    found: list[Any] = [tuple(ground.raw.execute("SELECT * FROM assets ORDER BY id"))]
+    for table in (moves, runs):
+        names = table.c.keys()
+        for row in ground.raw.execute(f"SELECT * FROM {table.name}"):
+            found.append(tuple(_from_now(name, value, now) for name, value in zip(names, row, strict=True) if name not in _NOBODY_ASKS))
+    for name, versions in sorted(ground.store._bucket._versions.items()):
+        found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now, 2), _PAST)) for item in versions)))
+    return hash(tuple(found))
+
+
+def _from_now(name: str, value: object, now: float) -> object:
+    if not isinstance(value, int) or not value:
+        return value
+    if name == "intent_at":
+        return True
+    if name in _DATABASE_TIMES:
+        from_now = round(value / 1e6 - EPOCH - now, 2)
+        return max(from_now, _PAST if name in _AGES else 0)
+    if name.endswith("store_time"):
+        return max(round(value - EPOCH - now, 2), _PAST)
+    if name == "tick_boot":
+        return max(round(value / 1e6 - now, 2), _PAST)
+    return value
