@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.model.explorer import Bounds
+from tests.model.execution import Bounds
 from tests.model.scenarios import ALL, BY_SCENARIO, STORES
 
 
@@ -25,12 +25,18 @@ def main() -> int:
             report, ground = scenario.explore(STORES[store], bounds=bounds, most=given.most)
             schedules += report.schedules
             states += report.states
-            print(f"{scenario.name} on {store}: {report.line()}, {ground.settlings} endings in {ground.settling_seconds:.1f} of {report.seconds:.1f} s", flush=True)
+            line = f"{scenario.name} on {store}: {report.line()}"
+            _say(f"{line}, {ground.settlings} settled in {ground.settling_seconds:.1f} of {report.seconds:.1f} s")
             if report.found:
                 violations += 1
-                print(report.found.tell(), flush=True)
-    print(f"{schedules} schedules, {states} states, {violations} violations")
+                _say(report.found.tell())
+    _say(f"{schedules} schedules, {states} states, {violations} violations")
     return int(violations > 0)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event, func, select
 
-from app.byte_budget import ByteBudget
 from app import database
+from app.byte_budget import ByteBudget
 from app.database import MICROSECONDS, open_engine, transaction
 from app.errors import BadKeyError
 from app.ledger.moves import MoveLedger
+from app.ledger.records import Move
 from app.ledger.runs import RunLedger
 from app.pipeline import FIRST_STAGES
-from app.ledger.records import Move
 from app.schema import create_ledger, moves
 from app.stages.context import Context
 from app.stages.crowd import Crowd
@@ -29,7 +29,7 @@ from app.states import MoveState, RunState
 from app.testing import Fault, InMemoryStore
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
-from tests.model.explorer import CRASH, Execution, ViolationError
+from tests.model.execution import CRASH, Execution, ViolationError
 from tests.model.same import comparable_state
 from tests.model.truth import Truth
 
@@ -79,7 +79,8 @@ class Ground(World):
         event.remove(self.engine, "begin", database._begin_sqlite)
         event.listen(self.engine, "begin", self._begin)
         event.listen(self.engine, "before_cursor_execute", self._before_statement)
-        self.raw: Any = self.engine.raw_connection().driver_connection
+        raw: Any = self.engine.raw_connection().driver_connection
+        self.raw = raw
         self.raw.execute(ASSETS)
         create_ledger(self.engine)
         self.store = InMemoryStore(self.behaviour, clock=self.clock, on_call=self._before_request)
@@ -230,7 +231,9 @@ class Ground(World):
         if left in self._run_again:
             return
         self._run_again.add(left)
-        if frozenset(rows) == self._rows and all(move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended):
+        if frozenset(rows) == self._rows and all(
+            move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended
+        ):
             self._check_second_run()
 
     def _check_second_run(self) -> None:

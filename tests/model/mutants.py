@@ -1,8 +1,8 @@
 """The product with one guard of the contract taken out: the checker must catch each."""
 
 from __future__ import annotations
-
 import __future__ as future
+
 import importlib
 import inspect
 import sys

@@ -11,7 +11,7 @@ from app.reconcile import reconcile
 from app.stages.runner import run_stage
 from app.stages.seed_moves import seed_moves
 from tests.builders import HOST
-from tests.model.explorer import CRASH, Execution, ViolationError
+from tests.model.execution import CRASH, Execution, ViolationError
 from tests.model.ground import CLOCK, Ground
 from tests.model.truth import asset_of
 

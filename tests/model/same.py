@@ -23,8 +23,8 @@ def comparable_state(ground: Ground) -> int:
     found: list[Any] = [tuple(ground.raw.execute("SELECT * FROM assets ORDER BY id"))]
     for table in (moves, runs):
         names = table.c.keys()
-        for row in ground.raw.execute(f"SELECT * FROM {table.name}"):
-            found.append(tuple(_from_now(name, value, now) for name, value in zip(names, row, strict=True) if name not in _NOBODY_ASKS))
+        rows = ground.raw.execute(f"SELECT * FROM {table.name}")
+        found += [tuple(_from_now(*item, now) for item in zip(names, row, strict=True) if item[0] not in _NOBODY_ASKS) for row in rows]
     for name, versions in sorted(ground.store._bucket._versions.items()):
         found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now, 2), _PAST)) for item in versions)))
     return hash(tuple(found))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from app.pipeline import BY_NAME
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.model.chance import no_chance
-from tests.model.explorer import CRASH, Bounds, Report, explore
+from tests.model.execution import CRASH, Bounds
+from tests.model.explorer import Report, explore
 from tests.model.ground import HELD_UP, LOST_REPLY, Ground
 from tests.model.parties import Parties
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from app.testing import Behaviour
-    from tests.model.explorer import Execution
+    from tests.model.execution import Execution
 
 O, N = "up/1.png", "clients/7/assets/1.png"  # noqa: E741 - as the contract calls them
 STORES = {"conditional": CONDITIONAL, "like_minio": LIKE_MINIO}
@@ -33,7 +34,7 @@ class Scenario:
     before: Callable[[Ground], None] = lambda _ground: None
     seconds: float = 0.0  # since the stage before
     settings: Mapping[str, object] = field(default_factory=dict)
-    bounds: Bounds = Bounds()
+    bounds: Bounds = field(default_factory=Bounds)
     request_faults: tuple[str, ...] = (CRASH, LOST_REPLY)
 
     def ground(self, behaviour: Behaviour) -> Ground:

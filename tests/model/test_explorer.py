@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import comb, factorial
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.model.explorer import CRASH, Bounds, Execution, Report, ViolationError, explore, replay
+from tests.model.execution import CRASH, Bounds, Execution, ViolationError
+from tests.model.explorer import Report, explore, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COUNTER = ("counter", True)
 LOOK = ("counter", False)
@@ -19,7 +25,7 @@ class Counter:
 
     locked: bool = False
 
-    def __call__(self, execution: Execution) -> object:
+    def __call__(self, execution: Execution) -> Callable[[], object]:
         """Spawn the clerks; in the end the counter must be two."""
         value = 0
 
@@ -41,13 +47,13 @@ class Counter:
         return check
 
 
-def _strangers(execution: Execution, *, parties: int, calls: int, shared: bool) -> object:
+def _strangers(execution: Execution, *, parties: int, calls: int, shared: bool) -> Callable[[], object]:
     def body(name: str) -> None:
         for number in range(calls):
             execution.point(f"call {number}", ("everything" if shared else name, True))
 
     for number in range(parties):
-        execution.spawn(str(number), lambda number=number: body(str(number)))
+        execution.spawn(str(number), partial(body, str(number)))
     return lambda: None
 
 
@@ -104,7 +110,7 @@ def test_crash_is_tried_at_each_call_and_unwinds_past_handlers() -> None:
     """The calls before it were made, the others never; a handler of all errors does not notice."""
     made: set[tuple[str, ...]] = set()
 
-    def scenario(execution: Execution) -> object:
+    def scenario(execution: Execution) -> Callable[[], object]:
         calls: list[str] = []
 
         def body() -> None:

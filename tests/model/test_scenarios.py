@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.model import mutants, scenarios
-from tests.model.explorer import Bounds
+from tests.model.execution import Bounds
 
 if TYPE_CHECKING:
     from tests.model.mutants import Mutant
@@ -21,7 +22,7 @@ MOST = 150  # schedules of a scenario that the quick suite plays; `python -m tes
 def test_contract_holds_on_every_schedule(name: str, store: str) -> None:
     """S1, S2, S3, S4, S8 and S9, at every instant and in the end."""
     report, _ = scenarios.BY_SCENARIO[name].explore(scenarios.STORES[store], bounds=SOON, most=MOST)
-    print(f"{name} on {store}: {report.line()}")
+    sys.stdout.write(f"{name} on {store}: {report.line()}\n")
 
     assert report.found is None, report.found.tell() if report.found else ""
     assert report.schedules > 1
@@ -33,7 +34,6 @@ def test_mutant_is_caught(mutant: Mutant) -> None:
     name, store = mutant.caught_by
     with mutant.installed():
         report, _ = scenarios.BY_SCENARIO[name].explore(scenarios.STORES[store], most=2000)
-    print(report.line())
 
-    assert report.found is not None
-    print(report.found.tell())
+    assert report.found is not None, report.line()
+    sys.stdout.write(f"{report.found.tell()}\n{report.line()}\n")
