@@ -26,7 +26,8 @@ def main() -> int:
             schedules += report.schedules
             states += report.states
             line = f"{scenario.name} on {store}: {report.line()}"
-            _say(f"{line}, {ground.settlings} settled in {ground.settling_seconds:.1f} of {report.seconds:.1f} s")
+            settled = f"{ground.settlings} settled in {ground.settling_seconds:.1f} of {report.seconds:.1f} s"
+            _say(f"{line}, {settled}, {ground.transactions.played} transactions + {ground.transactions.repeated} repeated")
             if report.found:
                 violations += 1
                 _say(report.found.tell())

@@ -117,6 +117,7 @@ class Execution:
         self._spent = (0, 0)
         self._current: Actor | None = None
         self._staying = -1  # the number of the actor that may go on for nothing; -1: any may
+        self.before_call = 0  # of an opaque call under way: a hash of all that decides what it does
         self._calling: set[Touch] | None = None
         self._hub = getcurrent()
         self._resources: dict[str, tuple[int, int]] = {}  # the last write's hash, the sum of the reads' since
@@ -240,7 +241,7 @@ class Execution:
         touches = () if option.fault == CRASH else actor.touches
         label, key = actor.label, self._guess(actor) if actor.opaque and option.fault != CRASH else None
         actor.fault, actor.crashed = option.fault, option.fault == CRASH
-        self._calling = set()
+        self._calling, self.before_call = set(), key or 0
         self._go_on(actor)
         found_out = frozenset(self._calling)
         self._calling = None

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import event, func, select
 
-from app import database
 from app.byte_budget import ByteBudget
 from app.database import MICROSECONDS, open_engine, transaction
 from app.errors import BadKeyError
@@ -31,6 +30,7 @@ from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statement
 from tests.model.chance import Tokens
 from tests.model.execution import CRASH, Execution, ViolationError
 from tests.model.same import comparable_state
+from tests.model.transactions import CLOCK, Transactions
 from tests.model.truth import Truth
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 LOST_REPLY = "the reply is lost"
 HELD_UP = "the request is held up"
-CLOCK = ("clock", False)
 REPORTED = frozenset({MoveState.PARKED, MoveState.KEPT})
 
 
@@ -76,8 +75,7 @@ class Ground(World):
         share_statements(self.engine)
         self.database_clock = DatabaseClock(self.clock)
         self.database_clock.install(self.engine)
-        event.remove(self.engine, "begin", database._begin_sqlite)
-        event.listen(self.engine, "begin", self._begin)
+        self.transactions = Transactions(self)
         event.listen(self.engine, "before_cursor_execute", self._before_statement)
         raw: Any = self.engine.raw_connection().driver_connection
         self.raw = raw
@@ -250,19 +248,12 @@ class Ground(World):
 
     # Scheduling points
 
-    def _begin(self, connection: Connection) -> None:
-        if self.execution is not None:
-            reading = bool(connection.get_execution_options().get(database.READ_ONLY))
-            self.execution.point("SQL: read" if reading else "SQL: write", CLOCK, faults=(CRASH,), opaque="table")
-        database._begin_sqlite(connection)
-
     def _before_statement(self, *call: Any) -> None:  # noqa: ANN401 - SQLAlchemy's own signature
         if self.execution is not None:
-            statement = call[2]
+            _, _, statement, values, _, many = call
             if statement not in _TOUCHED:
                 _TOUCHED[statement] = tables_of(statement)
-            for name, write in _TOUCHED[statement]:
-                self.execution.touch(name, write=write)
+            self.transactions.note(statement, values, many=many, touches=_TOUCHED[statement])
 
     def _before_request(self, name: str, key: str) -> None:
         if self.execution is None:

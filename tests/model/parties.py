@@ -12,7 +12,8 @@ from app.stages.runner import run_stage
 from app.stages.seed_moves import seed_moves
 from tests.builders import HOST
 from tests.model.execution import CRASH, Execution, ViolationError
-from tests.model.ground import CLOCK, Ground
+from tests.model.ground import Ground
+from tests.model.transactions import CLOCK
 from tests.model.truth import asset_of
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Parties:
 
     def row(self, number: int) -> str | None:
         """The key that a row names."""
-        self.execution.point(f"SELECT row {number}", ("table assets", False))
+        self.execution.point(f"SELECT row {number}", ("table assets", False), CLOCK)
         return self.ground.keys().get(number)
 
     def put(self, key: str, body: str) -> None:

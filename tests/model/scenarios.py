@@ -66,7 +66,7 @@ class Scenario:
             self.parties(Parties(ground, execution))
             return ground.settle
 
-        with no_chance(ground.tokens):
+        with no_chance(ground.tokens), ground.transactions.installed():
             return explore(play, bounds=bounds or self.bounds, most=most), ground
 
 
