@@ -28,7 +28,7 @@ from app.states import MoveState, RunState
 from app.testing import Fault, InMemoryStore
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
-from tests.model.execution import CRASH, Execution, ViolationError
+from tests.model.execution import CRASH, Actor, Execution, ViolationError
 from tests.model.same import comparable_state
 from tests.model.transactions import CLOCK, Transactions
 from tests.model.truth import Truth
@@ -93,6 +93,10 @@ class Ground(World):
         self._rows: frozenset[int] = frozenset()  # those that were there when the run was seeded
         self._settled: dict[int, str] = {}
         self._run_again: set[int] = set()  # what was left when a second run was tried
+        self.tools: set[str] = set()  # the names of our own parties
+        self.written_at: dict[str, int] = {}  # the step in which the application last wrote to a key
+        self._keys: dict[int, str] = {}  # of the rows, before the step
+        self._looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
         self._settling = False
         self.settlings = 0
         self.settling_seconds = 0.0
@@ -161,7 +165,9 @@ class Ground(World):
         self.truth = picture.truth.copy()
         self.tokens.forget()
         self.execution = execution
-        execution.after_step = lambda _actor: self.check_now()
+        self._keys, self._looks = self.keys(), {}
+        self.written_at = {}
+        execution.after_step = self._after_step
 
     def keys(self) -> dict[int, str]:
         """The key that each row names, without a scheduling point."""
@@ -175,6 +181,20 @@ class Ground(World):
     def contents(self) -> dict[str, bytes]:
         """All objects."""
         return {name: versions[-1].body for name, versions in self.store._bucket._versions.items() if versions[-1].body is not None}
+
+    def _after_step(self, actor: Actor) -> None:
+        self.check_now()
+        keys = self.keys()
+        for number, old in self._keys.items():
+            if keys.get(number, old) != old and actor.name in self.tools:
+                self._check_switch(actor.name, number, old, keys[number])
+        self._keys = keys
+
+    def _check_switch(self, who: str, number: int, old: str, new: str) -> None:
+        """A write that a switch need not have overlapped shows at the new key at once (S1, S2)."""
+        looked = self._looks.get((who, self.behaviour.name(old)), -1)
+        if -1 < self.written_at.get(old, -1) < looked and self.object_at(old) not in {None, self.object_at(new)}:
+            raise ViolationError(f"S1: row {number} was switched to {new}, which lacks what was at {old} when that was looked at last")
 
     def check_now(self) -> None:
         """Raise ViolationError if the contract is broken at this instant."""
@@ -268,6 +288,7 @@ class Ground(World):
         touches = [(f"object {thing}", write), ("listing", name == "list_page"), CLOCK]
         faults = self.request_faults if write else (CRASH,)
         fault = self.execution.point(f"{name} {key}", *touches, faults=faults)
+        self._looks[self.execution.current, thing] = len(self.execution.story)
         if fault == LOST_REPLY:
             self.store.faults.add(Fault.lose_reply(), on=name, key=key)
         elif fault == HELD_UP:

@@ -125,8 +125,7 @@ class Parties:
         """Upload something new to a key that is free."""
         self.execution.point(f"PUT {key} = {body} if free", (f"object {key}", True), ("listing", False), CLOCK)
         if self.ground.object_at(key) is None:
-            self.ground.truth.written(key, body.encode(), over=None)
-            self.ground.store.app_put(key, body.encode())
+            self._upload(key, body.encode())
 
     def overwrite(self, number: int, version: int) -> None:
         """Write a new version to the key that the row names: some time after it was read, within the grace (A1)."""
@@ -136,8 +135,7 @@ class Parties:
             self.execution.point(f"PUT {key} = {asset}.{version}", (f"object {key}", True), ("listing", False), CLOCK)
             if self.ground.clock.boot() <= until:
                 body = f"{asset}.{version}".encode()
-                self.ground.truth.written(key, body, over=self.ground.object_at(key))
-                self.ground.store.app_put(key, body)
+                self._upload(key, body)
 
     def save_back(self, number: int) -> None:
         """Load a row and save it whole a while later, its key too (H14)."""
@@ -182,6 +180,11 @@ class Parties:
     def _grace_end(self) -> float:
         return self.ground.clock.boot() + self.ground.context.settings.grace_seconds
 
+    def _upload(self, key: str, body: bytes) -> None:
+        self.ground.truth.written(key, body, over=self.ground.object_at(key))
+        self.ground.written_at[key] = len(self.execution.story)
+        self.ground.store.app_put(key, body)
+
     def _change(
         self, label: str, statement: str, *values: object, until: float = float("inf"), also: Callable[[], None] = lambda: None
     ) -> None:
@@ -191,6 +194,7 @@ class Parties:
 
     def _serve(self, name: str, stage: str, act: Callable[[list[int], object], None]) -> None:
         context = self.ground.worker()
+        self.ground.tools.add(name)
         mine = BY_NAME.get(stage)
         queue = (f"queue {stage}", True)
 

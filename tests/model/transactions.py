@@ -176,7 +176,7 @@ class Transactions:
         users = [
             module for name, module in list(sys.modules.items()) if name.startswith("app.") and vars(module).get("transaction") is _REAL
         ]
-        with contextmanager_of([patch.object(module, "transaction", self.transaction) for module in users if module is not database]):
+        with contextmanager_of([patch.object(module, "transaction", self.transaction) for module in users]):
             yield
 
 
