@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from greenlet import getcurrent, greenlet
 
-LONGEST = 5000  # calls in a schedule; more of them is a livelock
+LONGEST = 500  # calls in a schedule; more of them is a livelock
 Touch = tuple[str, bool]  # a resource, and whether it is written
 CRASH = "crash"
 

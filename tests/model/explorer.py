@@ -12,6 +12,8 @@ from time import process_time
 
 from tests.model.execution import BY_DEFAULT, ROOT, Bounds, Branch, Execution, PrunedError, ViolationError, Visited
 
+MOST_LINES = 120  # of a story
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -27,6 +29,8 @@ class Found:
         for number, (name, what) in enumerate(self.story, start=1):
             lines.append(f"{number:4}  {name if name != before else '':<10} {what}")
             before = name
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES // 2 : -MOST_LINES // 2] = [f"      ... {len(lines) - MOST_LINES} calls ..."]
         return "\n".join(lines)
 
 

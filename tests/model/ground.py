@@ -24,7 +24,7 @@ from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.pace import Pace
 from app.stages.watch import RunWatch
-from app.states import MoveState, RunState
+from app.states import MoveState
 from app.testing import Fault, InMemoryStore
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
@@ -230,7 +230,7 @@ class Ground(World):
                 self.check_now()
             found = self.tick()
             self.messages += [*found.messages, *([(None, [])] if found.seed else [])]
-            if self.run.state is not RunState.RUNNING:
+            if not self.run.is_live:
                 self._check_end()
                 return ""
             self.later(0.0 if self.messages else max(5.0, self.seconds_to_next()))

@@ -10,6 +10,7 @@ from app.pipeline import BY_NAME, SEED
 from app.reconcile import reconcile
 from app.stages.runner import run_stage
 from app.stages.seed_moves import seed_moves
+from app.states import RunState
 from tests.builders import HOST
 from tests.model.execution import CRASH, Execution, ViolationError
 from tests.model.ground import Ground
@@ -175,6 +176,28 @@ class Parties:
         statement = "INSERT INTO assets (id, client_id, object_key) VALUES (?, 8, ?)"
         self._change(f"INSERT row {new}: key {key}", statement, new, key, until=until, also=also)
 
+    def new_row(self, number: int, key: str, asset: str) -> None:
+        """A new asset under a key that no row names: its row, and then its upload (A3)."""
+        statement = (
+            "INSERT INTO assets (id, client_id, object_key) SELECT ?, 7, ? WHERE NOT EXISTS (SELECT 1 FROM assets WHERE object_key = ?)"
+        )
+        inserted: list[int] = []
+        self._change(f"INSERT row {number}: key {key}", statement, number, key, key, also=lambda: inserted.append(number))
+        if inserted:
+            self.execution.point(f"PUT {key} = {asset}.1", (f"object {key}", True), ("listing", False), CLOCK)
+            self._upload(key, f"{asset}.1".encode())
+            self.ground.truth.rows[number] = asset
+
+    def steer(self, *wishes: RunState) -> None:
+        """The operator pauses, resumes or cancels the run, whenever it is."""
+
+        def body() -> None:
+            for wish in wishes:
+                self.execution.point(f"the run shall be {wish}", ("table rekey_runs", True), CLOCK, yields=True)
+                self.ground.raw.execute("UPDATE rekey_runs SET state = ?", (str(wish),))
+
+        self.execution.spawn("operator", body)
+
     # Inside
 
     def _grace_end(self) -> float:
@@ -224,6 +247,8 @@ class Parties:
             self._send(BY_NAME[work.next], result.ready)
         if result.again:
             self._send(work, result.again)
+            self.execution.point("a quarter of a second passes", ("clock", True))  # else what is only sent again and again takes no time
+            self.ground.clock.advance(0.25)
 
     def _seed(self, _ids: Sequence[int], context: object) -> None:
         run = context.runs.find(self.ground.run_id)  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.pipeline import BY_NAME
+from app.states import RunState
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.model.chance import no_chance
 from tests.model.execution import CRASH, Bounds
@@ -155,6 +156,41 @@ def _two_deleters(parties: Parties) -> None:
     parties.time(31)
 
 
+def _row_at_new_key(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.party("application", lambda: parties.new_row(2, N, "2"))
+    parties.reader(1)
+
+
+def _cancelled(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.steer(RunState.CANCELLED)
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+
+
+def _chain(ground: Ground) -> None:
+    """Row 2 has its object where row 1 is to get its own."""
+    body = b"2.1"
+    ground.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 8, :key)", key=N)
+    ground.store.app_put(N, body)
+    ground.truth.rows[2] = "2"
+    ground.truth.living[body] = N
+
+
+def _chain_moves(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.hint("copy", 1, 2)
+    parties.reader(1)
+    parties.reader(2, name="reader 2")
+    parties.time(61)
+
+
 def _sharing(ground: Ground) -> None:
     ground.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 8, :key)", key=O)
     ground.truth.rows[2] = "1"
@@ -164,12 +200,15 @@ ALL = (
     Scenario(name="H1_late_writes", stage="rename", parties=_late_writes),
     Scenario(name="H2_request_outlives_its_lease", stage="copy", parties=_delayed_copy, request_faults=(HELD_UP,)),
     Scenario(name="H4_upload_to_the_new_key", stage="copy", parties=_upload_to_new_key),
+    Scenario(name="H5_row_on_the_new_key_before_its_upload", stage="copy", parties=_row_at_new_key),
     Scenario(name="H8_overwritten_before_the_switch", stage="rename", parties=_overwritten_before_switch),
     Scenario(name="H10_re_pointed_before_the_switch", stage="rename", parties=_re_pointed),
     Scenario(name="H12_two_copiers_and_a_crash", stage="copy", parties=_two_copiers),
     Scenario(name="H13_two_deleters_of_a_shared_object", stage="delete", parties=_two_deleters, before=_sharing, seconds=70),
     Scenario(name="H14_row_saved_back", stage="rename", parties=_saved_back),
     Scenario(name="H16_end_of_the_grace", stage="rename", parties=_end_of_grace),
+    Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
+    Scenario(name="H19_chain", stage="copy", parties=_chain_moves, before=_chain),
     Scenario(name="H24_row_removed_before_the_switch", stage="rename", parties=_row_removed),
     Scenario(name="H29_second_row_on_the_old_object", stage="rename", parties=_second_row),
 )
