@@ -98,6 +98,7 @@ class Ground(World):
         self._keys: dict[int, str] = {}  # of the rows, before the step
         self._looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
         self._settling = False
+        self.endings: set[int] = set()  # the states that schedules left behind
         self.settlings = 0
         self.settling_seconds = 0.0
 
@@ -207,6 +208,7 @@ class Ground(World):
         self.context = self.worker()
         self._settling = True
         trail: list[int] = []
+        first = self._state()
         try:
             violation = self._settle(trail)
         except ViolationError as error:
@@ -214,14 +216,18 @@ class Ground(World):
         finally:
             self._settling = False
         self._settled.update(dict.fromkeys(trail, violation))
+        self.endings.add(first)
         self.settlings += len(trail)
         self.settling_seconds += process_time() - start
         if violation:
             raise ViolationError(violation)
 
+    def _state(self) -> int:
+        return hash((comparable_state(self), repr(self.messages), repr(self.truth)))
+
     def _settle(self, trail: list[int]) -> str:
         for _ in range(300):
-            state = hash((comparable_state(self), repr(self.messages), repr(self.truth)))
+            state = self._state()
             if state in self._settled:
                 return self._settled[state]
             trail.append(state)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.model.mutants import Mutant
 
 SOON = Bounds(preemptions=1, faults=0)
-MOST = 100  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
+MOST = 60  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
 
 
 @pytest.mark.parametrize("store", scenarios.STORES)
@@ -37,3 +37,16 @@ def test_mutant_is_caught(mutant: Mutant) -> None:
 
     assert report.found is not None, report.line()
     sys.stdout.write(f"{report.found.tell()}\n{report.line()}\n")
+
+
+def test_schedules_cut_short_would_have_ended_as_others_did() -> None:
+    """Leaving out the order of independent calls leaves out no ending."""
+    endings = []
+    for prune in (True, False):
+        bounds = Bounds(preemptions=1, faults=0, prune=prune)
+        report, ground = scenarios.BY_SCENARIO["H4_upload_to_the_new_key"].explore(scenarios.STORES["like_minio"], bounds=bounds)
+        endings.append((report.found, frozenset(ground.endings)))
+        assert (report.pruned > 0) is prune
+
+    assert endings[0] == endings[1]
+    assert len(endings[0][1]) > 1
