@@ -1,4 +1,7 @@
-"""``python -m tests.model [--depth N] [--faults N] [--most N] [NAME ...]``: play the scenarios, tell the first violation of each."""
+"""``python -m tests.model [--depth N] [--faults N] [--most N] [NAME ...]``: play the scenarios, tell the first violation of each.
+
+``python -m tests.model --store STORE --replay 0,0,1 NAME`` plays one schedule again.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,13 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=1, help="faults at most (1)")
     parser.add_argument("--most", type=int, help="schedules of a scenario at most")
     parser.add_argument("--store", choices=STORES, action="append")
+    parser.add_argument("--replay", help="the choices of one schedule of NAME on --store, separated by commas")
     given = parser.parse_args()
+    if given.replay is not None:
+        choices = [int(choice) for choice in given.replay.split(",")]
+        again = BY_SCENARIO[given.names[0]].replay(STORES[given.store[0]], choices)
+        _say(again.tell() if again else "the contract holds on this schedule")
+        return int(again is not None)
     schedules = states = violations = 0
     for scenario in [BY_SCENARIO[name] for name in given.names] or ALL:
         for store in given.store or STORES:

@@ -247,6 +247,7 @@ class Execution:
         self._calling = None
         if key is not None:
             self._visited.found_out[key] = found_out
+            self.story[-1] = (actor.name, f"{self.story[-1][1]}{_told(found_out)}")
         self._remember(actor, label, option.fault, (*touches, *sorted(found_out)))
         self.after_step(actor)
         if not entered and self._bounds.prune:
@@ -290,3 +291,10 @@ class Execution:
         for name, write in touches:
             last, reads = self._resources.get(name, (0, 0))
             self._resources[name] = (actor.past, 0) if write else (last, reads + actor.past)
+
+
+def _told(touches: frozenset[Touch]) -> str:
+    """What a call touched, in words."""
+    writes = {name for name, write in touches if write}
+    reads = {name for name, _ in touches} - writes
+    return "".join(f"; {what} {', '.join(sorted(names))}" for what, names in (("reads", reads), ("writes", writes)) if names)

@@ -25,7 +25,7 @@ class Found:
 
     def tell(self) -> str:
         """The schedule as a story, one call a line; lines of the same actor follow each other without its name."""
-        lines, before = [f"VIOLATION: {self.message}", f"replay with choices {list(self.choices)}"], ""
+        lines, before = [f"VIOLATION: {self.message}", f"replay with choices {','.join(map(str, self.choices))}"], ""
         for number, (name, what) in enumerate(self.story, start=1):
             lines.append(f"{number:4}  {name if name != before else '':<10} {what}")
             before = name

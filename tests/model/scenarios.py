@@ -11,12 +11,12 @@ from app.states import RunState
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.model.chance import no_chance
 from tests.model.execution import CRASH, Bounds
-from tests.model.explorer import Report, explore
+from tests.model.explorer import Found, Report, explore, replay
 from tests.model.ground import HELD_UP, LOST_REPLY, Ground
 from tests.model.parties import Parties
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from app.testing import Behaviour
     from tests.model.execution import Execution
@@ -61,14 +61,22 @@ class Scenario:
     def explore(self, behaviour: Behaviour, *, bounds: Bounds | None = None, most: int | None = None) -> tuple[Report, Ground]:
         """Play all schedules within the bounds."""
         ground = self.ground(behaviour)
+        with no_chance(ground.tokens), ground.transactions.installed():
+            return explore(self._play(ground), bounds=bounds or self.bounds, most=most), ground
 
+    def replay(self, behaviour: Behaviour, choices: Sequence[int]) -> Found | None:
+        """Play one schedule again."""
+        ground = self.ground(behaviour)
+        with no_chance(ground.tokens), ground.transactions.installed():
+            return replay(self._play(ground), choices)
+
+    def _play(self, ground: Ground) -> Callable[[Execution], Callable[[], object]]:
         def play(execution: Execution) -> Callable[[], object]:
             ground.begin(execution)
             self.parties(Parties(ground, execution))
             return ground.settle
 
-        with no_chance(ground.tokens), ground.transactions.installed():
-            return explore(play, bounds=bounds or self.bounds, most=most), ground
+        return play
 
 
 def _two_copiers(parties: Parties) -> None:

@@ -37,6 +37,10 @@ def test_mutant_is_caught(mutant: Mutant) -> None:
 
     assert report.found is not None, report.line()
     sys.stdout.write(f"{report.found.tell()}\n{report.line()}\n")
+    with mutant.installed():
+        again = scenarios.BY_SCENARIO[name].replay(scenarios.STORES[store], report.found.choices)
+    assert again is not None
+    assert [step for step, _ in again.story] == [step for step, _ in report.found.story]
 
 
 def test_schedules_cut_short_would_have_ended_as_others_did() -> None:
