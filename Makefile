@@ -1,12 +1,13 @@
 # `make demo` shows it at work, `make test` runs the whole test-suite, `make check` the quick checks: each from nothing but Python,
 # make and a package index. Variables: VENV (.venv), PYTHON (the newest that works), ARGS (passed on to the command),
-# MINUTES (of chaos; 2), JOBS (test processes, each with servers of its own; 3, since the worker tests mostly wait: 6 min instead of 14
+# MINUTES (of chaos; 2), DEPTH (preemptions of the model; 2), JOBS (test processes, each with servers of its own; 3, since the worker tests mostly wait: 6 min instead of 14
 # on two busy cores).
 SHELL := /bin/sh
 VENV ?= .venv
 ARGS ?=
 JOBS ?= 3
 MINUTES ?= 2
+DEPTH ?= 2
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asset-rekey
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
@@ -30,6 +31,10 @@ test: $(VENV)/.test minio ## Run the whole test-suite (ARGS: for pytest, such as
 .PHONY: chaos
 chaos: $(VENV)/.test minio ## Play rounds of faults with fresh seeds for MINUTES=2 (ARGS="--seed N" replays one)
 	@PYTHONPATH=. $(PY) -m tests.chaos.rounds --minutes $(MINUTES) $(ARGS)
+
+.PHONY: model
+model: $(VENV)/.test ## Play the named scenarios with every interleaving of DEPTH=2 preemptions (ARGS: names of scenarios)
+	@PYTHONPATH=. $(PY) -m tests.model --depth $(DEPTH) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.test ## Check format, lint, types and layers, run the unit tests

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.model.execution import Bounds
+from tests.model.choices import Bounds
 from tests.model.scenarios import ALL, BY_SCENARIO, STORES
 
 
@@ -35,7 +35,7 @@ def main() -> int:
             schedules += report.schedules
             states += report.states
             line = f"{scenario.name} on {store}: {report.line()}"
-            settled = f"{ground.settlings} settled in {ground.settling_seconds:.1f} of {report.seconds:.1f} s"
+            settled = f"{ground.ends.count} settled in {ground.ends.seconds:.1f} of {report.seconds:.1f} s"
             _say(f"{line}, {settled}, {ground.transactions.played} transactions + {ground.transactions.repeated} repeated")
             if report.found:
                 violations += 1

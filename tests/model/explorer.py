@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time
 
-from tests.model.execution import BY_DEFAULT, ROOT, Bounds, Branch, Execution, PrunedError, ViolationError, Visited
+from tests.model.choices import BY_DEFAULT, ROOT, Bounds, Branch, PrunedError, ViolationError, Visited
+from tests.model.execution import Execution
 
 MOST_LINES = 120  # of a story
 

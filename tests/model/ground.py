@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, func, select
@@ -24,12 +23,13 @@ from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.pace import Pace
 from app.stages.watch import RunWatch
-from app.states import MoveState
 from app.testing import Fault, InMemoryStore
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
-from tests.model.execution import CRASH, Actor, Execution, ViolationError
+from tests.model.choices import CRASH, Actor, ViolationError
+from tests.model.execution import Execution
 from tests.model.same import comparable_state
+from tests.model.settling import Settling
 from tests.model.transactions import CLOCK, Transactions
 from tests.model.truth import Truth
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 LOST_REPLY = "the reply is lost"
 HELD_UP = "the request is held up"
-REPORTED = frozenset({MoveState.PARKED, MoveState.KEPT})
-
 
 _TOUCHED: dict[str, list[tuple[str, bool]]] = {}
 _TABLE = re.compile(r"(INSERT INTO |UPDATE |DELETE FROM )?\b(assets|rekey_[a-z_]+)\b(?!\.)")
@@ -90,17 +88,13 @@ class Ground(World):
         self.messages = []
         self.tokens = Tokens(lambda: self.execution.current if self.execution else "")
         self._picture: _Picture | None = None
-        self._rows: frozenset[int] = frozenset()  # those that were there when the run was seeded
-        self._settled: dict[int, str] = {}
-        self._run_again: set[int] = set()  # what was left when a second run was tried
+        self.rows_seeded: frozenset[int] = frozenset()
+        self.ends = Settling(self)
         self.tools: set[str] = set()  # the names of our own parties
         self.written_at: dict[str, int] = {}  # the step in which the application last wrote to a key
         self._keys: dict[int, str] = {}  # of the rows, before the step
         self._looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
-        self._settling = False
-        self.endings: set[int] = set()  # the states that schedules left behind
-        self.settlings = 0
-        self.settling_seconds = 0.0
+        self.settling = False
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
         """A worker that knows nothing yet."""
@@ -151,7 +145,7 @@ class Ground(World):
         """Let every schedule begin here."""
         objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
         assert self.run.is_live
-        self._rows = frozenset(self.keys())
+        self.rows_seeded = frozenset(self.keys())
         self._picture = _Picture(self.raw.serialize(), objects, self.clock.boot(), list(self.messages), self.truth.copy())
 
     def begin(self, execution: Execution) -> None:
@@ -201,76 +195,9 @@ class Ground(World):
         """Raise ViolationError if the contract is broken at this instant."""
         self.truth.check_now(self.keys(), self.contents())
 
-    def settle(self) -> None:
-        """Let the run end undisturbed, and check what it leaves. What was once settled from the same state on is not settled again."""
-        self.execution = None
-        start = process_time()
-        self.context = self.worker()
-        self._settling = True
-        trail: list[int] = []
-        first = self._state()
-        try:
-            violation = self._settle(trail)
-        except ViolationError as error:
-            violation = f"{error}, when the run had gone on undisturbed: {[(m.row_id, str(m.state), m.detail) for m in self.moves()]}"
-        finally:
-            self._settling = False
-        self._settled.update(dict.fromkeys(trail, violation))
-        self.endings.add(first)
-        self.settlings += len(trail)
-        self.settling_seconds += process_time() - start
-        if violation:
-            raise ViolationError(violation)
-
-    def _state(self) -> int:
+    def state(self) -> int:
+        """A hash of all that decides what comes."""
         return hash((comparable_state(self), repr(self.messages), repr(self.truth)))
-
-    def _settle(self, trail: list[int]) -> str:
-        for _ in range(300):
-            state = self._state()
-            if state in self._settled:
-                return self._settled[state]
-            trail.append(state)
-            while self.messages:
-                self.messages += self._handle(*self.messages.pop(0))
-                self.check_now()
-            found = self.tick()
-            self.messages += [*found.messages, *([(None, [])] if found.seed else [])]
-            if not self.run.is_live:
-                self._check_end()
-                return ""
-            self.later(0.0 if self.messages else max(5.0, self.seconds_to_next()))
-        return f"S9: the run does not end: {self.states()}"
-
-    def _check_end(self) -> None:
-        ended = self.moves()
-        rows = self.keys()
-        if sorted(move.row_id for move in ended) != sorted(f"[{number}]" for number in self._rows):
-            raise ViolationError(f"S8: {len(self._rows)} rows, {len(ended)} moves")
-        if any(move.state in {MoveState.PLANNED, MoveState.COPIED, MoveState.RENAMED} for move in ended):
-            raise ViolationError("S8: the run has ended, and a move is open")
-        reported = {key for move in ended if move.state in REPORTED for key in (move.old_key, move.new_key)}
-        self.truth.check_end(rows, self.contents(), reported=frozenset(reported))
-        left = hash((repr(sorted(rows.items())), repr(sorted(self.contents().items()))))
-        if left in self._run_again:
-            return
-        self._run_again.add(left)
-        if frozenset(rows) == self._rows and all(
-            move.state in {MoveState.DELETED, MoveState.IN_PLACE} and move.detail is None for move in ended
-        ):
-            self._check_second_run()
-
-    def _check_second_run(self) -> None:
-        before, run_id = len(self.writes()), self.run_id
-        try:
-            self.run_id = ""
-            assert self.run.is_live
-            self.messages[:] = [(None, [])]
-            self.go(ticks=50)
-            if len(self.writes()) != before:
-                raise ViolationError(f"S9: a second run writes {self.writes()[before:]}")
-        finally:
-            self.run_id = run_id
 
     # Scheduling points
 
@@ -283,7 +210,7 @@ class Ground(World):
 
     def _before_request(self, name: str, key: str) -> None:
         if self.execution is None:
-            if self._settling:
+            if self.settling:
                 self.check_now()  # what the request before it has left
             return
         write = name in WRITES

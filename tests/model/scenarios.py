@@ -10,7 +10,7 @@ from app.pipeline import BY_NAME
 from app.states import RunState
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.model.chance import no_chance
-from tests.model.execution import CRASH, Bounds
+from tests.model.choices import CRASH, Bounds
 from tests.model.explorer import Found, Report, explore, replay
 from tests.model.ground import HELD_UP, LOST_REPLY, Ground
 from tests.model.parties import Parties
@@ -74,7 +74,7 @@ class Scenario:
         def play(execution: Execution) -> Callable[[], object]:
             ground.begin(execution)
             self.parties(Parties(ground, execution))
-            return ground.settle
+            return ground.ends.settle
 
         return play
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.model.execution import CRASH, Bounds, Execution, ViolationError
+from tests.model.choices import CRASH, Bounds, ViolationError
+from tests.model.execution import Execution
 from tests.model.explorer import Report, explore, replay
 
 if TYPE_CHECKING:

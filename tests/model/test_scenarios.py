@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.model import mutants, scenarios
-from tests.model.execution import Bounds
+from tests.model.choices import Bounds
 
 if TYPE_CHECKING:
     from tests.model.mutants import Mutant
@@ -49,7 +49,7 @@ def test_schedules_cut_short_would_have_ended_as_others_did() -> None:
     for prune in (True, False):
         bounds = Bounds(preemptions=1, faults=0, prune=prune)
         report, ground = scenarios.BY_SCENARIO["H4_upload_to_the_new_key"].explore(scenarios.STORES["like_minio"], bounds=bounds)
-        endings.append((report.found, frozenset(ground.endings)))
+        endings.append((report.found, frozenset(ground.ends.endings)))
         assert (report.pruned > 0) is prune
 
     assert endings[0] == endings[1]

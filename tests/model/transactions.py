@@ -18,7 +18,7 @@ from unittest.mock import patch
 from sqlalchemy import Connection, Engine, exc
 
 from app import database
-from tests.model.execution import CRASH, DivergedError
+from tests.model.choices import CRASH, DivergedError
 
 if TYPE_CHECKING:
     from tests.model.ground import Ground

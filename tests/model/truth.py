@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.model.execution import ViolationError
+from tests.model.choices import ViolationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,104 @@
+"""How a schedule ends: the run goes on undisturbed until it is over, and what it leaves is checked (S2, S8, S9)."""
+
+from __future__ import annotations
+
+from time import process_time
+from typing import TYPE_CHECKING
+
+from app.states import OPEN_STATES, MoveState
+from tests.model.choices import ViolationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.ledger.records import Move
+    from tests.model.ground import Ground
+
+REPORTED = frozenset({MoveState.PARKED, MoveState.KEPT})
+DONE = frozenset({MoveState.DELETED, MoveState.IN_PLACE})
+MOST_TICKS = 300
+
+
+class Settling:
+    """Settles the schedules of one ground; what was once settled from the same state on is not settled again."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.endings: set[int] = set()  # the states that schedules left behind
+        self.count = 0
+        self.seconds = 0.0
+        self._ground = ground
+        self._settled: dict[int, str] = {}
+        self._run_again: set[int] = set()  # what was left when a second run was tried
+
+    def settle(self) -> None:
+        """Let the run end; ViolationError if it does not, or leaves what it must not."""
+        ground = self._ground
+        ground.execution = None
+        start = process_time()
+        ground.context = ground.worker()
+        ground.settling = True
+        trail: list[int] = []
+        first = ground.state()
+        try:
+            violation = self._settle(trail)
+        except ViolationError as error:
+            violation = f"{error}, when the run had gone on undisturbed: {_told(ground.moves())}"
+        finally:
+            ground.settling = False
+        self._settled.update(dict.fromkeys(trail, violation))
+        self.endings.add(first)
+        self.count += len(trail)
+        self.seconds += process_time() - start
+        if violation:
+            raise ViolationError(violation)
+
+    def _settle(self, trail: list[int]) -> str:
+        ground = self._ground
+        for _ in range(MOST_TICKS):
+            state = ground.state()
+            if state in self._settled:
+                return self._settled[state]
+            trail.append(state)
+            while ground.messages:
+                ground.messages += ground._handle(*ground.messages.pop(0))
+                ground.check_now()
+            found = ground.tick()
+            ground.messages += [*found.messages, *([(None, [])] if found.seed else [])]
+            if not ground.run.is_live:
+                self._check_end()
+                return ""
+            ground.later(0.0 if ground.messages else max(5.0, ground.seconds_to_next()))
+        return f"S9: the run does not end: {_told(ground.moves())}"
+
+    def _check_end(self) -> None:
+        ground = self._ground
+        ended, rows = ground.moves(), ground.keys()
+        if sorted(move.row_id for move in ended) != sorted(f"[{number}]" for number in ground.rows_seeded):
+            raise ViolationError(f"S8: {len(ground.rows_seeded)} rows, {len(ended)} moves")
+        if any(move.state in OPEN_STATES for move in ended):
+            raise ViolationError("S8: the run has ended, and a move is open")
+        reported = {key for move in ended if move.state in REPORTED for key in (move.old_key, move.new_key)}
+        ground.truth.check_end(rows, ground.contents(), reported=frozenset(reported))
+        left = hash((repr(sorted(rows.items())), repr(sorted(ground.contents().items()))))
+        if left in self._run_again:
+            return
+        self._run_again.add(left)
+        if frozenset(rows) == ground.rows_seeded and all(move.state in DONE and move.detail is None for move in ended):
+            self._check_second_run()
+
+    def _check_second_run(self) -> None:
+        ground = self._ground
+        before, run_id = len(ground.writes()), ground.run_id
+        try:
+            ground.run_id = ""
+            assert ground.run.is_live
+            ground.messages[:] = [(None, [])]
+            ground.go(ticks=50)
+            if len(ground.writes()) != before:
+                raise ViolationError(f"S9: a second run writes {ground.writes()[before:]}")
+        finally:
+            ground.run_id = run_id
+
+
+def _told(moves: Sequence[Move]) -> list[tuple[str, str, str | None]]:
+    return [(move.row_id, str(move.state), move.detail) for move in moves]
