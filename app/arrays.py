@@ -36,6 +36,11 @@ def array(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
     return cast(bindparam(name, type_=_ArrayText()), ARRAY(kind))
 
 
+def goes_in_array(column: ColumnElement[Any]) -> bool:
+    """Whether *column* compares with an item of an array as it does with a single value; others (char) have an operator of their own."""
+    return isinstance(column.type, _ITEMS) and not isinstance(column.type, CHAR)
+
+
 def among(column: ColumnElement[Any], values: Collection[Any] | str) -> ColumnElement[bool]:
     """``column IN (values)``, on PostgreSQL ``column = ANY (array)``; a text names the parameter that will have the values."""
     if isinstance(values, str):
@@ -45,7 +50,7 @@ def among(column: ColumnElement[Any], values: Collection[Any] | str) -> ColumnEl
         listed = list(values)
         one_each = bindparam(None, listed, type_=column.type, expanding=True, unique=True)
         together = bindparam(None, listed, type_=_ArrayText(), unique=True)
-    if not isinstance(column.type, _ITEMS) or isinstance(column.type, CHAR):
+    if not goes_in_array(column):
         return column.in_(one_each)  # an array of another type might be compared by another operator than its items (citext, char)
     return _PerDialect(column == any_(cast(together, ARRAY(column.type))), column.in_(one_each))
 

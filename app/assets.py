@@ -26,13 +26,13 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    update,
 )
 
 from app import row_ids
 from app.arrays import among
 from app.database import translated
 from app.errors import UsageError
+from app.key_switch import KeySwitch
 from app.key_values import is_utf8
 from app.object_keys import Equivalence
 from app.reflection import column, reflect
@@ -97,6 +97,13 @@ class Assets:
             self._extra = [column(self._table, name) for name in names.template_columns]
             self._version = column(self._table, names.version_column) if names.version_column else None
             self._references = [_reference(engine, name) for name in names.references]
+        # Made once: what SQLAlchemy needs to make a statement is more than what it needs to run it.
+        on_postgresql = engine.dialect.name == "postgresql"
+        self._by_id = self._select().where(self._among("ids")).order_by(*self._ids)
+        self._locking = self._by_id.with_for_update(of=self._table) if on_postgresql else self._by_id.with_for_update()
+        self._naming = [select(*self._ids, self._key).where(among(self._key, "spellings")).limit(MANY + 1)]
+        self._naming += [select(reference).where(among(reference, "spellings")).limit(MANY + 1) for reference in self._references]
+        self._switch = KeySwitch(engine.dialect.name, ids=self._ids, key=self._key, version=self._version)
 
     @property
     def key_type(self) -> object:
@@ -128,20 +135,17 @@ class Assets:
         """Rows by their id, those that are there; with *lock* they stay ours until the transaction ends. *selected*: under WHERE only."""
         if not ids:
             return {}
-        statement = self._filtered(self._select()) if selected else self._select()
-        statement = statement.where(self._among([row_ids.from_text(row_id) for row_id in ids])).order_by(*self._ids)
-        if lock:
-            statement = (
-                statement.with_for_update(of=self._table) if connection.dialect.name == "postgresql" else statement.with_for_update()
-            )
-        return {row.row_id: row for row in (self._row(values) for values in connection.execute(statement))}
+        statement = self._locking if lock else self._by_id
+        if selected:
+            statement = self._filtered(statement)
+        return {row.row_id: row for row in (self._row(values) for values in connection.execute(statement, self._given(ids)))}
 
     def selected(self, connection: Connection, ids: Sequence[str]) -> set[str]:
         """Those of the row ids that are there and that the run's WHERE selects."""
         if not ids:
             return set()
-        statement = self._filtered(select(*self._ids)).where(self._among([row_ids.from_text(row_id) for row_id in ids]))
-        return {_row_id(values) for values in connection.execute(statement)}
+        statement = self._filtered(select(*self._ids)).where(self._among("ids"))
+        return {_row_id(values) for values in connection.execute(statement, self._given(ids))}
 
     def naming(self, connection: Connection, keys: Iterable[str]) -> dict[str, list[Naming]]:
         """Who names the objects of *keys*: whole table, no WHERE, and REFERENCES; by canonical key. Of very many, some.
@@ -153,10 +157,11 @@ class Assets:
         found: dict[str, list[Naming]] = {}
         for start in range(0, len(spellings), NAMES_A_QUERY):
             chunk = spellings[start : start + NAMES_A_QUERY]
-            rows = _some(connection, select(*self._ids, self._key), self._key, chunk)
+            own, *others = self._naming
+            rows = _some(connection, own, self._key, chunk)
             candidates = [Naming(None if None in values[:-1] else _row_id(values[:-1]), values[-1]) for values in rows]
-            for reference in self._references:
-                candidates += [Naming(None, value) for (value,) in _some(connection, select(reference), reference, chunk)]
+            for statement, reference in zip(others, self._references, strict=True):
+                candidates += [Naming(None, value) for (value,) in _some(connection, statement, reference, chunk)]
             for naming in candidates:
                 canonical = self._equivalence.canonical(naming.key) if isinstance(naming.key, str) else None
                 if canonical in wanted:
@@ -165,20 +170,8 @@ class Assets:
 
     def set_keys(self, connection: Connection, switches: Sequence[tuple[AssetRow, str]]) -> None:
         """Write the new key into rows that the caller has locked and compared; no other column but VERSION_COLUMN changes."""
-        if not switches:
-            return
-        values: dict[Any, Any] = {self._key: bindparam("rekey_new")}
-        if self._version is not None:
-            values[self._version] = self._version + 1  # the application's optimistic lock refuses its stale save (H14)
-        where = [column == bindparam(f"rekey_id_{number}") for number, column in enumerate(self._ids)]
-        statement = update(self._table).where(*where, self._key == bindparam("rekey_old")).values(values)
-        connection.execute(
-            statement,
-            [
-                {"rekey_new": new, "rekey_old": row.key, **{f"rekey_id_{number}": value for number, value in enumerate(row.id)}}
-                for row, new in switches
-            ],
-        )
+        if switches:
+            self._switch.execute(connection, [(*row.id, row.key, new) for row, new in switches])
 
     def _select(self) -> Any:  # noqa: ANN401 - a Select of as many columns as there are
         name = [self._name] if self._name is not None else []
@@ -201,10 +194,15 @@ class Assets:
             columns=dict(zip(self._names.template_columns, rest, strict=True)),
         )
 
-    def _among(self, ids: Sequence[tuple[object, ...]]) -> ColumnElement[bool]:
+    def _among(self, name: str) -> ColumnElement[bool]:
+        """The rows whose ids the parameter *name* will have, as ``_given`` gives them."""
         if len(self._ids) == 1:
-            return among(self._ids[0], [values[0] for values in ids])
-        return tuple_(*self._ids).in_(list(ids))
+            return among(self._ids[0], name)
+        return tuple_(*self._ids).in_(bindparam(name, expanding=True))
+
+    def _given(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        values = [row_ids.from_text(row_id) for row_id in ids]
+        return {"ids": [first for (first,) in values] if len(self._ids) == 1 else values}
 
     def _beyond(self, values: tuple[object, ...], dialect: str) -> ColumnElement[bool]:
         if dialect == "sqlite":
@@ -228,14 +226,15 @@ class Assets:
 
 def _some(connection: Connection, statement: Any, key: Column[Any], spellings: Sequence[str]) -> list[Any]:  # noqa: ANN401 - a Select
     """The rows with one of *spellings* in the column *key*; where a million rows share an object, enough of them."""
-    rows = list(connection.execute(statement.where(among(key, spellings)).limit(MANY + 1)))
+    rows = list(connection.execute(statement, {"spellings": spellings}))
     if len(rows) <= MANY:
         return rows
     if len(spellings) > 1:
         half = len(spellings) // 2
         return _some(connection, statement, key, spellings[:half]) + _some(connection, statement, key, spellings[half:])
     # The many may be other keys to us, and the same to the table's collation: those that are this key for sure must be among them.
-    return rows + list(connection.execute(statement.where(key == spellings[0], _bytes(connection, key) == spellings[0]).limit(ENOUGH)))
+    surely = statement.where(_bytes(connection, key) == spellings[0]).limit(ENOUGH)
+    return rows + list(connection.execute(surely, {"spellings": spellings}))
 
 
 def _bytes(connection: Connection, key: Column[Any]) -> ColumnElement[Any]:

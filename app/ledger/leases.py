@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    ColumnElement,
     Connection,
     Engine,
-    String,
     Update,
     and_,
-    bindparam,
-    exists,
-    func,
     or_,
     select,
     update,
@@ -28,8 +21,9 @@ from app.arrays import among
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, transaction
 from app.errors import LeaseLostError, OutcomeUnknownError
+from app.ledger.lease_statements import GIVE_BACK, GIVE_UP, TAKE, TAKE_AND_READ, TAKEN, is_due_for
 from app.ledger.records import Lease, Move, Run
-from app.schema import moves, runs
+from app.schema import moves
 from app.states import MoveState
 
 _COLUMNS = moves.c.keys()
@@ -51,38 +45,6 @@ class Other:
 class _Active:
     lease: Lease
     ids: dict[int, list[int]]  # by run number
-
-
-def _is_due_for(stage: str | BindParameter[str]) -> ColumnElement[bool]:
-    """A condition on the stage for rows that are found by their ids.
-
-    A database that has no statistics of this stage yet would find few moves in it, and go through millions by the index of what is due.
-    """
-    return func.coalesce(moves.c.stage, "") == stage
-
-
-def _take() -> Update:
-    now = database_now()
-    until = now + bindparam("lease_us", type_=BigInteger)
-    free = and_(moves.c.lease_until < now, or_(moves.c.lease_token.is_(None), moves.c.lease_kept))
-    running = exists().where(runs.c.no == bindparam("run"), runs.c.state == bindparam("run_state"))
-    return (
-        update(moves)
-        .where(moves.c.run_no == bindparam("run"), among(moves.c.id, "ids"), _is_due_for(bindparam("due_for", type_=String)), free)
-        .where(moves.c.not_before <= now, moves.c.suspect == bindparam("suspects"), running)
-        .values(
-            lease_token=bindparam("token"),
-            lease_until=until,
-            lease_kept=False,
-            due_at=until,
-            claims=moves.c.claims + 1,
-            claimed_store_time=func.coalesce(moves.c.claimed_store_time, bindparam("store_time", type_=BigInteger)),
-        )
-    )
-
-
-_TAKE = _take()
-_TAKE_AND_READ = _TAKE.returning(*moves.c)
 
 
 class LeaseLedger:
@@ -114,17 +76,17 @@ class LeaseLedger:
             "lease_us": int(lease_seconds * MICROSECONDS),
             "store_time": store_time,
         }
-        chosen = (moves.c.run_no == run.no, among(moves.c.id, ids))
+        taken = {"run": run.no, "ids": ids, "token": lease.token}
         try:
             if self.engine.dialect.name == "postgresql":
                 with transaction(self.engine, single=True) as connection:
-                    return lease, sorted(moves_of(connection.execute(_TAKE_AND_READ, given)), key=lambda move: move.id)
+                    return lease, sorted(moves_of(connection.execute(TAKE_AND_READ, given)), key=lambda move: move.id)
             with transaction(self.engine) as connection:
-                connection.execute(_TAKE, given)
-                return lease, self._held(connection, lease, chosen)
+                connection.execute(TAKE, given)
+                return lease, moves_of(connection.execute(TAKEN, taken))
         except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
             with transaction(self.engine, read_only=True) as connection:
-                return lease, self._held(connection, lease, chosen)
+                return lease, moves_of(connection.execute(TAKEN, taken))
 
     def forget(self, lease: Lease) -> None:
         """The work under *lease* is over: nothing is left to be given back."""
@@ -144,14 +106,11 @@ class LeaseLedger:
         with transaction(self.engine) as connection:
             connection.execute(
                 update(moves)
-                .where(*chosen, _is_due_for(stage), free)
+                .where(*chosen, is_due_for(stage), free)
                 .values(lease_token=lease.token, lease_until=until, lease_kept=False, due_at=until)
             )
-            return self._held(connection, lease, chosen)
-
-    def _held(self, connection: Connection, lease: Lease, chosen: Sequence[Any]) -> list[Move]:
-        rows = connection.execute(select(moves).where(*chosen, moves.c.lease_token == lease.token).order_by(moves.c.run_no, moves.c.id))
-        return moves_of(rows)
+            mine = select(moves).where(*chosen, moves.c.lease_token == lease.token).order_by(moves.c.run_no, moves.c.id)
+            return moves_of(connection.execute(mine))
 
     def release(self, lease: Lease, which: Iterable[Move], *, due_in: float = 0.0, hinted: bool = False) -> None:
         """Give moves back as they were; nobody claims them for *due_in* seconds. *hinted*: a message for them is about to be sent."""
@@ -161,12 +120,7 @@ class LeaseLedger:
         if by_run:
             with transaction(self.engine) as connection:
                 for run_no, ids in by_run.items():
-                    self._release(
-                        connection,
-                        and_(moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token),
-                        due_in,
-                        hinted=hinted,
-                    )
+                    self._release(connection, GIVE_BACK, lease, run_no, ids, due_in=due_in, hinted=hinted)
 
     def give_up(self, lease: Lease, *, due_in: float) -> None:
         """End *lease* here, and give back in the ledger whatever it holds; nobody claims that for *due_in* seconds.
@@ -179,8 +133,7 @@ class LeaseLedger:
             return
         with transaction(self.engine) as connection:
             for run_no, ids in active.ids.items():
-                mine = (moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token, moves.c.lease_kept.is_(False))
-                self._release(connection, and_(*mine), due_in)
+                self._release(connection, GIVE_UP, lease, run_no, ids, due_in=due_in)
 
     def give_up_all(self, *, due_in: float) -> None:
         """End all leases of this process: the last act of a worker that must exit at once."""
@@ -189,21 +142,20 @@ class LeaseLedger:
         for active in list(self._active.values()):
             self.give_up(active.lease, due_in=due_in)
 
-    def _release(self, connection: Connection, where: Any, due_in: float, *, hinted: bool = False) -> None:  # noqa: ANN401 - a SQL condition
-        now = database_now()
-        not_before = now + int(due_in * MICROSECONDS)
-        connection.execute(
-            update(moves)
-            .where(where)
-            .values(
-                lease_token=None,
-                lease_until=0,
-                lease_kept=False,
-                hints=int(hinted),
-                not_before=not_before,
-                due_at=now + self._hint_us if hinted else not_before,
-            )
-        )
+    def _release(
+        self,
+        connection: Connection,
+        statement: Update,
+        lease: Lease,
+        run_no: int,
+        ids: Sequence[int],
+        *,
+        due_in: float,
+        hinted: bool = False,
+    ) -> None:
+        wait_us = int(due_in * MICROSECONDS)
+        given = {"hints_now": int(hinted), "wait_us": wait_us, "due_us": self._hint_us if hinted else wait_us}
+        connection.execute(statement, {"run": run_no, "ids": ids, "token": lease.token, **given})
 
     def renew(self, lease: Lease, which: Iterable[Move], *, seconds: float) -> None:
         """Extend a lease that still holds all of these moves.
@@ -231,7 +183,7 @@ class LeaseLedger:
         with transaction(self.engine) as connection:
             connection.execute(
                 update(moves)
-                .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), _is_due_for(stage))
+                .where(moves.c.run_no == run.no, among(moves.c.id, ids), moves.c.lease_token.is_(None), is_due_for(stage))
                 .values(hints=0, due_at=later, not_before=later)
             )
 

@@ -27,6 +27,13 @@ _SHARING_OLD = _OTHER.where(among(moves.c.old_hash, "hashes"), or_(moves.c.state
     bindparam("most", type_=Integer)
 )
 _WANTING_NEW = _OTHER.where(among(moves.c.live_hash, "hashes"))
+_HELD = (
+    select(moves.c.run_no, moves.c.id, moves.c.state)
+    .where(moves.c.run_no == bindparam("run"), among(moves.c.id, "ids"), moves.c.lease_token == bindparam("token"))
+    .order_by(moves.c.id)
+    .with_for_update()
+)
+_BY_ID = select(moves).where(moves.c.run_no == bindparam("run"), among(moves.c.id, "ids")).order_by(moves.c.id)
 
 
 class MoveLedger(LeaseLedger):
@@ -61,13 +68,8 @@ class MoveLedger(LeaseLedger):
         found: dict[tuple[int, int], MoveState] = {}
         for run_no in {move.run_no for move in of}:
             ids = [move.id for move in of if move.run_no == run_no]
-            rows = connection.execute(
-                select(moves.c.run_no, moves.c.id, moves.c.state)
-                .where(moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token)
-                .order_by(moves.c.id)
-                .with_for_update()
-            )
-            found |= {(row.run_no, row.id): MoveState(row.state) for row in rows}
+            rows = connection.execute(_HELD, {"run": run_no, "ids": ids, "token": lease.token})
+            found |= {(row_run, move_id): MoveState(state) for row_run, move_id, state in rows}
         return found
 
     def sharing_old(self, connection: Connection, hashes: Collection[bytes]) -> list[Other]:
@@ -106,8 +108,7 @@ class MoveLedger(LeaseLedger):
     def load(self, run: Run, ids: Sequence[int]) -> list[Move]:
         """Moves by id, whoever holds them."""
         with transaction(self.engine, read_only=True) as connection:
-            rows = connection.execute(select(moves).where(moves.c.run_no == run.no, among(moves.c.id, ids)).order_by(moves.c.id))
-            return moves_of(rows)
+            return moves_of(connection.execute(_BY_ID, {"run": run.no, "ids": list(ids)}))
 
 
 def check_arrow(before: Move, after: Move) -> None:
