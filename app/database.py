@@ -47,6 +47,9 @@ class database_now(GenericFunction[int]):  # noqa: N801 - reads as the SQL funct
     inherit_cache = True
 
 
+_NOW = select(database_now())
+
+
 @compiles(database_now, "postgresql")
 def _now_postgresql(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own signature
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
@@ -227,7 +230,7 @@ def brief(error: BaseException) -> str:
 
 def read_now(connection: Connection) -> int:
     """UTC microseconds by the database's clock."""
-    return int(connection.execute(select(database_now())).scalar_one())
+    return int(connection.execute(_NOW).scalar_one())
 
 
 def refuse_replica(connection: Connection) -> None:

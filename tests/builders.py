@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +75,14 @@ def share_statements(engine: Engine) -> None:
     engine._compiled_cache = _SHARED[0]._compiled_cache
 
 
+def _content(file: Path) -> bytes:
+    """An SQLite file as it would be without its write-ahead log."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.serialize()
+
+
 _SHARED: list[Engine] = []
+_EMPTY: dict[str, bytes] = {}  # files with nothing in their tables, by how the assets table is made
 
 
 def make_settings(**values: Any) -> Settings:  # noqa: ANN401 - any setting
@@ -161,21 +170,32 @@ class World:
     url: str = ""  # of an empty database; an SQLite file otherwise
 
     def __post_init__(self) -> None:
-        self.engine = open_engine(self.url or f"sqlite:///{self.folder}/world.db")
+        file = self.folder / "world.db"
+        made = not self.url and self.table in _EMPTY
+        if made:
+            file.write_bytes(_EMPTY[self.table])
+        self.engine = open_engine(self.url or f"sqlite:///{file}")
         self.database_clock = DatabaseClock(self.clock)
         if not self.url:
             share_statements(self.engine)
             self.database_clock.install(self.engine)
-        with transaction(self.engine) as connection:
-            for statement in self.table.split(";"):
-                connection.execute(text(statement))
-        create_ledger(self.engine)
+        if not made:
+            self._make_tables()
+            if not self.url:
+                _EMPTY[self.table] = _content(file)
         self.store = InMemoryStore(self.behaviour, clock=self.clock)
         self.run_ledgers: list[RunLedger] = []
         self.context = self.worker()
         self.run_id = ""
+        self._numbers: dict[str, int] = {}
         self.results: list[Result] = []
         self.messages: list[tuple[MoveStage | None, list[int]]] = []  # what the broker holds; None: the seed's
+
+    def _make_tables(self) -> None:
+        with transaction(self.engine) as connection:
+            for statement in self.table.split(";"):
+                connection.execute(text(statement))
+        create_ledger(self.engine)
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
         """Another worker's collaborators on the same table and bucket."""
@@ -221,6 +241,14 @@ class World:
         if not self.run_id:
             self.run_id = make_run(self.context).id
         return self.context.runs.get(self.run_id)
+
+    @property
+    def run_no(self) -> int:
+        """The run's number in the ledger, which never changes."""
+        if self.run_id not in self._numbers:
+            run = self.run
+            self._numbers[run.id] = run.no
+        return self._numbers[self.run_id]
 
     def seed(self) -> list[int]:
         """Seed to the end; the moves to copy."""
@@ -276,7 +304,8 @@ class World:
             messages += found.messages
             if found.seed:
                 messages.append((None, []))
-            if not self.run.is_live or self.run.state is RunState.PAUSED:
+            run = self.run
+            if not run.is_live or run.state is RunState.PAUSED:
                 return
             self.later(seconds if messages or until is not None else max(seconds, self.seconds_to_next()))
         assert until is not None, f"the run does not end: {self.report()}, {self.moves()}"
@@ -285,7 +314,7 @@ class World:
         """How long nothing is due."""
         with transaction(self.engine, read_only=True) as connection:
             due_at = connection.execute(
-                select(func.min(moves.c.due_at)).where(moves.c.run_no == self.run.no, moves.c.stage.is_not(None))
+                select(func.min(moves.c.due_at)).where(moves.c.run_no == self.run_no, moves.c.stage.is_not(None))
             ).scalar_one()
         return 0.0 if due_at is None else (due_at - self.context.runs.now()) / MICROSECONDS + 0.01
 
@@ -307,7 +336,7 @@ class World:
     def moves(self) -> list[Move]:
         """All moves of the run, as the ledger has them."""
         with transaction(self.engine, read_only=True) as connection:
-            rows = connection.execute(select(moves).where(moves.c.run_no == self.run.no).order_by(moves.c.id)).mappings()
+            rows = connection.execute(select(moves).where(moves.c.run_no == self.run_no).order_by(moves.c.id)).mappings()
             return [Move.from_row(dict(row)) for row in rows]
 
     def move(self, number: int) -> Move:
@@ -325,13 +354,13 @@ class World:
         """One column of a move's row in the ledger."""
         with transaction(self.engine, read_only=True) as connection:
             return connection.execute(
-                select(moves.c[name]).where(moves.c.run_no == self.run.no, moves.c.row_id == f"[{number}]")
+                select(moves.c[name]).where(moves.c.run_no == self.run_no, moves.c.row_id == f"[{number}]")
             ).scalar_one()
 
     def set_columns(self, number: int, **values: object) -> None:
         """Put values into a move's row, past all guards."""
         with transaction(self.engine) as connection:
-            connection.execute(update(moves).where(moves.c.run_no == self.run.no, moves.c.row_id == f"[{number}]").values(values))
+            connection.execute(update(moves).where(moves.c.run_no == self.run_no, moves.c.row_id == f"[{number}]").values(values))
 
     def crash_in(self, stage: str, ids: Sequence[int] | None = None) -> Lease:
         """A worker claims moves for *stage* and dies: no outcome, and the lease stays."""

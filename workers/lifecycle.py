@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from click.core import ParameterSource
 
 from app import logs, resources
 from app.celery_app import celery
+from app.errors import RekeyError
 from workers import memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
 from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
@@ -60,6 +62,8 @@ def apply_profile(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's obj
     if not _is_given("prefetch_multiplier"):
         sender.prefetch_multiplier = profile.prefetch_multiplier
     resources.configure(concurrency=sender.concurrency if isinstance(sender.concurrency, int) else None)
+    with suppress(RekeyError):  # the first task says it
+        resources.engine()  # loads the driver, which a hundred first tasks would wait for; connects to nothing yet
 
 
 def format_logs(logger: logging.Logger, **_: Any) -> None:  # noqa: ANN401 - Celery's objects

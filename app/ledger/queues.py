@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Engine, and_, case, false, func, literal, null, select, union_all, update
+from sqlalchemy import BigInteger, Boolean, Engine, Integer, and_, bindparam, case, false, func, literal, null, select, union_all, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -20,6 +20,19 @@ _OPEN = sorted(OPEN_STATES)
 _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
 _TOLD = (MoveState.PLANNED, MoveState.KEPT, MoveState.PARKED)  # of which more than the number is told
 _PLAIN = sorted(frozenset(MoveState) - frozenset(_TOLD))
+
+# The clock as a value: no index serves a comparison with a clock that runs on.
+_HERE = moves.c.run_no == bindparam("run")
+_NOW = bindparam("now", type_=BigInteger)
+_IN_FLIGHT_NOW = select(func.count()).where(_HERE, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > _NOW, moves.c.hints > 0)
+_IS_DUE = select(moves.c.id).where(_HERE, moves.c.state.in_(_OPEN), moves.c.due_at <= _NOW).limit(1)
+_DUE = (
+    and_(_HERE, moves.c.state == bindparam("due_in"), moves.c.due_at <= _NOW),
+    moves.c.stage == bindparam("due_for"),
+    moves.c.lease_token.is_(None) | moves.c.lease_kept,
+    moves.c.suspect == bindparam("suspects", type_=Boolean),
+)
+_DUE_IDS = select(moves.c.id).where(*_DUE).order_by(moves.c.due_at, moves.c.id).limit(bindparam("most", type_=Integer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +59,26 @@ class QueueLedger:
     def in_flight(self, run: Run) -> int:
         """Planned and copied moves that are leased or have a message out: what MAX_IN_FLIGHT bounds (H27)."""
         with transaction(self.engine, read_only=True) as connection:
-            now = read_now(connection)  # as a value: no index serves a comparison with a clock that runs on
-            where = (moves.c.run_no == run.no, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > now, moves.c.hints > 0)
-            return int(connection.execute(select(func.count()).where(*where)).scalar_one())
+            given = {"run": run.no, "now": read_now(connection)}
+            return int(connection.execute(_IN_FLIGHT_NOW, given).scalar_one())
 
     def is_due(self, run: Run) -> bool:
         """Whether anything is due at all: a tick has mostly nothing to do."""
         with transaction(self.engine, read_only=True) as connection:
-            due = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.due_at <= read_now(connection))
-            return connection.execute(select(moves.c.id).where(*due).limit(1)).first() is not None
+            return connection.execute(_IS_DUE, {"run": run.no, "now": read_now(connection)}).first() is not None
 
     def take_due(self, run: Run, *, stage: str, state: MoveState, limit: int, suspects: bool = False) -> list[int]:
         """Stamp up to *limit* due moves as hinted and give their ids; each is hinted again only after HINT_SECONDS, doubling (H26).
 
         *state*: of the moves that are due for *stage*.
         """
-        free = moves.c.lease_token.is_(None) | moves.c.lease_kept
         with transaction(self.engine) as connection:
-            now = read_now(connection)
-            due = and_(moves.c.run_no == run.no, moves.c.state == state, moves.c.due_at <= now)
-            where = (due, moves.c.stage == stage, free, moves.c.suspect == suspects)
-            ids = list(connection.execute(select(moves.c.id).where(*where).order_by(moves.c.due_at, moves.c.id).limit(limit)).scalars())
+            given = {"run": run.no, "now": read_now(connection), "due_in": state, "due_for": stage, "suspects": suspects}
+            ids = list(connection.execute(_DUE_IDS, given | {"most": limit}).scalars())
             for start in range(0, len(ids), IDS_A_STATEMENT):
                 chunk = ids[start : start + IDS_A_STATEMENT]
-                stamp = {"due_at": literal(now, BigInteger) + self._later, "hints": moves.c.hints + 1}  # a plain number is sent as INTEGER
-                connection.execute(update(moves).where(*where, moves.c.id.in_(chunk)).values(stamp))
+                stamp = {"due_at": _NOW + self._later, "hints": moves.c.hints + 1}
+                connection.execute(update(moves).where(*_DUE, moves.c.id.in_(chunk)).values(stamp), given)
             return ids
 
     def forget_hints(self, run: Run) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, exc, insert, select, update
+from sqlalchemy import Engine, bindparam, exc, insert, select, update
 
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -31,6 +31,9 @@ class Clocks:
     now: int  # the database's, UTC microseconds
     boot_us: int  # this machine's since its boot, just before
     apart_us: int  # how long the reading took
+
+
+_BY_ID = select(runs).where(runs.c.id == bindparam("run_id"))
 
 
 class RunLedger:
@@ -108,7 +111,7 @@ class RunLedger:
     def find(self, run_id: str) -> Run | None:
         """The run with exactly this id, if the ledger knows it (a message may be from another time: S6)."""
         with transaction(self.engine, read_only=True) as connection:
-            row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+            row = connection.execute(_BY_ID, {"run_id": run_id}).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None
 
     def live(self, bucket: str, table_name: str) -> Run | None:

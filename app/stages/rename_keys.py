@@ -92,19 +92,18 @@ def switch(batch: Batch, moves: Sequence[Move]) -> None:
         return
     context = batch.context
     switch_store_time = context.store.store_time()  # a write to the old key up to here belongs to the row for sure (S1)
-    moves = [replace(move, switch_store_time=switch_store_time) for move in moves]
     try:
-        _switch_all(batch, moves)
+        _switch_all(batch, moves, switch_store_time)
     except (RowChangedError, RowLockedError, exc.DBAPIError):  # of the last only those that no repetition mends: the others are translated
         for move in moves:
             if batch.time_is_up:
                 return
-            _switch_one(batch, move)
+            _switch_one(batch, move, switch_store_time)
 
 
-def _switch_one(batch: Batch, move: Move) -> None:
+def _switch_one(batch: Batch, move: Move, switch_store_time: int) -> None:
     try:
-        _switch_all(batch, [move])
+        _switch_all(batch, [move], switch_store_time)
     except RowLockedError as error:  # the application holds this row: its mates need not wait for that
         batch.add(Outcome(move=replace(move, detail=clean(str(error))), due_in=LOCKED_SECONDS), say="row locked")
     except (RowChangedError, exc.DBAPIError) as refusal:
@@ -129,11 +128,11 @@ class RejectedError(RowChangedError):
     """The database stored another key than the one that was written (H11)."""
 
 
-def _switch_all(batch: Batch, moves: Sequence[Move]) -> None:
+def _switch_all(batch: Batch, moves: Sequence[Move], switch_store_time: int) -> None:
     outcomes: list[Outcome] = []
     try:
         with transaction(batch.context.moves.engine) as connection:
-            outcomes = _in_transaction(batch, connection, moves)
+            outcomes = _in_transaction(batch, connection, moves, switch_store_time)
     except OutcomeUnknownError:
         # Read back by token on a new connection before going on (H30).
         with transaction(batch.context.moves.engine) as connection:
@@ -143,7 +142,7 @@ def _switch_all(batch: Batch, moves: Sequence[Move]) -> None:
     _after_commit(batch, outcomes)
 
 
-def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move]) -> list[Outcome]:
+def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move], switch_store_time: int) -> list[Outcome]:
     context = batch.context
     held = context.moves.held(connection, batch.lease, moves)
     if len(held) < len(moves):
@@ -167,12 +166,14 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move])
             raise RejectedError(f"the database stored {row.key if row else None!r} instead of the new key")
     outcomes = [
         _switched(
-            replace(move, grace_seconds=context.settings.grace_seconds),  # as it is set by now; later changes are not for this move (H16)
+            move,
+            grace_seconds=context.settings.grace_seconds,  # as it is set by now; later changes are not for this move (H16)
+            switch_store_time=switch_store_time,
             sighted=_is_named(naming.get(context.rules.equivalence.canonical(move.old_key), []), mine),
         )
         for move in moves
     ]
-    context.moves.record(batch.lease, [replace(outcome, keep_lease=True) for outcome in outcomes], connection=connection)
+    context.moves.record(batch.lease, outcomes, connection=connection)
     if batch.run.origin_no is not None:
         context.rollbacks.mark(connection, batch.run, [outcome.move.id for outcome in outcomes])
     return outcomes
@@ -188,9 +189,11 @@ def _is_named(old: Sequence[Naming], switched: Collection[str]) -> bool:
     return any(naming.row_id not in switched for naming in old)
 
 
-def _switched(move: Move, *, sighted: bool) -> Outcome:
+def _switched(move: Move, *, grace_seconds: int, switch_store_time: int, sighted: bool) -> Outcome:
     switched = replace(
         move,
+        grace_seconds=grace_seconds,
+        switch_store_time=switch_store_time,
         state=MoveState.IN_PLACE if move.same_object else MoveState.RENAMED,
         switched_at=None,  # stamped after the commit was seen; an earlier switch's stamp would let the grace end too early (H14, H16)
         grace_from=None,
@@ -202,7 +205,7 @@ def _switched(move: Move, *, sighted: bool) -> Outcome:
         intent_at=None,
         detail=None,
     )
-    return Outcome(move=switched)
+    return Outcome(move=switched, keep_lease=True)  # until the commit was seen
 
 
 def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
@@ -215,6 +218,7 @@ def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
         stamped.append(
             replace(
                 outcome,
+                keep_lease=False,
                 hinted=grace == 0,
                 due_in=0.0 if grace == 0 else min(first_look, grace),
                 stamp=frozenset({"switched_at", "grace_from"}),
