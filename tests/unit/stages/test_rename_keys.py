@@ -498,8 +498,8 @@ def test_switch_row_by_row_ends_with_the_task(world: World, monkeypatch: pytest.
     world.sql("DELETE FROM assets WHERE id = 3")
     real = rename_keys._switch_one
 
-    def slow(batch, move):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        real(batch, move)
+    def slow(batch, move, store_time):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        real(batch, move, store_time)
         world.later(6)
 
     monkeypatch.setattr(rename_keys, "_switch_one", slow)
