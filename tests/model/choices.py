@@ -53,7 +53,8 @@ class Actor:
     yields: bool = False
     fault: str | None = None
     crashed: bool = False
-    past: int = 0
+    past: int = 0  # a hash of what it did, and of what wrote to that before
+    seen: int = 0  # a hash of what it did, and of what was there: all that decides what it does next
     opaque: str = ""  # what the call touches is known afterwards only, but for the beginning of the names
 
 

@@ -36,7 +36,10 @@ class Execution:
         self.path = bytearray()
         self.branches: list[tuple[int, Branch]] = []  # other schedules, by their cost
         self.story: list[tuple[str, str]] = []
-        self.after_step: Callable[[Actor], None] = lambda _actor: None
+        self.after_step: Callable[[Actor, Sequence[Touch]], None] = lambda _actor, _touches: None
+        self.content: Callable[[str], int] = lambda _resource: 0  # a hash of what a resource is
+        self.seeing = 0  # of the call under way: a hash of all that decides what it does, but for opaque resources
+        self.saw = 0  # what it found there
         self._choices = branch.choices
         self._entered = branch.entered
         self._bounds = bounds
@@ -44,7 +47,6 @@ class Execution:
         self._spent = (0, 0)
         self._current: Actor | None = None
         self._staying = -1  # the number of the actor that may go on for nothing; -1: any may
-        self.before_call = 0  # of an opaque call under way: a hash of all that decides what it does
         self._calling: set[Touch] | None = None
         self._hub = getcurrent()
         self._resources: dict[str, tuple[int, int]] = {}  # the last write's hash, the sum of the reads' since
@@ -52,7 +54,7 @@ class Execution:
     def spawn(self, name: str, body: Callable[[], object]) -> None:
         """Add an actor, which runs up to its first call."""
         actor = Actor(name, len(self.actors), greenlet(body, self._hub))
-        actor.past = hash((name, actor.number))
+        actor.past = actor.seen = hash((name, actor.number))
         self.actors.append(actor)
         self._go_on(actor)
         self._current = None
@@ -165,18 +167,21 @@ class Execution:
         actor = option.actor
         self._spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
         self.story.append((actor.name, f"{actor.label}{f'  <- {option.fault}' if option.fault else ''}"))
-        touches = () if option.fault == CRASH else actor.touches
+        touches: Sequence[Touch] = () if option.fault == CRASH else actor.touches
         label, key = actor.label, self._guess(actor) if actor.opaque and option.fault != CRASH else None
         actor.fault, actor.crashed = option.fault, option.fault == CRASH
-        self._calling, self.before_call = set(), key or 0
+        self._calling, self.saw = set(), 0
+        self.seeing = seeing = hash((actor.seen, label, option.fault, *(self.content(name) for name, _ in touches)))
         self._go_on(actor)
+        actor.seen = hash((seeing, self.saw))
         found_out = frozenset(self._calling)
         self._calling = None
         if key is not None:
             self._visited.found_out[key] = found_out
             self.story[-1] = (actor.name, f"{self.story[-1][1]}{_told(found_out)}")
-        self._remember(actor, label, option.fault, (*touches, *sorted(found_out)))
-        self.after_step(actor)
+        touches = (*touches, *sorted(found_out))
+        self._remember(actor, label, option.fault, touches)
+        self.after_step(actor, touches)
         if not entered and self._bounds.prune:
             state = hash(tuple(each.past for each in self.actors))
             if not self._visited.enter(state, actor.number, self._spent):

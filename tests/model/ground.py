@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event, func, select
+from sqlalchemy import event, select
 
 from app.byte_budget import ByteBudget
 from app.database import MICROSECONDS, open_engine, transaction
@@ -24,9 +24,10 @@ from app.stages.crowd import Crowd
 from app.stages.pace import Pace
 from app.stages.watch import RunWatch
 from app.testing import Fault, InMemoryStore
+from app.testing.requests import EPOCH
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
-from tests.model.choices import CRASH, Actor, ViolationError
+from tests.model.choices import CRASH, Actor, Touch, ViolationError
 from tests.model.execution import Execution
 from tests.model.same import comparable_state
 from tests.model.settling import Settling
@@ -34,6 +35,8 @@ from tests.model.transactions import CLOCK, Transactions
 from tests.model.truth import Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from app.pipeline import MoveStage
 
 LOST_REPLY = "the reply is lost"
@@ -58,6 +61,7 @@ class _Picture:
     boot: float
     messages: list[tuple[MoveStage | None, list[int]]]
     truth: Truth
+    tables: Mapping[str, int]
 
 
 @dataclass
@@ -92,6 +96,7 @@ class Ground(World):
         self.ends = Settling(self)
         self.tools: set[str] = set()  # the names of our own parties
         self.written_at: dict[str, int] = {}  # the step in which the application last wrote to a key
+        self._tables: dict[str, int] = {}  # a hash of each table's content; 0: not known
         self._keys: dict[int, str] = {}  # of the rows, before the step
         self._looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
         self.settling = False
@@ -119,11 +124,8 @@ class Ground(World):
 
     def seconds_to_next(self) -> float:
         """How long nothing is due."""
-        run, now = self.run, self.context.runs.now()
-        with transaction(self.engine, read_only=True) as connection:
-            due_at = connection.execute(select(func.min(moves.c.due_at)).where(moves.c.run_no == run.no, moves.c.stage.is_not(None)))
-            due = due_at.scalar_one()
-        return 0.0 if due is None else max(0.0, (due - now) / MICROSECONDS + 0.01)
+        ((due_at,),) = self.raw.execute("SELECT min(due_at) FROM rekey_moves WHERE stage IS NOT NULL")
+        return 0.0 if due_at is None else max(0.0, due_at / MICROSECONDS - EPOCH - self.clock.boot() + 0.01)
 
     def asset(self, number: int, key: str | None = None) -> str:
         """A row and its object, version 1 of the asset that is called like the row."""
@@ -146,7 +148,10 @@ class Ground(World):
         objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
         assert self.run.is_live
         self.rows_seeded = frozenset(self.keys())
-        self._picture = _Picture(self.raw.serialize(), objects, self.clock.boot(), list(self.messages), self.truth.copy())
+        names = [name for (name,) in self.raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        self._tables = dict.fromkeys([f"table {name}" for name in names], 0)
+        tables = dict(self.tables())
+        self._picture = _Picture(self.raw.serialize(), objects, self.clock.boot(), list(self.messages), self.truth.copy(), tables)
 
     def begin(self, execution: Execution) -> None:
         """Put everything back, and let *execution* say who goes on from now on."""
@@ -162,7 +167,32 @@ class Ground(World):
         self.execution = execution
         self._keys, self._looks = self.keys(), {}
         self.written_at = {}
-        execution.after_step = self._after_step
+        execution.after_step, execution.content = self._after_step, self.content
+        self._tables = dict(picture.tables)
+
+    def tables(self) -> Mapping[str, int]:
+        """A hash of each table's content."""
+        for name, content in self._tables.items():
+            if not content:
+                self._tables[name] = hash(tuple(self.raw.execute(f"SELECT * FROM {name.removeprefix('table ')}")))
+        return self._tables
+
+    def content(self, resource: str) -> int:
+        """A hash of what a resource is."""
+        kind, _, name = resource.partition(" ")
+        if kind == "clock":
+            return hash(self.clock.boot())
+        if kind == "object":
+            return hash((self._versions(name), repr(self.store._uploads), repr(self.store._upload_numbers)))
+        if kind == "listing":
+            return hash(tuple((name, self._versions(name)) for name in sorted(self.store._bucket._versions)))
+        if kind == "queue":
+            return hash(repr([ids for stage, ids in self.messages if (stage.name if stage else "seed") == name]))
+        return self.tables()[resource] if kind == "table" else 0
+
+    def _versions(self, name: str) -> tuple[object, ...]:
+        versions = self.store._bucket._versions.get(name, ())
+        return tuple((item.body, item.etag, item.last_modified, item.version_id, item.tags, *item.headers.items()) for item in versions)
 
     def keys(self) -> dict[int, str]:
         """The key that each row names, without a scheduling point."""
@@ -177,8 +207,17 @@ class Ground(World):
         """All objects."""
         return {name: versions[-1].body for name, versions in self.store._bucket._versions.items() if versions[-1].body is not None}
 
-    def _after_step(self, actor: Actor) -> None:
-        self.check_now()
+    def _after_step(self, actor: Actor, touches: Sequence[Touch]) -> None:
+        rows = objects = False
+        for name, write in touches:
+            if write and name in self._tables:
+                self._tables[name] = 0
+            rows |= write and name == "table assets"
+            objects |= write and name.startswith("object ")
+        if rows or objects:
+            self.check_now()
+        if not rows:
+            return
         keys = self.keys()
         for number, old in self._keys.items():
             if keys.get(number, old) != old and actor.name in self.tools:

@@ -18,7 +18,7 @@ _NOBODY_ASKS = frozenset({"updated_at", "created_at", "finished_at", "id_text"})
 
 
 def comparable_state(ground: Ground) -> int:
-    """A hash of rows, ledger and bucket; times are told from now, to the hundredth of a second."""
+    """A hash of rows, ledger and bucket; times are told from now, to the second."""
     now = ground.clock.boot()
     found: list[Any] = [tuple(ground.raw.execute("SELECT * FROM assets ORDER BY id"))]
     for table in (moves, runs):
@@ -26,7 +26,7 @@ def comparable_state(ground: Ground) -> int:
         rows = ground.raw.execute(f"SELECT * FROM {table.name}")
         found += [tuple(_from_now(*item, now) for item in zip(names, row, strict=True) if item[0] not in _NOBODY_ASKS) for row in rows]
     for name, versions in sorted(ground.store._bucket._versions.items()):
-        found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now, 2), _PAST)) for item in versions)))
+        found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now), _PAST)) for item in versions)))
     return hash(tuple(found))
 
 
@@ -36,10 +36,10 @@ def _from_now(name: str, value: object, now: float) -> object:
     if name == "intent_at":
         return True
     if name in _DATABASE_TIMES:
-        from_now = round(value / 1e6 - EPOCH - now, 2)
+        from_now = round(value / 1e6 - EPOCH - now)
         return max(from_now, _PAST if name in _AGES else 0)
     if name.endswith("store_time"):
-        return max(round(value - EPOCH - now, 2), _PAST)
+        return max(round(value - EPOCH - now), _PAST)
     if name == "tick_boot":
-        return max(round(value / 1e6 - now, 2), _PAST)
+        return max(round(value / 1e6 - now), _PAST)
     return value

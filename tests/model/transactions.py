@@ -1,14 +1,14 @@
 """Transactions as scheduling points, each played in earnest once: what it answers and writes follows from what was before it.
 
 SQLAlchemy takes nine tenths of a schedule's time and SQLite none to speak of. A schedule is played again from its beginning for each
-choice in it, so nearly all of its transactions were seen before, by the same party with the same past upon the same tables. Of those
-the answers are given again, and the writes are done again by SQLite alone.
+choice in it, so nearly all of its transactions were seen before, by the same party that had seen the same, upon tables of the same
+content. Of those the answers are given again, and the writes are done again by SQLite alone.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -78,6 +78,7 @@ class Played:
     answers: list[Answer] = field(default_factory=list)
     writes: list[tuple[str, Any, bool]] = field(default_factory=list)
     touches: set[tuple[str, bool]] = field(default_factory=set)
+    upon: dict[str, int] = field(default_factory=dict)  # the content of the tables before
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ class Transactions:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._known: dict[int, Played] = {}
+        self._known: dict[int, list[Played]] = {}
         self._playing: Played | None = None
         self.played = 0
         self.repeated = 0
@@ -129,46 +130,51 @@ class Transactions:
                 yield connection
             return
         execution.point("SQL: read" if read_only else "SQL: write", CLOCK, faults=(CRASH,), opaque="table")
-        known = self._known.get(execution.before_call)
-        if known is not None:
-            yield from self._again(known, engine)
+        contents = self._ground.tables()
+        found = self._find(execution.seeing, contents)
+        if found is not None:
+            yield from self._again(found, engine)
         else:
-            yield from self._first(engine, execution.before_call, read_only=read_only, single=single)
-        for name, write in self._known.get(execution.before_call, Played()).touches:
-            execution.touch(name, write=write)
+            yield from self._first(engine, execution.seeing, contents, read_only=read_only, single=single)
+
+    def _find(self, seeing: int, contents: Mapping[str, int]) -> Played | None:
+        for played in self._known.get(seeing, ()):
+            if all(contents[name] == content for name, content in played.upon.items()):
+                return played
+        return None
 
     def _again(self, known: Played, engine: Engine) -> Iterator[Wire]:
         self.repeated += 1
-        execution = self._ground.execution
-        try:
-            yield Wire(known, None, engine.dialect)
-        except BaseException:  # rolled back
-            for name, write in known.touches:
-                execution.touch(name, write=write)  # type: ignore[union-attr] # it is there
-            raise
+        self._touched(known)
+        yield Wire(known, None, engine.dialect)  # unless it is rolled back
         for statement, values, many in known.writes:
             (self._ground.raw.executemany if many else self._ground.raw.execute)(statement, values)
 
-    def _first(self, engine: Engine, key: int, *, read_only: bool, single: bool) -> Iterator[Wire]:
+    def _first(self, engine: Engine, seeing: int, contents: Mapping[str, int], *, read_only: bool, single: bool) -> Iterator[Wire]:
         self.played += 1
         self._playing = played = Played()
         if len(self._known) >= MOST:
             self._known.clear()
+        fails = False
         try:
             with _REAL(engine, read_only=read_only, single=single) as connection:
                 yield Wire(played, connection, engine.dialect)
-            self._known[key] = played
         except exc.SQLAlchemyError:
-            for name, write in played.touches:
-                self._ground.execution.touch(name, write=write)  # type: ignore[union-attr] # it is there
-            raise
-        except Exception:
-            self._known[key] = played
-            for name, write in played.touches:
-                self._ground.execution.touch(name, write=write)  # type: ignore[union-attr] # it is there
+            fails = True  # its answers do not tell
             raise
         finally:
             self._playing = None
+            played.upon = {name: contents[name] for name, _ in played.touches}
+            self._touched(played)
+            if not fails:
+                self._known.setdefault(seeing, []).append(played)
+
+    def _touched(self, played: Played) -> None:
+        execution = self._ground.execution
+        if execution is not None:
+            execution.saw = hash(tuple(sorted(played.upon.items())))
+            for name, write in played.touches:
+                execution.touch(name, write=write)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
