@@ -48,9 +48,9 @@ class Looks:
         """Seconds since the look at *key* was sent; endless for a key that was not looked at."""
         return self.clock.boot() - self.sent_at.get(key, float("-inf"))
 
-    def fresh(self, key: str) -> bool:
-        """Whether an act may still rely on the look at *key*."""
-        return self.age(key) <= MAX_AGE_SECONDS
+    def fresh(self, *keys: str) -> bool:
+        """Whether an act may still rely on the looks at *keys*."""
+        return all(self.age(key) <= MAX_AGE_SECONDS for key in keys)
 
     def complain(self) -> None:
         """Raise what ended the look early: after what was seen has been used, so that a batch of many looks gets on bit by bit."""

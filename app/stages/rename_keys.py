@@ -6,6 +6,7 @@ Needs: a proved copy. Promises: the row names the new key and the ledger says ``
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, exc
@@ -26,6 +27,18 @@ LOCKED_SECONDS = 5.0  # a row that somebody holds is tried again after so long
 ROWS_LOCKED = 200  # at most so many rows of the application's are locked at once, for some hundredths of a second
 
 
+class OldLooksError(Exception):
+    """The looks at the objects are too old by now to rely on: the transaction is rolled back, and the objects are looked at anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a switch relies on: the looks at both objects, and the store's time before which a write to the old key is the row's (S1)."""
+
+    looks: Looks
+    store_time: int
+
+
 class RowChangedError(Exception):
     """A row is not as the move expects it: the transaction is rolled back and the moves are decided one by one."""
 
@@ -43,7 +56,7 @@ class RenameKeys:
         looks = look(context.store, [key for move in moves for key in (move.old_key, move.new_key)], clock=context.clock)
         ready: list[Move] = []
         for move in moves:
-            if not (looks.fresh(move.old_key) and looks.fresh(move.new_key)):
+            if not looks.fresh(move.old_key, move.new_key):
                 continue  # the runner comes back with new looks
             try:
                 verdict = before_switch(batch, move, looks)
@@ -56,7 +69,8 @@ class RenameKeys:
                 ready.append(verdict)
         batch.flush()
         for start in range(0, len(ready), ROWS_LOCKED):
-            switch(batch, [move for move in ready[start : start + ROWS_LOCKED] if looks.fresh(move.old_key) and looks.fresh(move.new_key)])
+            with suppress(OldLooksError):  # the runner comes back with new looks
+                switch(batch, [move for move in ready[start : start + ROWS_LOCKED] if looks.fresh(move.old_key, move.new_key)], looks)
         looks.complain()
 
 
@@ -86,24 +100,23 @@ def _copy_again(batch: Batch, move: Move, detail: str) -> Outcome:
     return again(move, settings=batch.context.settings, detail=detail, to=MoveState.PLANNED)
 
 
-def switch(batch: Batch, moves: Sequence[Move]) -> None:
+def switch(batch: Batch, moves: Sequence[Move], looks: Looks) -> None:
     """Switch all rows in one transaction; where one of them is in the way, one by one."""
     if not moves:
         return
-    context = batch.context
-    switch_store_time = context.store.store_time()  # a write to the old key up to here belongs to the row for sure (S1)
+    looked = Looked(looks, store_time=batch.context.store.store_time())
     try:
-        _switch_all(batch, moves, switch_store_time)
+        _switch_all(batch, moves, looked)
     except (RowChangedError, RowLockedError, exc.DBAPIError):  # of the last only those that no repetition mends: the others are translated
         for move in moves:
             if batch.time_is_up:
                 return
-            _switch_one(batch, move, switch_store_time)
+            _switch_one(batch, move, looked)
 
 
-def _switch_one(batch: Batch, move: Move, switch_store_time: int) -> None:
+def _switch_one(batch: Batch, move: Move, looked: Looked) -> None:
     try:
-        _switch_all(batch, [move], switch_store_time)
+        _switch_all(batch, [move], looked)
     except RowLockedError as error:  # the application holds this row: its mates need not wait for that
         batch.add(Outcome(move=replace(move, detail=clean(str(error))), due_in=LOCKED_SECONDS), say="row locked")
     except (RowChangedError, exc.DBAPIError) as refusal:
@@ -128,11 +141,11 @@ class RejectedError(RowChangedError):
     """The database stored another key than the one that was written (H11)."""
 
 
-def _switch_all(batch: Batch, moves: Sequence[Move], switch_store_time: int) -> None:
+def _switch_all(batch: Batch, moves: Sequence[Move], looked: Looked) -> None:
     outcomes: list[Outcome] = []
     try:
         with transaction(batch.context.moves.engine) as connection:
-            outcomes = _in_transaction(batch, connection, moves, switch_store_time)
+            outcomes = _in_transaction(batch, connection, moves, looked)
     except OutcomeUnknownError:
         # Read back by token on a new connection before going on (H30).
         with transaction(batch.context.moves.engine) as connection:
@@ -142,12 +155,14 @@ def _switch_all(batch: Batch, moves: Sequence[Move], switch_store_time: int) -> 
     _after_commit(batch, outcomes)
 
 
-def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move], switch_store_time: int) -> list[Outcome]:
+def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move], looked: Looked) -> list[Outcome]:
     context = batch.context
     held = context.moves.held(connection, batch.lease, moves)
     if len(held) < len(moves):
         raise RowChangedError("a lease was lost")
     rows = context.assets.rows(connection, [move.row_id for move in moves], lock=True)
+    if not all(looked.looks.fresh(move.old_key, move.new_key) for move in moves):  # locks were waited for, or the worker stopped (H3)
+        raise OldLooksError
     for move in moves:
         row = rows.get(move.row_id)
         if row is None or row.key != move.old_key or not _same_plan(batch, move, row):
@@ -168,7 +183,7 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
         _switched(
             move,
             grace_seconds=context.settings.grace_seconds,  # as it is set by now; later changes are not for this move (H16)
-            switch_store_time=switch_store_time,
+            switch_store_time=looked.store_time,
             sighted=_is_named(naming.get(context.rules.equivalence.canonical(move.old_key), []), mine),
         )
         for move in moves

@@ -9,7 +9,8 @@ import argparse
 import sys
 
 from tests.model.choices import Bounds
-from tests.model.scenarios import ALL, BY_SCENARIO, STORES
+from tests.model.scenario import STORES
+from tests.model.scenarios import ALL, BY_SCENARIO
 
 
 def main() -> int:
@@ -24,14 +25,14 @@ def main() -> int:
     given = parser.parse_args()
     if given.replay is not None:
         choices = [int(choice) for choice in given.replay.split(",")]
-        again = BY_SCENARIO[given.names[0]].replay(STORES[given.store[0]], choices)
+        again = BY_SCENARIO[given.names[0]].replay(given.store[0], choices)
         _say(again.tell() if again else "the contract holds on this schedule")
         return int(again is not None)
     schedules = states = violations = 0
     for scenario in [BY_SCENARIO[name] for name in given.names] or ALL:
-        for store in given.store or STORES:
+        for store in [store for store in given.store or STORES if store in scenario.stores]:
             bounds = Bounds(preemptions=given.depth, faults=given.faults)
-            report, ground = scenario.explore(STORES[store], bounds=bounds, most=given.most)
+            report, ground = scenario.explore(store, bounds=bounds, most=given.most)
             schedules += report.schedules
             states += report.states
             line = f"{scenario.name} on {store}: {report.line()}"

@@ -10,7 +10,7 @@ from tests.model.choices import ViolationError
 from tests.model.execution import Execution
 from tests.model.ground import Ground
 from tests.model.transactions import CLOCK
-from tests.model.truth import asset_of
+from tests.model.truth import MENDED, asset_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,8 @@ class Application:
             try:
                 body = self.ground.store.app_get(key)
             except MissingObjectError:
+                if key in self.ground.truth.swept:
+                    return
                 raise ViolationError(f"S1: a reader of row {number} finds nothing at {key}") from None
             if asset_of(body) != asset:
                 raise ViolationError(f"S1: a reader of row {number} gets {body.decode()} at {key}")
@@ -50,21 +52,105 @@ class Application:
         self.execution.point(f"SELECT row {number}", ("table assets", False), CLOCK)
         return self.ground.keys().get(number)
 
-    def put(self, key: str, body: str) -> None:
-        """Upload something new to a key that is free."""
+    def put(self, key: str, body: str) -> bool:
+        """Upload something new to a key that is free; gives whether it was."""
         self.execution.point(f"PUT {key} = {body} if free", (f"object {key}", True), ("listing", False), CLOCK)
-        if self.ground.object_at(key) is None:
+        free = self.ground.object_at(key) is None
+        if free:
             self._upload(key, body.encode())
+        return free
 
-    def overwrite(self, number: int, version: int) -> None:
-        """Write a new version to the key that the row names: some time after it was read, within the grace (A1)."""
-        key, until = self.row(number), self._grace_end()
-        if key is not None:
+    def overwrite(self, number: int, version: int, *, in_time: bool = True) -> None:
+        """Write a new version to the key that the row names: some time after it was read, within the grace (A1) if *in_time*."""
+        key, until = self.row(number), self._grace_end() if in_time else float("inf")
+        if key is not None and number in self.ground.truth.rows:
             asset = self.ground.truth.rows[number]
             self.execution.point(f"PUT {key} = {asset}.{version}", (f"object {key}", True), ("listing", False), CLOCK)
             if self.ground.clock.boot() <= until:
                 body = f"{asset}.{version}".encode()
                 self._upload(key, body)
+
+    def mend(self, number: int) -> None:
+        """Mend the headers of the object that the row names, by a copy onto itself: the same ETag, a later time (H21, M7)."""
+        key, until = self.row(number), self._grace_end()
+        if key is None or number not in self.ground.truth.rows:
+            return
+        self.execution.point(f"mend the headers of {key}", (f"object {key}", True), ("listing", False), ("clock", True))
+        self.ground.clock.advance(1.0)  # within the same second nobody sees it
+        if self.ground.clock.boot() <= until and self.ground.object_at(key) is not None:
+            self.ground.store.app_set_headers(key, MENDED)
+            self.ground.truth.mended.add(self.ground.truth.rows[number])
+            self.ground.oracles.touches(key)
+
+    def take_down(self, number: int) -> None:
+        """Remove the object that a row names, and leave the row for later (H24)."""
+        key = self.row(number)
+        self.execution.point(f"DELETE {key}", (f"object {key}", True), ("listing", False), CLOCK)
+        if key is not None and self.ground.keys().get(number) == key:
+            self.ground.truth.dropped(self.ground.truth.rows.pop(number))
+            self.ground.oracles.taken_at[key] = len(self.execution.story)
+            self.ground.store.app_delete(key)
+
+    def sweep(self, key: str) -> None:
+        """A janitor, or a rule of the bucket, removes an object that no row names (H22)."""
+        touches = (f"object {key}", True), ("listing", False), ("table assets", False), CLOCK
+        self.execution.point(f"DELETE {key} unless a row names it", *touches)
+        if key not in self.ground.keys().values():
+            self.ground.truth.swept.add(key)
+            self.ground.store.app_delete(key)
+
+    def move_client(self, number: int, client: int) -> None:
+        """Give a row to another client, its key as it is (H10)."""
+        self._change(f"UPDATE row {number}: client {client}", "UPDATE assets SET client_id = ? WHERE id = ?", client, number)
+
+    def swap(self, one: int, other: int) -> None:
+        """Let two rows exchange their keys, in one transaction (H9)."""
+        self.execution.point(f"swap the keys of rows {one} and {other}", ("table assets", True), CLOCK)
+        rows, keys = self.ground.truth.rows, self.ground.keys()
+        for number, key in ((one, keys[other]), (other, keys[one])):
+            self.ground.raw.execute("UPDATE assets SET object_key = ? WHERE id = ?", (key, number))
+            self.ground.oracles.touches(key)
+        rows[one], rows[other] = rows[other], rows[one]
+
+    def re_use(self, key: str, asset: str, number: int, *, when: str = "") -> None:
+        """Mint a key again for a new asset: its object, then its row; once every move is in the state *when* (A2), or whenever."""
+        states = "SELECT count(*) FROM rekey_moves WHERE state != ?"
+
+        def final() -> bool:
+            return not when or self.ground.raw.execute(states, (when,)).fetchone() == (0,)
+
+        touches = (f"object {key}", True), ("listing", False), ("table rekey_moves", False), CLOCK
+        self.execution.point(f"PUT {key} = {asset}.1", *touches, ready=final)
+        self._upload(key, f"{asset}.1".encode())
+        statement = "INSERT INTO assets (id, client_id, object_key) VALUES (?, 9, ?)"
+        self._change(f"INSERT row {number}: key {key}", statement, number, key, also=lambda: self.ground.truth.rows.update({number: asset}))
+
+    def upload_late(self, number: int, key: str, asset: str) -> None:
+        """A new asset under a key that is free: its upload, and long after that its row (against A3)."""
+        if self.put(key, f"{asset}.1"):
+            self.name_it(number, key, asset)
+
+    def name_it(self, number: int, key: str, asset: str) -> None:
+        """A new row names a key; its object means *asset*."""
+        statement = "INSERT INTO assets (id, client_id, object_key) VALUES (?, 7, ?)"
+        self._change(f"INSERT row {number}: key {key}", statement, number, key, also=lambda: self.ground.truth.rows.update({number: asset}))
+
+    def turn_into(self, number: int, asset: str) -> None:
+        """Write another asset over the object that a row names: from now on the row means that (within the grace)."""
+        key, until = self.row(number), self._grace_end()
+        self.execution.point(f"PUT {key} = {asset}.1", (f"object {key}", True), ("listing", False), CLOCK)
+        if key is not None and self.ground.clock.boot() <= until:
+            self.ground.truth.rows[number] = asset
+            self._upload(key, f"{asset}.1".encode())
+
+    def overwrite_at(self, key: str, body: str) -> None:
+        """Write to a key, whatever has become of it meanwhile (against A1, A2, A4)."""
+        self.execution.point(f"PUT {key} = {body}", (f"object {key}", True), ("listing", False), CLOCK)
+        self._upload(key, body.encode())
+
+    def point_at(self, number: int, key: str) -> None:
+        """Set a row to a key, whatever has become of that meanwhile (against A1, A2)."""
+        self._change(f"UPDATE row {number}: key {key}", "UPDATE assets SET object_key = ? WHERE id = ?", key, number)
 
     def save_back(self, number: int) -> None:
         """Load a row and save it whole a while later, its key too (H14)."""
@@ -94,9 +180,10 @@ class Application:
         self.execution.point(f"DELETE {key}", (f"object {key}", True), ("listing", False), CLOCK)
         self.ground.store.app_delete(str(key))
 
-    def second_row(self, number: int, new: int) -> None:
-        """Let another row name the object that a row names, within the grace (A1)."""
+    def second_row(self, number: int, new: int, *, before: str = "") -> None:
+        """Let another row name the object that a row names, within the grace (A1); *before* its key: another spelling of it (H6)."""
         key, until = self.row(number), self._grace_end()
+        key = f"{before}{key}"
 
         def also() -> None:
             self.ground.truth.rows[new] = self.ground.truth.rows[number]
@@ -123,7 +210,7 @@ class Application:
 
     def _upload(self, key: str, body: bytes) -> None:
         self.ground.truth.written(key, body, over=self.ground.object_at(key))
-        self.ground.written_at[key] = len(self.execution.story)
+        self.ground.oracles.touches(key)
         self.ground.store.app_put(key, body)
 
     def _change(
@@ -131,4 +218,7 @@ class Application:
     ) -> None:
         self.execution.point(label, ("table assets", True), CLOCK)
         if self.ground.clock.boot() <= until and self.ground.raw.execute(statement, values).rowcount:
+            for key in self.ground.keys().values():
+                if key in values:
+                    self.ground.oracles.touches(key)
             also()

@@ -15,6 +15,10 @@ class ViolationError(Exception):
     """A property does not hold on this schedule."""
 
 
+class WindowError(ViolationError):
+    """The application has broken what is asked of it, and a store without conditions lets that hurt: it goes onto the safety page."""
+
+
 class CrashedError(BaseException):
     """The actor is dead: unwinds its greenlet, past every handler; each further call raises it again."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import process_time
 
-from tests.model.choices import BY_DEFAULT, ROOT, Bounds, Branch, PrunedError, ViolationError, Visited
+from tests.model.choices import BY_DEFAULT, ROOT, Bounds, Branch, PrunedError, ViolationError, Visited, WindowError
 from tests.model.execution import Execution
 
 MOST_LINES = 120  # of a story
@@ -45,6 +45,7 @@ class Report:
     states: int = 0
     seconds: float = 0.0
     found: Found | None = None
+    windows: dict[str, Found] = field(default_factory=dict)  # the shortest way to each
 
     def line(self) -> str:
         """The summary in one line."""
@@ -80,10 +81,10 @@ def explore(scenario: Scenario, *, bounds: Bounds = BY_DEFAULT, most: int | None
 
 
 def replay(scenario: Scenario, choices: Sequence[int], *, bounds: Bounds = BY_DEFAULT) -> Found | None:
-    """Run one schedule again; gives the violation, if there still is one."""
+    """Run one schedule again; gives the violation, if there still is one, or the window."""
     report = Report()
     _run_one(scenario, Branch(bytes(choices), entered=True), bounds=bounds, visited=Visited(), report=report, waiting=None)
-    return report.found
+    return report.found or next(iter(report.windows.values()), None)
 
 
 def _run_one(
@@ -98,12 +99,19 @@ def _run_one(
         report.schedules += 1
     except PrunedError:
         report.pruned += 1
+    except WindowError as error:
+        report.schedules += 1
+        report.windows.setdefault(str(error), _found(error, execution))
     except ViolationError as error:
         report.schedules += 1
-        report.found = Found(message=str(error), choices=tuple(execution.path), story=tuple(execution.story))
+        report.found = _found(error, execution)
     finally:
         execution.close()
         report.calls += len(execution.story)
     if waiting is not None:
         for cost, other in execution.branches:
             waiting[cost].append(other)
+
+
+def _found(error: ViolationError, execution: Execution) -> Found:
+    return Found(message=str(error), choices=tuple(execution.path), story=tuple(execution.story))

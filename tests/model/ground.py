@@ -27,15 +27,16 @@ from app.testing import Fault, InMemoryStore
 from app.testing.requests import EPOCH
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
-from tests.model.choices import CRASH, Actor, Touch, ViolationError
+from tests.model.choices import CRASH, ViolationError, WindowError
 from tests.model.execution import Execution
+from tests.model.oracles import Oracles
 from tests.model.same import comparable_state
 from tests.model.settling import Settling
 from tests.model.transactions import CLOCK, Transactions
 from tests.model.truth import Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from app.pipeline import MoveStage
 
@@ -59,6 +60,7 @@ class _Picture:
     database: bytes
     objects: dict[str, list[Any]]
     boot: float
+    skew: float
     messages: list[tuple[MoveStage | None, list[int]]]
     truth: Truth
     tables: Mapping[str, int]
@@ -94,11 +96,13 @@ class Ground(World):
         self._picture: _Picture | None = None
         self.rows_seeded: frozenset[int] = frozenset()
         self.ends = Settling(self)
-        self.tools: set[str] = set()  # the names of our own parties
-        self.written_at: dict[str, int] = {}  # the step in which the application last wrote to a key
+        self.lenient = False  # the application breaks what is asked of it: then nothing is destroyed outside of the windows
+        self.origin_id = ""  # the run that is taken back
+        self.forward = True  # the run gives rows their new keys
+        self.run_no = 1
+        self.commit_faults: tuple[str, ...] = ()
+        self.oracles = Oracles(self)
         self._tables: dict[str, int] = {}  # a hash of each table's content; 0: not known
-        self._keys: dict[int, str] = {}  # of the rows, before the step
-        self._looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
         self.settling = False
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
@@ -125,7 +129,7 @@ class Ground(World):
     def seconds_to_next(self) -> float:
         """How long nothing is due."""
         ((due_at,),) = self.raw.execute("SELECT min(due_at) FROM rekey_moves WHERE stage IS NOT NULL")
-        return 0.0 if due_at is None else max(0.0, due_at / MICROSECONDS - EPOCH - self.clock.boot() + 0.01)
+        return 0.0 if due_at is None else max(0.0, due_at / MICROSECONDS - EPOCH - self.clock.boot() - self.database_clock.skew + 0.01)
 
     def asset(self, number: int, key: str | None = None) -> str:
         """A row and its object, version 1 of the asset that is called like the row."""
@@ -146,28 +150,28 @@ class Ground(World):
     def keep(self) -> None:
         """Let every schedule begin here."""
         objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
-        assert self.run.is_live
+        self.run_no = self.run.no
         self.rows_seeded = frozenset(self.keys())
         names = [name for (name,) in self.raw.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         self._tables = dict.fromkeys([f"table {name}" for name in names], 0)
         tables = dict(self.tables())
-        self._picture = _Picture(self.raw.serialize(), objects, self.clock.boot(), list(self.messages), self.truth.copy(), tables)
+        clocks = self.clock.boot(), self.database_clock.skew
+        self._picture = _Picture(self.raw.serialize(), objects, *clocks, list(self.messages), self.truth.copy(), tables)
 
     def begin(self, execution: Execution) -> None:
         """Put everything back, and let *execution* say who goes on from now on."""
         picture = self._picture
         assert picture is not None
         self.raw.deserialize(picture.database)
-        self.clock._boot = picture.boot
+        self.clock._boot, self.database_clock.skew = picture.boot, picture.skew
         self.store = InMemoryStore(self.behaviour, clock=self.clock, on_call=self._before_request)
         self.store._bucket._versions = {name: list(versions) for name, versions in picture.objects.items()}
         self.messages[:] = picture.messages
         self.truth = picture.truth.copy()
         self.tokens.forget()
         self.execution = execution
-        self._keys, self._looks = self.keys(), {}
-        self.written_at = {}
-        execution.after_step, execution.content = self._after_step, self.content
+        self.oracles.begin()
+        execution.after_step, execution.content = self.oracles.after_step, self.content
         self._tables = dict(picture.tables)
 
     def tables(self) -> Mapping[str, int]:
@@ -181,7 +185,7 @@ class Ground(World):
         """A hash of what a resource is."""
         kind, _, name = resource.partition(" ")
         if kind == "clock":
-            return hash(self.clock.boot())
+            return hash((self.clock.boot(), self.database_clock.skew))
         if kind == "object":
             return hash((self._versions(name), repr(self.store._uploads), repr(self.store._upload_numbers)))
         if kind == "listing":
@@ -207,36 +211,32 @@ class Ground(World):
         """All objects."""
         return {name: versions[-1].body for name, versions in self.store._bucket._versions.items() if versions[-1].body is not None}
 
-    def _after_step(self, actor: Actor, touches: Sequence[Touch]) -> None:
-        rows = objects = False
-        for name, write in touches:
-            if write and name in self._tables:
-                self._tables[name] = 0
-            rows |= write and name == "table assets"
-            objects |= write and name.startswith("object ")
-        if rows or objects:
-            self.check_now()
-        if not rows:
-            return
-        keys = self.keys()
-        for number, old in self._keys.items():
-            if keys.get(number, old) != old and actor.name in self.tools:
-                self._check_switch(actor.name, number, old, keys[number])
-        self._keys = keys
+    def restore(self) -> None:
+        """Set the database back to what it was when the schedule began."""
+        assert self._picture is not None
+        self.raw.deserialize(self._picture.database)
 
-    def _check_switch(self, who: str, number: int, old: str, new: str) -> None:
-        """A write that a switch need not have overlapped shows at the new key at once (S1, S2)."""
-        looked = self._looks.get((who, self.behaviour.name(old)), -1)
-        if -1 < self.written_at.get(old, -1) < looked and self.object_at(old) not in {None, self.object_at(new)}:
-            raise ViolationError(f"S1: row {number} was switched to {new}, which lacks what was at {old} when that was looked at last")
+    def forget(self, written: Collection[str]) -> None:
+        """The content of what was written is not known any more."""
+        for name in written:
+            if name in self._tables:
+                self._tables[name] = 0
 
     def check_now(self) -> None:
         """Raise ViolationError if the contract is broken at this instant."""
-        self.truth.check_now(self.keys(), self.contents())
+        contents = self.contents()
+        lost = self.truth.lost(contents)
+        if lost:
+            body, key = lost
+            kind = WindowError if self.lenient and not self.behaviour.delete_if_match and self.oracles.in_window(key) else ViolationError
+            raise kind(f"S2: {body.decode()}, written to {key}, is nowhere any more")
+        if not self.lenient:
+            self.truth.check_rows(self.keys(), contents)
 
     def state(self) -> int:
         """A hash of all that decides what comes."""
-        return hash((comparable_state(self), repr(self.messages), repr(self.truth)))
+        oracles = sorted(self.oracles.damaged), self.database_clock.skew
+        return hash((comparable_state(self), repr(self.messages), repr(self.truth), repr(oracles)))
 
     # Scheduling points
 
@@ -260,7 +260,7 @@ class Ground(World):
         touches = [(f"object {thing}", write), ("listing", name == "list_page"), CLOCK]
         faults = self.request_faults if write else (CRASH,)
         fault = self.execution.point(f"{name} {key}", *touches, faults=faults)
-        self._looks[self.execution.current, thing] = len(self.execution.story)
+        self.oracles.looks[self.execution.current, thing] = len(self.execution.story)
         if fault == LOST_REPLY:
             self.store.faults.add(Fault.lose_reply(), on=name, key=key)
         elif fault == HELD_UP:

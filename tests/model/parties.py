@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import RekeyError
+from app.ledger.reopening import Selection
 from app.pipeline import BY_NAME, SEED
 from app.reconcile import reconcile
 from app.stages.runner import run_stage
@@ -35,9 +36,9 @@ class Parties(Application):
         """A worker of *stage*, which takes messages as long as there are any."""
         self._serve(name or stage, stage, lambda ids, context: self._stage(stage, ids, context))
 
-    def seed(self) -> None:
-        """The worker of the seed."""
-        self._serve("seed", "seed", self._seed)
+    def seed(self, *, name: str = "seed") -> None:
+        """A worker of the seed."""
+        self._serve(name, "seed", self._seed)
 
     def beat(self, *, ticks: int) -> None:
         """The reconciler; a tick comes once 5 s have passed."""
@@ -63,7 +64,7 @@ class Parties(Application):
         def body() -> None:
             for _ in range(times):
                 self.execution.point(f"a message for {stage} comes", (f"queue {stage}", True), yields=True)
-                self.ground.messages.append((BY_NAME[stage], list(ids)))
+                self.ground.messages.append((BY_NAME.get(stage), list(ids)))
 
         self.execution.spawn("broker", body)
 
@@ -89,21 +90,63 @@ class Parties(Application):
 
         self.execution.spawn("network", body)
 
-    def steer(self, *wishes: RunState) -> None:
-        """The operator pauses, resumes or cancels the run, whenever it is."""
+    def operator(self, *acts: str) -> None:
+        """The operator's commands, one after the other, whenever it is: pause, resume, cancel, retry, release, as the commands do it."""
+        context = self.ground.worker()
 
         def body() -> None:
-            for wish in wishes:
-                self.execution.point(f"the run shall be {wish}", ("table rekey_runs", True), CLOCK, yields=True)
-                self.ground.raw.execute("UPDATE rekey_runs SET state = ?", (str(wish),))
+            for act in acts:
+                self.execution.point(f"rekey {act}", yields=True)
+                run = context.runs.get(self.ground.run_id)
+                if act == "cancel":
+                    context.reopening.cancel(run)
+                elif act == "retry":
+                    context.reopening.retry(run, Selection())
+                elif act == "release":
+                    context.reopening.release(run, most=None)
+                else:
+                    to, since = (RunState.PAUSED, RunState.RUNNING) if act == "pause" else (RunState.RUNNING, RunState.PAUSED)
+                    context.runs.set_state(run, to, only_from=since)
 
         self.execution.spawn("operator", body)
+
+    def late_message(self, stage: str, run_id: str, *ids: int) -> None:
+        """A worker gets a message of another run, whenever it likes (S6)."""
+        context = self.ground.worker()
+        self.ground.oracles.tools.add("late")
+
+        def body() -> None:
+            self.execution.point(f"a late message for {stage} comes", yields=True)
+            run = context.runs.find(run_id)
+            if run is not None:
+                run_stage(stage, BY_NAME[stage].work, run, ids, context=context)
+
+        self.execution.spawn("late", body)
+
+    def restore(self) -> None:
+        """The database is set back to what it was when the schedule began, whenever it is (H15)."""
+        tables = [(name, True) for name in sorted(self.ground.tables())]
+
+        def body() -> None:
+            self.execution.point("the database is restored from a back-up", *tables, CLOCK, yields=True)
+            self.ground.restore()
+
+        self.execution.spawn("operator", body)
+
+    def clock_jumps(self, seconds: float) -> None:
+        """The database's clock is set wrong, whenever it is (H16)."""
+
+        def body() -> None:
+            self.execution.point(f"the database's clock jumps by {seconds:g} s", ("clock", True), yields=True)
+            self.ground.database_clock.skew += seconds
+
+        self.execution.spawn("clock", body)
 
     # Inside
 
     def _serve(self, name: str, stage: str, act: Callable[[list[int], object], None]) -> None:
         context = self.ground.worker()
-        self.ground.tools.add(name)
+        self.ground.oracles.tools.add(name)
         mine = BY_NAME.get(stage)
         queue = (f"queue {stage}", True)
 

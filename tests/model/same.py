@@ -20,23 +20,26 @@ _NOBODY_ASKS = frozenset({"updated_at", "created_at", "finished_at", "id_text"})
 def comparable_state(ground: Ground) -> int:
     """A hash of rows, ledger and bucket; times are told from now, to the second."""
     now = ground.clock.boot()
+    skew = ground.database_clock.skew
     found: list[Any] = [tuple(ground.raw.execute("SELECT * FROM assets ORDER BY id"))]
     for table in (moves, runs):
         names = table.c.keys()
         rows = ground.raw.execute(f"SELECT * FROM {table.name}")
-        found += [tuple(_from_now(*item, now) for item in zip(names, row, strict=True) if item[0] not in _NOBODY_ASKS) for row in rows]
+        found += [
+            tuple(_from_now(*item, now, skew) for item in zip(names, row, strict=True) if item[0] not in _NOBODY_ASKS) for row in rows
+        ]
     for name, versions in sorted(ground.store._bucket._versions.items()):
         found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now), _PAST)) for item in versions)))
     return hash(tuple(found))
 
 
-def _from_now(name: str, value: object, now: float) -> object:
+def _from_now(name: str, value: object, now: float, skew: float) -> object:
     if not isinstance(value, int) or not value:
         return None if name == "id" else value  # a run is called by chance
     if name == "intent_at":
         return True
     if name in _DATABASE_TIMES:
-        from_now = round(value / 1e6 - EPOCH - now)
+        from_now = round(value / 1e6 - EPOCH - now - skew)
         return max(from_now, _PAST if name in _AGES else 0)
     if name.endswith("store_time"):
         return max(round(value - EPOCH - now), _PAST)

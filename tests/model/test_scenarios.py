@@ -17,11 +17,10 @@ SOON = Bounds(preemptions=1, faults=0)
 MOST = 60  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
 
 
-@pytest.mark.parametrize("store", scenarios.STORES)
-@pytest.mark.parametrize("name", scenarios.BY_SCENARIO)
+@pytest.mark.parametrize(("name", "store"), scenarios.ON_STORES)
 def test_contract_holds_on_every_schedule(name: str, store: str) -> None:
     """S1, S2, S3, S4, S8 and S9, at every instant and in the end."""
-    report, _ = scenarios.BY_SCENARIO[name].explore(scenarios.STORES[store], bounds=SOON, most=MOST)
+    report, _ = scenarios.BY_SCENARIO[name].explore(store, bounds=SOON, most=MOST)
     sys.stdout.write(f"{name} on {store}: {report.line()}\n")
 
     assert report.found is None, report.found.tell() if report.found else ""
@@ -33,12 +32,12 @@ def test_mutant_is_caught(mutant: Mutant) -> None:
     """A guard of the contract that is missing shows."""
     name, store = mutant.caught_by
     with mutant.installed():
-        report, _ = scenarios.BY_SCENARIO[name].explore(scenarios.STORES[store], most=2000)
+        report, _ = scenarios.BY_SCENARIO[name].explore(store, most=2000)
 
     assert report.found is not None, report.line()
     sys.stdout.write(f"{report.found.tell()}\n{report.line()}\n")
     with mutant.installed():
-        again = scenarios.BY_SCENARIO[name].replay(scenarios.STORES[store], report.found.choices)
+        again = scenarios.BY_SCENARIO[name].replay(store, report.found.choices)
     assert again is not None
     assert [step for step, _ in again.story] == [step for step, _ in report.found.story]
 
@@ -48,7 +47,7 @@ def test_schedules_cut_short_would_have_ended_as_others_did() -> None:
     endings = []
     for prune in (True, False):
         bounds = Bounds(preemptions=1, faults=0, prune=prune)
-        report, ground = scenarios.BY_SCENARIO["H4_upload_to_the_new_key"].explore(scenarios.STORES["like_minio"], bounds=bounds)
+        report, ground = scenarios.BY_SCENARIO["H4_upload_to_the_new_key"].explore("like_minio", bounds=bounds)
         endings.append((report.found, frozenset(ground.ends.endings)))
         assert (report.pruned > 0) is prune
 

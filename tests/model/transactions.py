@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,20 @@ from unittest.mock import patch
 from sqlalchemy import Connection, Engine, exc
 
 from app import database
+from app.errors import OutcomeUnknownError
 from tests.model.choices import CRASH, DivergedError
 
 if TYPE_CHECKING:
     from tests.model.ground import Ground
 
 CLOCK = ("clock", False)
+UNKNOWN = "committed, and the reply is lost"
+UNDONE = "the connection breaks, and nothing is committed"
 MOST = 20_000  # transactions remembered at once
+
+
+class _UndoneError(Exception):
+    """Rolls a transaction back whose COMMIT never arrives."""
 
 
 @dataclass(slots=True)
@@ -129,13 +136,17 @@ class Transactions:
             with _REAL(engine, read_only=read_only, single=single) as connection:
                 yield connection
             return
-        execution.point("SQL: read" if read_only else "SQL: write", CLOCK, faults=(CRASH,), opaque="table")
+        faults = (CRASH,) if read_only else (CRASH, *self._ground.commit_faults)
+        fault = execution.point("SQL: read" if read_only else "SQL: write", CLOCK, faults=faults, opaque="table")
         contents = self._ground.tables()
         found = self._find(execution.seeing, contents)
         if found is not None:
-            yield from self._again(found, engine)
+            yield from self._again(found, engine, undo=fault == UNDONE)
         else:
-            yield from self._first(engine, execution.seeing, contents, read_only=read_only, single=single)
+            with suppress(_UndoneError):
+                yield from self._first(engine, execution.seeing, contents, read_only=read_only, single=single, undo=fault == UNDONE)
+        if fault in {UNDONE, UNKNOWN}:
+            raise OutcomeUnknownError("the connection to the database broke during COMMIT")
 
     def _find(self, seeing: int, contents: Mapping[str, int]) -> Played | None:
         for played in self._known.get(seeing, ()):
@@ -143,14 +154,16 @@ class Transactions:
                 return played
         return None
 
-    def _again(self, known: Played, engine: Engine) -> Iterator[Wire]:
+    def _again(self, known: Played, engine: Engine, *, undo: bool) -> Iterator[Wire]:
         self.repeated += 1
         self._touched(known)
         yield Wire(known, None, engine.dialect)  # unless it is rolled back
-        for statement, values, many in known.writes:
+        for statement, values, many in known.writes if not undo else ():
             (self._ground.raw.executemany if many else self._ground.raw.execute)(statement, values)
 
-    def _first(self, engine: Engine, seeing: int, contents: Mapping[str, int], *, read_only: bool, single: bool) -> Iterator[Wire]:
+    def _first(
+        self, engine: Engine, seeing: int, contents: Mapping[str, int], *, read_only: bool, single: bool, undo: bool
+    ) -> Iterator[Wire]:
         self.played += 1
         self._playing = played = Played()
         if len(self._known) >= MOST:
@@ -159,6 +172,8 @@ class Transactions:
         try:
             with _REAL(engine, read_only=read_only, single=single) as connection:
                 yield Wire(played, connection, engine.dialect)
+                if undo:
+                    raise _UndoneError
         except exc.SQLAlchemyError:
             fails = True  # its answers do not tell
             raise

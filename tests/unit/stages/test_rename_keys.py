@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from app.errors import DatabaseUnavailableError, DeniedError, LockedError, OutcomeUnknownError
 from app.stages import rename_keys
@@ -498,8 +499,8 @@ def test_switch_row_by_row_ends_with_the_task(world: World, monkeypatch: pytest.
     world.sql("DELETE FROM assets WHERE id = 3")
     real = rename_keys._switch_one
 
-    def slow(batch, move, store_time):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        real(batch, move, store_time)
+    def slow(*call):  # type: ignore[no-untyped-def] # noqa: ANN002, ANN202
+        real(*call)
         world.later(6)
 
     monkeypatch.setattr(rename_keys, "_switch_one", slow)
@@ -507,6 +508,26 @@ def test_switch_row_by_row_ends_with_the_task(world: World, monkeypatch: pytest.
 
     assert world.states() == {"renamed": 1, "copied": 2}
     assert sorted(result.again) == [2, 3]
+
+
+def test_worker_that_was_stopped_between_look_and_switch_looks_again(world: World) -> None:
+    """Else the row would name what was overwritten long before the switch (S5, H3); so too where the rows' locks were waited for."""
+    _copied(world)
+    waits: list[str] = []
+
+    def wait(_connection, _cursor, statement, *_more):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN002, ANN202
+        if not waits and statement.startswith("SELECT") and "FROM assets" in statement:
+            waits.append(statement)
+            world.store.app_put(O1, b"v2")
+            world.later(6)
+
+    event.listen(world.engine, "before_cursor_execute", wait)
+    world.do("rename")
+    assert len(waits) == 1
+    assert (world.key(1), world.move(1).state) == (O1, MoveState.COPIED)
+    world.go()
+
+    assert (world.get(1), world.states()) == (b"v2", {"deleted": 1})
 
 
 def test_looks_that_took_too_long_are_taken_again(world: World) -> None:

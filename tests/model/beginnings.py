@@ -1,0 +1,104 @@
+"""How worlds stand when the schedules of a scenario begin."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from app.errors import DeniedError
+from app.planning import RollbackRules
+from app.states import RunKind
+from app.testing import Fault
+from tests.model.scenario import N, O
+
+if TYPE_CHECKING:
+    from tests.model.ground import Ground
+
+
+def two_assets(ground: Ground) -> None:
+    """Another row with an object of its own."""
+    ground.asset(2)
+
+
+def chain(ground: Ground) -> None:
+    """Row 2 has its object where row 1 is to get its own."""
+    body = b"2.1"
+    ground.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 8, :key)", key=N)
+    ground.store.app_put(N, body)
+    ground.truth.rows[2] = "2"
+    ground.truth.living[body] = N
+
+
+def sharing(ground: Ground) -> None:
+    """Row 2 names the object of row 1."""
+    ground.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 8, :key)", key=O)
+    ground.truth.rows[2] = "1"
+
+
+def same_name(ground: Ground) -> None:
+    """Row 2 has an object of its own, and is to get the same new key (H25)."""
+    ground.asset(2, "elsewhere/1.png")
+
+
+def other_spelling(ground: Ground) -> None:
+    """Row 2 has its object at its new key already, and names it by another spelling; it is long there."""
+    body = b"2.1"
+    ground.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 7, '/clients/7/assets/2.png')")
+    ground.store.app_put("clients/7/assets/2.png", body)
+    ground.truth.rows[2] = "2"
+    ground.truth.living[body] = "clients/7/assets/2.png"
+    ground.later(100)
+
+
+def stubborn(ground: Ground) -> None:
+    """The database stores another key than it is given (H11)."""
+    ground.sql(
+        "CREATE TRIGGER cut AFTER UPDATE OF object_key ON assets WHEN new.object_key LIKE 'clients/%' "
+        "BEGIN UPDATE assets SET object_key = substr(new.object_key, 1, 10) WHERE id = new.id; END"
+    )
+
+
+def denied(ground: Ground) -> None:
+    """The delete of row 1's old object was refused: parked, and the run is over (H17)."""
+    ground.store.faults.add(Fault.refuse(DeniedError), on="delete_key")
+    ground.go()
+
+
+def held(ground: Ground) -> None:
+    """The run has kept row 1's old object, and is over."""
+    ground.context.steering.hold(ground.run, hold=True)
+    ground.go()
+
+
+def rolling_back(ground: Ground) -> None:
+    """A run is over, and is taken back."""
+    ground.go()
+    taken_back(ground)
+
+
+def rolling_back_held(ground: Ground) -> None:
+    """The same, where the old objects are still there."""
+    held(ground)
+    taken_back(ground)
+
+
+def taken_back(ground: Ground) -> None:
+    """Start the rollback of the ground's run, as the command does."""
+    run, plain = ground.run, ground._plain
+    back = plain.runs.create(
+        bucket=run.bucket,
+        table_name=run.table_name,
+        settings=run.settings,
+        capabilities=dataclasses.asdict(plain.store.capabilities),
+        rows=0,
+        user="tester",
+        version="0",
+        kind=RunKind.ROLLBACK,
+        origin_no=run.no,
+        selection={},
+    )
+    rules = RollbackRules(bucket=plain.rules.bucket, template=plain.rules.template, equivalence=plain.rules.equivalence)
+    ground._plain = dataclasses.replace(plain, rules=rules)
+    ground.context = ground.worker()
+    ground.origin_id, ground.run_id, ground.forward = run.id, back.id, False
+    ground.messages.clear()

@@ -1,0 +1,115 @@
+"""Schedules that begin with a message for the copy stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.model import beginnings
+from tests.model.ground import HELD_UP
+from tests.model.scenario import N, Scenario
+
+if TYPE_CHECKING:
+    from tests.model.parties import Parties
+
+
+def _two_copiers(parties: Parties) -> None:
+    parties.worker("copy", name="copy 1")
+    parties.worker("copy", name="copy 2")
+    parties.worker("rename")
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.time(31)
+
+
+def _delayed_copy(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.network()
+    parties.hint("copy", 1)
+    parties.time(31)
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+
+
+def _upload_to_new_key(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("stranger", lambda: parties.put(N, "stranger.1"))
+
+
+def _row_at_new_key(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.party("application", lambda: parties.new_row(2, N, "2"))
+    parties.reader(1)
+
+
+def _chain_moves(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.hint("copy", 1, 2)
+    parties.reader(1)
+    parties.reader(2, name="reader 2")
+    parties.time(61)
+
+
+def _equal_upload(parties: Parties) -> None:
+    def upload() -> None:
+        if parties.put(N, "1.1"):
+            parties.name_it(2, N, "1")
+            parties.turn_into(2, "2")
+
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("application", upload)
+    parties.time(5)
+
+
+def _waits_for_its_upload(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.party("application", lambda: parties.take_down(1))
+    parties.time(6, 31)
+    parties.hint("copy", 1)
+
+
+def _in_two_spellings(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.reader(2)
+    parties.hint("delete", 1, 2)
+    parties.time(61)
+
+
+def _swapped(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("application", lambda: parties.swap(1, 2))
+    parties.reader(1)
+
+
+def _vouched(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.reader(1)
+
+
+SCENARIOS = (
+    Scenario(name="H2_copy_outlives_its_lease", stage="copy", parties=_delayed_copy, request_faults=(HELD_UP,)),
+    Scenario(name="H4_upload_to_the_new_key", stage="copy", parties=_upload_to_new_key),
+    Scenario(name="H5_row_on_the_new_key_before_its_upload", stage="copy", parties=_row_at_new_key),
+    Scenario(
+        name="H6_object_under_two_spellings",
+        stage="copy",
+        parties=_in_two_spellings,
+        before=beginnings.other_spelling,
+        stores=("like_minio",),
+    ),
+    Scenario(name="H9_keys_swapped_while_copied", stage="copy", parties=_swapped, before=beginnings.two_assets),
+    Scenario(name="H12_two_copiers_and_a_crash", stage="copy", parties=_two_copiers),
+    Scenario(name="H12_equal_upload_to_the_new_key", stage="copy", parties=_equal_upload),
+    Scenario(name="H19_chain", stage="copy", parties=_chain_moves, before=beginnings.chain),
+    Scenario(name="H24_taken_down_before_the_copy", stage="copy", parties=_waits_for_its_upload),
+    Scenario(name="S3_copied_by_the_store_on_the_operators_word", stage="copy", parties=_vouched, settings={"copy_mode": "server"}),
+)

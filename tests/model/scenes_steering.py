@@ -1,0 +1,147 @@
+"""Schedules of whole runs: the seed, the reconciler, pause, cancel, retry, release, rollback, a restored database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.model import beginnings
+from tests.model.scenario import O, Scenario
+
+if TYPE_CHECKING:
+    from tests.model.parties import Parties
+
+
+def _cancelled(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.operator("cancel")
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+
+
+def _paused(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.beat(ticks=2)
+    parties.operator("pause", "resume")
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.time(31, 31)
+
+
+def _cancelled_after_pause(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.beat(ticks=2)
+    parties.operator("pause", "cancel")
+    parties.reader(1)
+    parties.time(6, 6)
+
+
+def _retried(parties: Parties) -> None:
+    parties.operator("retry")
+    parties.beat(ticks=2)
+    parties.worker("copy")
+    parties.worker("delete")
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.reader(1)
+    parties.time(6, 61)
+
+
+def _released(parties: Parties) -> None:
+    parties.operator("release")
+    parties.beat(ticks=2)
+    parties.worker("delete")
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.reader(1)
+    parties.time(6, 6)
+
+
+def _seeds(parties: Parties) -> None:
+    parties.seed(name="seed 1")
+    parties.seed(name="seed 2")
+    parties.hint("seed")
+    parties.worker("copy")
+    parties.party("application", lambda: parties.new_row(3, "up/3.png", "3"))
+
+
+def _held_seed(parties: Parties) -> None:
+    parties.seed()
+    parties.worker("copy")
+    parties.beat(ticks=2)
+    parties.time(61, 31)
+
+
+def _losses(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.beat(ticks=3)
+    parties.time(61, 31, 6)
+
+
+def _suspects(parties: Parties) -> None:
+    parties.worker("copy", name="copy 1")
+    parties.worker("copy", name="copy 2")
+    parties.beat(ticks=2)
+    parties.time(31, 6)
+
+
+def _taken_back(parties: Parties) -> None:
+    parties.seed()
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.late_message("delete", parties.ground.origin_id, 1)
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.reader(1)
+
+
+def _taken_back_and_used_again(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.party("application", lambda: parties.new_row(9, O, "9"))
+    parties.reader(1)
+    parties.time(61)
+
+
+def _taken_back_and_saved(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.party("application", lambda: parties.save_back(1))
+    parties.hint("delete", 1)
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.time(61)
+
+
+def _restored(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.restore()
+    parties.hint("delete", 1)
+    parties.hint("copy", 1)
+    parties.time(61)
+
+
+SCENARIOS = (
+    Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
+    Scenario(name="H17_cancelled_while_paused", stage="rename", parties=_cancelled_after_pause),
+    Scenario(name="H17_paused_and_resumed", stage="copy", parties=_paused),
+    Scenario(name="H17_retried_after_a_refused_delete", stage="none", parties=_retried, before=beginnings.denied),
+    Scenario(name="H17_released", stage="none", parties=_released, before=beginnings.held),
+    Scenario(name="H25_two_seeds_and_one_new_key", stage="seed", parties=_seeds, before=beginnings.same_name),
+    Scenario(name="H26_lost_messages", stage="copy", parties=_losses),
+    Scenario(
+        name="H27_seed_held_at_the_mark", stage="seed", parties=_held_seed, before=beginnings.two_assets, settings={"max_in_flight": 1}
+    ),
+    Scenario(name="H28_lost_leases", stage="copy", parties=_suspects, before=beginnings.two_assets),
+    Scenario(name="H18_taken_back", stage="seed", parties=_taken_back, before=beginnings.rolling_back),
+    Scenario(name="H18_taken_back_while_held", stage="seed", parties=_taken_back, before=beginnings.rolling_back_held),
+    Scenario(name="H18_old_key_used_again", stage="copy", parties=_taken_back_and_used_again, before=beginnings.rolling_back),
+    Scenario(name="H18_taken_back_and_saved", stage="rename", parties=_taken_back_and_saved, before=beginnings.rolling_back),
+    Scenario(
+        name="H15_database_restored",
+        stage="rename",
+        parties=_restored,
+        breaks="the database is set back",
+        settings={"journal": True, "grace_seconds": 0},
+    ),
+)
