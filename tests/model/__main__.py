@@ -1,4 +1,4 @@
-"""``python -m tests.model [--depth N] [--faults N] [--most N] [NAME ...]``: play the scenarios, tell the first violation of each.
+"""``python -m tests.model [--depth N] [--most N] [--store STORE] [NAME ...]``: play the scenarios, tell the first violation of each.
 
 ``python -m tests.model --store STORE --replay 0,0,1 NAME`` plays one schedule again.
 """
@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from time import monotonic
 
 from tests.model.choices import Bounds
+from tests.model.playing import parts, play
 from tests.model.scenario import STORES
-from tests.model.scenarios import ALL, BY_SCENARIO
+from tests.model.scenarios import BY_SCENARIO
 
 
 def main() -> int:
     """Play; 1 if a property was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.model")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BY_SCENARIO])
-    parser.add_argument("--depth", type=int, default=2, help="preemptions at most (2)")
-    parser.add_argument("--faults", type=int, default=1, help="faults at most (1)")
-    parser.add_argument("--most", type=int, help="schedules of a scenario at most")
-    parser.add_argument("--store", choices=STORES, action="append")
+    parser.add_argument("--depth", type=int, default=2, help="preemptions and faults at most, together (2)")
+    parser.add_argument("--faults", type=int, default=1, help="faults at most, among them (1)")
+    parser.add_argument("--most", type=int, help="schedules of a scenario at most, the shortest first")
+    parser.add_argument("--processes", type=int, default=0, help="at once (as many as there are processors)")
+    parser.add_argument("--store", choices=STORES, action="append", default=[])
     parser.add_argument("--replay", help="the choices of one schedule of NAME on --store, separated by commas")
     given = parser.parse_args()
     if given.replay is not None:
@@ -28,19 +31,21 @@ def main() -> int:
         again = BY_SCENARIO[given.names[0]].replay(given.store[0], choices)
         _say(again.tell() if again else "the contract holds on this schedule")
         return int(again is not None)
-    schedules = states = violations = 0
-    for scenario in [BY_SCENARIO[name] for name in given.names] or ALL:
-        for store in [store for store in given.store or STORES if store in scenario.stores]:
-            bounds = Bounds(preemptions=given.depth, faults=given.faults)
-            report, ground = scenario.explore(store, bounds=bounds, most=given.most)
-            schedules += report.schedules
-            states += report.states
-            line = f"{scenario.name} on {store}: {report.line()}"
-            settled = f"{ground.ends.count} settled in {ground.ends.seconds:.1f} of {report.seconds:.1f} s"
-            _say(f"{line}, {settled}, {ground.transactions.played} transactions + {ground.transactions.repeated} repeated")
-            if report.found:
-                violations += 1
-                _say(report.found.tell())
+    bounds = Bounds(preemptions=given.depth, faults=given.faults, together=given.depth)
+    schedules = states = violations = cut = 0
+    start = monotonic()
+    chosen = parts(given.names, given.store, bounds=bounds, most=given.most)
+    for played in play(chosen, processes=given.processes):
+        schedules += played.report.schedules + played.report.pruned
+        cut += played.report.pruned
+        states += played.report.states
+        _say(played.line())
+        if played.report.found:
+            violations += 1
+            _say(played.report.found.tell())
+    _say(
+        f"{len(chosen)} scenarios in {monotonic() - start:.0f} s; {cut} of the schedules end where another one went on from the same state"
+    )
     _say(f"{schedules} schedules, {states} states, {violations} violations")
     return int(violations > 0)
 

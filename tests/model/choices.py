@@ -37,6 +37,7 @@ class Bounds:
 
     preemptions: int = 2
     faults: int = 1
+    together: int = 99  # preemptions and faults
     prune: bool = True
 
 

@@ -147,7 +147,7 @@ class Execution:
         pasts, first = [actor.past for actor in self.actors], None
         for number, option in enumerate(options):
             spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
-            if spent[0] > self._bounds.preemptions or spent[1] > self._bounds.faults:
+            if spent[0] > self._bounds.preemptions or spent[1] > self._bounds.faults or sum(spent) > self._bounds.together:
                 continue
             past = self._past(option)
             new = None  # it cannot be told yet

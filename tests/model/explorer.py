@@ -44,6 +44,7 @@ class Report:
     calls: int = 0
     states: int = 0
     seconds: float = 0.0
+    whole: bool = False  # nothing is left within the bounds
     found: Found | None = None
     windows: dict[str, Found] = field(default_factory=dict)  # the shortest way to each
 
@@ -51,7 +52,7 @@ class Report:
         """The summary in one line."""
         rate = (self.schedules + self.pruned) / self.seconds if self.seconds else 0.0
         said = f"{self.schedules} schedules + {self.pruned} cut short, {self.states} states, {self.calls} calls, {rate:.0f}/s"
-        return f"{said}, {int(self.found is not None)} violations"
+        return f"{said}, {int(self.found is not None)} violations{'' if self.whole else ', not whole'}"
 
 
 Scenario = Callable[[Execution], Callable[[], object]]  # spawns its actors, gives the check of the end
@@ -69,6 +70,7 @@ def explore(scenario: Scenario, *, bounds: Bounds = BY_DEFAULT, most: int | None
         while report.found is None and (most is None or report.schedules + report.pruned < most):
             stack = next((stack for stack in waiting if stack), None)
             if stack is None:
+                report.whole = True
                 break
             _run_one(scenario, stack.pop(), bounds=bounds, visited=visited, report=report, waiting=waiting)
             if (report.schedules + report.pruned) % 1000 == 0:
