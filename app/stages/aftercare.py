@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.assets import AssetRow
-from app.copying import copy_by_parts, is_equal
 from app.database import MICROSECONDS
 from app.ledger.moves import Other
 from app.ledger.records import Move, Outcome
-from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
-from app.stages.context import Batch, again, changed_too_often, park
-from app.stages.copy_objects import keep
+from app.object_store import IfAbsent, ObjectInfo
+from app.stages.context import Batch, again, park
+from app.stages.late_writes import late_write, until_next_look, write_over
 from app.stages.restoring import restore
 from app.stages.views import Seen, View
 from app.states import KeptReason, MoveState, ParkedReason, RunState
@@ -32,7 +31,7 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
         if key in view.looks.failed:
             raise view.looks.failed[key]
     if move.switched_at is None or move.grace_from is None:  # the worker died between the commit and the stamp: the grace begins now (H16)
-        due_in = _until_next_look(batch, move, float(move.grace_seconds))
+        due_in = until_next_look(batch, move, float(move.grace_seconds))
         return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=due_in)
     old = view.looks.found[move.old_key]
     if old is not None and move.missed_store_time is not None:
@@ -83,9 +82,9 @@ def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome |
     """The old object is not what was copied, or the copy is gone while the old object is there."""
     move = seen.move
     if move.source is None or not old.is_same_version(move.source):
-        return _late_write(batch, view, seen, old)
+        return late_write(batch, view, seen, old)
     if seen.new is None and seen.row is not None and seen.row.key == move.new_key:
-        return _write_over(batch, move, old, IfAbsent(), "the copy was gone: written again")  # H22
+        return write_over(batch, move, old, IfAbsent(), "the copy was gone: written again")  # H22
     return None
 
 
@@ -140,7 +139,7 @@ def _left(batch: Batch, move: Move) -> Outcome | None:
     if not move.sighted:
         return None
     alone = replace(move, sighted=False, looks=0)
-    return Outcome(move=alone, stamp=frozenset({"grace_from"}), due_in=_until_next_look(batch, alone, float(move.grace_seconds)))
+    return Outcome(move=alone, stamp=frozenset({"grace_from"}), due_in=until_next_look(batch, alone, float(move.grace_seconds)))
 
 
 def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
@@ -162,58 +161,6 @@ def _crowded(view: View, move: Move) -> Outcome:
     return kept(move, KeptReason.NAMED, "many assets share the old object: the last of them to be moved delete it")
 
 
-def _late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome:
-    """The old object is not the version that was copied: copied again under every condition of S2, else both stay (H1)."""
-    move, new = seen.move, seen.new
-    if move.source is None or old.last_modified < move.source.last_modified:
-        return park(move, ParkedReason.CONFLICT, "the old object changed, but not to a later version")
-    if seen.row is None or seen.row.key != move.new_key:
-        return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and the row names neither key")
-    if view.claims.named_by_others(move, move.new_key) or (new is not None and not move.is_our_copy(new)):
-        return _both_changed(batch, view, move)
-    overlapped = move.switch_store_time is not None and old.last_modified < move.switch_store_time
-    age = view.store_time - old.last_modified
-    settle = batch.context.settings.settle_seconds
-    if not overlapped and age <= settle:
-        return Outcome(move=replace(move, looks=move.looks + 1), due_in=float(settle - age + 1))
-    if new is not None and not batch.context.store.capabilities.complete_if_match:
-        return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and this store has no safe way to copy it again")
-    return _write_over(batch, move, old, IfMatch(new.etag) if new else IfAbsent(), "a late write to the old key was copied again")
-
-
-def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
-    """Two versions, unless they are equal: then it was our own late copy, whose reply was lost (H12), or takes nothing from anybody."""
-    context = batch.context
-    if not view.claims.named_by_others(move, move.new_key):
-        equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
-        if equal is not None:
-            fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
-            return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))
-    return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
-
-
-def _write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, detail: str) -> Outcome:
-    """Write the old object to the new key, which a row names: by parts, so that no stalling body locks it for readers (M5)."""
-    context = batch.context
-    if changed_too_often(move, context.settings):
-        return park(move, ParkedReason.CHANGED_TOO_OFTEN, "the old object is written again and again after the switch")
-    read = context.store.read(old.key, max_bytes=0)
-    if not read.info.is_same_version(old):
-        return Outcome(move=replace(move, looks=move.looks + 1), due_in=1.0)  # it changed once more while we looked
-    copied = copy_by_parts(context.store, read, move.new_key, condition=condition, deadline=batch.lease, keep=lambda: keep(batch))
-    fresh = replace(
-        move,
-        source=copied.source,
-        copy=replace(copied.copy, key=move.new_key),
-        copy_recorded=True,
-        changes=move.changes + 1,
-        looks=0,
-        intent_at=None,  # no delete of this version was meant yet, nor is it in the journal
-        detail=detail,
-    )
-    return Outcome(move=fresh, due_in=_until_next_look(batch, fresh, float(move.grace_seconds)))
-
-
 def _grace_left(view: View, move: Move) -> float:
     """Seconds until O may go: the grace by the database's clock since switch or last sighting, by the store's since our copy (H16)."""
     by_database = move.grace_seconds - (view.now - (move.grace_from or 0)) / MICROSECONDS
@@ -228,12 +175,7 @@ def _grace(batch: Batch, view: View, move: Move) -> Outcome | None:
     left = _grace_left(view, move)
     if left <= 0:
         return None
-    return Outcome(move=replace(move, looks=move.looks + 1), due_in=_until_next_look(batch, move, left))
-
-
-def _until_next_look(batch: Batch, move: Move, left: float) -> float:
-    """LOOK_SECONDS after the switch, then at doubling intervals, and at the end of the grace (S1)."""
-    return max(0.0, min(left, batch.context.settings.look_seconds * 2.0 ** min(move.looks, 20)))
+    return Outcome(move=replace(move, looks=move.looks + 1), due_in=until_next_look(batch, move, left))
 
 
 def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:

@@ -112,8 +112,11 @@ class Application:
             self.ground.oracles.touches(key)
         rows[one], rows[other] = rows[other], rows[one]
 
-    def re_use(self, key: str, asset: str, number: int, *, when: str = "") -> None:
-        """Mint a key again for a new asset: its object, then its row; once every move is in the state *when* (A2), or whenever."""
+    def re_use(self, key: str, asset: str, number: int, *, when: str = "", in_time: bool = True) -> None:
+        """Mint a key again for a new asset, once every move is in the state *when* (A2), or whenever.
+
+        Its object, and then its row, *in_time* (A3).
+        """
         states = "SELECT count(*) FROM rekey_moves WHERE state != ?"
 
         def final() -> bool:
@@ -122,8 +125,11 @@ class Application:
         touches = (f"object {key}", True), ("listing", False), ("table rekey_moves", False), CLOCK
         self.execution.point(f"PUT {key} = {asset}.1", *touches, ready=final)
         self._upload(key, f"{asset}.1".encode())
+        if in_time:
+            self.ground.row_due = self.ground.clock.boot() + self.ground.context.settings.settle_seconds
         statement = "INSERT INTO assets (id, client_id, object_key) VALUES (?, 9, ?)"
         self._change(f"INSERT row {number}: key {key}", statement, number, key, also=lambda: self.ground.truth.rows.update({number: asset}))
+        self.ground.row_due = float("inf")
 
     def upload_late(self, number: int, key: str, asset: str) -> None:
         """A new asset under a key that is free: its upload, and long after that its row (against A3)."""
@@ -143,10 +149,19 @@ class Application:
             self.ground.truth.rows[number] = asset
             self._upload(key, f"{asset}.1".encode())
 
-    def overwrite_at(self, key: str, body: str) -> None:
-        """Write to a key, whatever has become of it meanwhile (against A1, A2, A4)."""
+    def overwrite_at(self, key: str, body: str, *, instead_of: str = "") -> None:
+        """Write to a key, whatever has become of it meanwhile (against A1, A2, A4); *instead_of* an older version."""
         self.execution.point(f"PUT {key} = {body}", (f"object {key}", True), ("listing", False), CLOCK)
+        self.ground.truth.living.pop(instead_of.encode(), None)
         self._upload(key, body.encode())
+
+    def leave(self, number: int) -> None:
+        """Remove a row, and leave its object behind."""
+
+        def also() -> None:
+            del self.ground.truth.rows[number]
+
+        self._change(f"DELETE row {number}", "DELETE FROM assets WHERE id = ?", number, also=also)
 
     def point_at(self, number: int, key: str) -> None:
         """Set a row to a key, whatever has become of that meanwhile (against A1, A2)."""

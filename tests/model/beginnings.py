@@ -70,6 +70,12 @@ def held(ground: Ground) -> None:
     ground.go()
 
 
+def long_held(ground: Ground) -> None:
+    """The same, long ago."""
+    held(ground)
+    ground.later(300)
+
+
 def rolling_back(ground: Ground) -> None:
     """A run is over, and is taken back."""
     ground.go()

@@ -69,7 +69,7 @@ ALL = (
         function="_in_transaction",
         before="row is None or row.key != move.old_key or not",
         after="row is None or not",
-        caught_by=("H10_re_pointed_before_the_switch", "conditional"),
+        caught_by=("H9_re_pointed_before_the_switch", "conditional"),
     ),
     Mutant(
         name="no grace",
@@ -105,8 +105,8 @@ ALL = (
     ),
     Mutant(
         name="a late write over whatever is at the new key",
-        module="app.stages.aftercare",
-        function="_late_write",
+        module="app.stages.late_writes",
+        function="late_write",
         before="(new is not None and not move.is_our_copy(new))",
         after="False",
         caught_by=("H1_late_writes", "conditional"),

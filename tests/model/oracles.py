@@ -45,7 +45,7 @@ class Oracles:
         """Check what the step has changed."""
         ground = self._ground
         written = {name for name, write in touches if write}
-        ground.forget(written)
+        ground.contents_of.forget(written)
         rows, ledger = "table assets" in written, "table rekey_moves" in written
         objects = any(name.startswith("object ") for name in written)
         if objects and actor.name in self.tools:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.errors import RekeyError
@@ -73,10 +74,14 @@ class Parties(Application):
 
         def body() -> None:
             for passing in seconds:
-                self.execution.point(f"{passing:g} s pass", ("clock", True), yields=True)
+                in_time = partial(self._in_time, passing)
+                self.execution.point(f"{passing:g} s pass", ("clock", True), yields=True, ready=in_time)
                 self.ground.clock.advance(passing)
 
         self.execution.spawn("time", body)
+
+    def _in_time(self, passing: float) -> bool:
+        return self.ground.clock.boot() + passing <= self.ground.row_due
 
     def network(self) -> None:
         """Lets requests arrive that were held up."""
@@ -125,7 +130,7 @@ class Parties(Application):
 
     def restore(self) -> None:
         """The database is set back to what it was when the schedule began, whenever it is (H15)."""
-        tables = [(name, True) for name in sorted(self.ground.tables())]
+        tables = [(name, True) for name in sorted(self.ground.contents_of.tables())]
 
         def body() -> None:
             self.execution.point("the database is restored from a back-up", *tables, CLOCK, yields=True)

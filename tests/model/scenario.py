@@ -49,12 +49,13 @@ class Scenario:
     differs: Mapping[str, bool] = field(default_factory=dict)  # what the store does otherwise
     breaks: str = ""  # of what is asked of the application; then nothing is destroyed outside of the listed windows
     window: Window | None = None  # what that leaves open on a store that ignores conditions
+    any_store: bool = False  # on every store
 
     def ground(self, store: str) -> Ground:
         """The world at the moment at which all schedules begin."""
         behaviour = replace(STORES[store], **self.differs)
         ground = Ground(Path(), behaviour=behaviour, settings=self.settings, request_faults=self.request_faults)
-        ground.commit_faults, ground.lenient = self.commit_faults, bool(self.breaks)
+        ground.commit_faults, ground.lenient, ground.any_store = self.commit_faults, bool(self.breaks), self.any_store
         ground.asset(1)
         self.before(ground)
         if self.stage == "seed":

@@ -56,6 +56,15 @@ def _released(parties: Parties) -> None:
     parties.time(6, 6)
 
 
+def _released_after_all(parties: Parties) -> None:
+    parties.operator("release")
+    parties.beat(ticks=1)
+    parties.worker("delete")
+    parties.party("application", lambda: parties.re_use(O, "9", 9), lambda: parties.leave(9))
+    parties.hint("delete", 1)
+    parties.time(31)
+
+
 def _seeds(parties: Parties) -> None:
     parties.seed(name="seed 1")
     parties.seed(name="seed 2")
@@ -127,6 +136,7 @@ SCENARIOS = (
     Scenario(name="H17_paused_and_resumed", stage="copy", parties=_paused),
     Scenario(name="H17_retried_after_a_refused_delete", stage="none", parties=_retried, before=beginnings.denied),
     Scenario(name="H17_released", stage="none", parties=_released, before=beginnings.held),
+    Scenario(name="H1_released_when_the_key_was_used_again", stage="none", parties=_released_after_all, before=beginnings.long_held),
     Scenario(name="H25_two_seeds_and_one_new_key", stage="seed", parties=_seeds, before=beginnings.same_name),
     Scenario(name="H26_lost_messages", stage="copy", parties=_losses),
     Scenario(

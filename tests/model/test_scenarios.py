@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.model.mutants import Mutant
 
 SOON = Bounds(preemptions=1, faults=0)
-MOST = 60  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
+MOST = 40  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
 
 
 @pytest.mark.parametrize(("name", "store"), scenarios.ON_STORES)

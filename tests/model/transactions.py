@@ -138,7 +138,7 @@ class Transactions:
             return
         faults = (CRASH,) if read_only else (CRASH, *self._ground.commit_faults)
         fault = execution.point("SQL: read" if read_only else "SQL: write", CLOCK, faults=faults, opaque="table")
-        contents = self._ground.tables()
+        contents = self._ground.contents_of.tables()
         found = self._find(execution.seeing, contents)
         if found is not None:
             yield from self._again(found, engine, undo=fault == UNDONE)

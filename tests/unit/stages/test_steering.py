@@ -169,6 +169,23 @@ def test_release_deletes_what_was_held_under_every_check(world: World) -> None:
     assert (world.move(1).state, world.move(2).reason) == (MoveState.DELETED, KeptReason.NAMED)
 
 
+def test_released_old_key_that_was_used_again_meanwhile_is_left_alone(world: World) -> None:
+    """Another asset lies there whose row is gone again: it is not what this row's object has become (H1b)."""
+    world.add(1)
+    world.context.steering.hold(world.run, hold=True)
+    world.go()
+    world.later(3600)
+    world.add(9, "up/1.png", body=b"another asset", client=9)
+    world.sql("DELETE FROM assets WHERE id = 9")
+    world.later(3600)
+    world.context.reopening.release(world.run, most=None)
+    world.go()
+
+    assert world.get(1) == b"v1"
+    assert world.store.app_get("up/1.png") == b"another asset"
+    assert world.move(1).reason is ParkedReason.CONFLICT
+
+
 def test_release_of_some_lets_so_many_go(world: World) -> None:
     """--max-deletes of release."""
     _fill(world, 5)
