@@ -100,7 +100,7 @@ class Ground(World):
         self.lenient = False  # the application breaks what is asked of it: then nothing is destroyed outside of the windows
         self.origin_id = ""  # the run that is taken back
         self.forward = True  # the run gives rows their new keys
-        self.run_no = 1
+        self.run_number = 1
         self.row_due = float("inf")  # by when the application has inserted the row of an upload (A3)
         self.any_store = False  # a window of no store in particular
         self.commit_faults: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class Ground(World):
     def keep(self) -> None:
         """Let every schedule begin here."""
         objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
-        self.run_no = self.run.no
+        self.run_number = self.run.no
         self.rows_seeded = frozenset(self.keys())
         tables = self.contents_of.read_all()
         clocks = self.clock.boot(), self.database_clock.skew

@@ -89,7 +89,7 @@ ALL = (
     ),
     Mutant(
         name="switch without looking at the source again",
-        module="app.stages.rename_keys",
+        module="app.stages.last_looks",
         function="before_switch",
         before="not source.is_same_version(move.source)",
         after="False",

@@ -69,7 +69,7 @@ class Oracles:
                 continue
             if state in {"renamed", "in_place"} and keys.get(number) == old != new:
                 raise ViolationError(f"S5: the ledger says {state}, and row {number} names {old}")
-            if number not in changed or run_no != self._ground.run_no:
+            if number not in changed or run_no != self._ground.run_number:
                 continue
             changed.discard(number)
             if state == "copied":
