@@ -34,7 +34,8 @@ class Application:
             key, until = self.row(number), self._grace_end()
             asset = self.ground.truth.rows.get(number)
             self.execution.point(f"GET {key}", (f"object {key}", False), CLOCK)
-            if key is None or self.ground.clock.boot() > until or number not in self.ground.truth.rows:
+            needed = any(asset_of(body) == asset for body in self.ground.truth.living)
+            if key is None or self.ground.clock.boot() > until or not needed:
                 return
             try:
                 body = self.ground.store.app_get(key)
@@ -97,6 +98,7 @@ class Application:
         self.execution.point(f"DELETE {key} unless a row names it", *touches)
         if key not in self.ground.keys().values():
             self.ground.truth.swept.add(key)
+            self.ground.oracles.taken_at[key] = len(self.execution.story)
             self.ground.store.app_delete(key)
 
     def move_client(self, number: int, client: int) -> None:
@@ -162,6 +164,14 @@ class Application:
             del self.ground.truth.rows[number]
 
         self._change(f"DELETE row {number}", "DELETE FROM assets WHERE id = ?", number, also=also)
+
+    def point_if_there(self, number: int, key: str) -> None:
+        """Switch a row by hand to a key where its object is."""
+        self.execution.point(
+            f"UPDATE row {number}: key {key} if an object is there", ("table assets", True), (f"object {key}", False), CLOCK
+        )
+        if self.ground.object_at(key) is not None:
+            self.ground.raw.execute("UPDATE assets SET object_key = ? WHERE id = ?", (key, number))
 
     def point_at(self, number: int, key: str) -> None:
         """Set a row to a key, whatever has become of that meanwhile (against A1, A2)."""

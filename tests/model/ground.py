@@ -154,7 +154,8 @@ class Ground(World):
         """Let every schedule begin here."""
         objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
         self.run_number = self.run.no
-        self.rows_seeded = frozenset(self.keys())
+        where = self.context.settings.where or "1"
+        self.rows_seeded = frozenset(number for (number,) in self.raw.execute(f"SELECT id FROM assets WHERE {where}"))
         tables = self.contents_of.read_all()
         clocks = self.clock.boot(), self.database_clock.skew
         self._picture = _Picture(self.raw.serialize(), objects, *clocks, list(self.messages), self.truth.copy(), tables)

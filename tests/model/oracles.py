@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.database import MICROSECONDS
 from app.stages.context import LOOK_AGE_SECONDS
+from app.testing.requests import EPOCH
 from tests.model.choices import ViolationError, WindowError
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from tests.model.ground import Ground
 
 ANSWERED_WITHIN = 10.0  # a request arrives so long after it was signed at most, else the store refuses it
+LEASES = "SELECT run_no, id, lease_token, lease_until FROM rekey_moves WHERE lease_token IS NOT NULL"
 CHANGES = "SELECT run_no, id, row_id, state, old_key, new_key FROM rekey_moves"
 
 
@@ -33,6 +36,7 @@ class Oracles:
         self.looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
         self.damaged: set[int] = set()  # rows whose object was deleted while they named it
         self._keys = ground.keys()
+        self._leases = self._read_leases()
         self._states = {(run_no, number): state for run_no, number, _, state, _, _ in ground.raw.execute(CHANGES)}
 
     def touches(self, key: str) -> None:
@@ -56,8 +60,23 @@ class Oracles:
             self._check_ledger(actor.name)
         if rows:
             self._keys = ground.keys()
+        if ledger:
+            self._check_leases()
         if rows or ledger:
             self._states = {(run_no, number): state for run_no, number, _, state, _, _ in ground.raw.execute(CHANGES)}
+
+    def _read_leases(self) -> dict[tuple[int, int], tuple[str, int]]:
+        return {(run_no, number): (token, until) for run_no, number, token, until in self._ground.raw.execute(LEASES)}
+
+    def _check_leases(self) -> None:
+        """Nobody takes what another holds (S7)."""
+        ground, before = self._ground, self._leases
+        self._leases = self._read_leases()
+        now = (EPOCH + ground.clock.boot() + ground.database_clock.skew) * MICROSECONDS
+        for move, (token, _) in self._leases.items():
+            held_by, until = before.get(move, (token, 0))
+            if token != held_by and until > now:
+                raise ViolationError(f"S7: {token} takes move {move[1]}, which {held_by} holds")
 
     def _check_ledger(self, who: str) -> None:
         keys = self._ground.keys()
@@ -84,6 +103,8 @@ class Oracles:
         looked = self.looks.get((who, ground.behaviour.name(old)), -1)
         if -1 < self.taken_at.get(old, -1) < looked and ground.object_at(old) is None:
             raise ViolationError(f"H24: row {number} was switched to {new}, and its object had been taken down")
+        if -1 < self.taken_at.get(new, -1) < self.looks.get((who, ground.behaviour.name(new)), -1) and ground.object_at(new) is None:
+            raise ViolationError(f"H22: row {number} was switched to {new}, and our copy there had been removed")
         step, at = self.touched_at.get(old, (-1, 0.0))
         seen = -1 < step < looked or (step > -1 and ground.clock.boot() - at > LOOK_AGE_SECONDS)
         if seen and ground.object_at(old) not in {None, ground.object_at(new)}:

@@ -29,6 +29,14 @@ def _second_row(parties: Parties) -> None:
     parties.time(59)
 
 
+def _second_row_and_away(parties: Parties) -> None:
+    parties.worker("delete")
+    parties.hint("delete", 1)
+    parties.reader(2)
+    parties.party("application", lambda: parties.leave(2))
+    parties.time(59, 2)
+
+
 def _end_of_grace(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
@@ -46,6 +54,7 @@ def _two_deleters(parties: Parties) -> None:
 
 
 def _other_spelling(parties: Parties) -> None:
+    parties.worker("rename")
     parties.worker("delete")
     parties.party("application", lambda: parties.second_row(1, 2, before="/"))
     parties.hint("delete", 1)
@@ -62,7 +71,9 @@ def _held_up_delete(parties: Parties) -> None:
 
 
 def _clock_jumps(parties: Parties) -> None:
+    parties.worker("rename")
     parties.worker("delete")
+    parties.hint("delete", 1)
     parties.beat(ticks=1)
     parties.clock_jumps(7200)
     parties.reader(1)
@@ -84,6 +95,7 @@ def _versions(parties: Parties) -> None:
     parties.time(31)
 
 
+ROW_1 = {"where": "id < 2"}
 VERSIONED = {"versioning": True}
 SCENARIOS = (
     Scenario(name="H1_late_writes", stage="rename", parties=_late_writes),
@@ -95,12 +107,19 @@ SCENARIOS = (
         before=beginnings.two_assets,
         request_faults=(HELD_UP,),
     ),
-    Scenario(name="H6_second_row_in_another_spelling", stage="delete", parties=_other_spelling, stores=("like_minio",)),
+    Scenario(name="H6_second_row_in_another_spelling", stage="rename", parties=_other_spelling, stores=("like_minio",)),
     Scenario(name="H7_versioned_bucket", stage="delete", parties=_versions, seconds=70, differs=VERSIONED),
     Scenario(name="H13_two_deleters_of_a_shared_object", stage="delete", parties=_two_deleters, before=beginnings.sharing, seconds=70),
     Scenario(name="H16_end_of_the_grace", stage="rename", parties=_end_of_grace),
-    Scenario(name="H16_clock_jumps", stage="delete", parties=_clock_jumps),
+    Scenario(name="H16_clock_jumps", stage="rename", parties=_clock_jumps),
     Scenario(name="H24_row_removed_after_the_switch", stage="delete", parties=_row_removed_after),
+    Scenario(
+        name="H29_second_row_and_away",
+        stage="delete",
+        parties=_second_row_and_away,
+        before=beginnings.sharing,
+        settings={"where": "id < 2"},
+    ),
     Scenario(name="H29_second_row_on_the_old_object", stage="rename", parties=_second_row),
     Scenario(
         name="H31_journal_before_the_delete",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
-from tests.model.scenario import O, Scenario
+from tests.model.scenario import N, O, Scenario
 
 if TYPE_CHECKING:
     from tests.model.parties import Parties
@@ -17,6 +17,14 @@ def _cancelled(parties: Parties) -> None:
     parties.worker("delete")
     parties.operator("cancel")
     parties.party("writer", lambda: parties.overwrite(1, 2))
+
+
+def _cancelled_and_named(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.operator("cancel")
+    parties.party("application", lambda: parties.point_if_there(1, N))
+    parties.hint("rename", 1)
 
 
 def _paused(parties: Parties) -> None:
@@ -132,6 +140,7 @@ def _restored(parties: Parties) -> None:
 
 SCENARIOS = (
     Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
+    Scenario(name="H17_cancelled_when_the_application_switched", stage="copy", parties=_cancelled_and_named),
     Scenario(name="H17_cancelled_while_paused", stage="rename", parties=_cancelled_after_pause),
     Scenario(name="H17_paused_and_resumed", stage="copy", parties=_paused),
     Scenario(name="H17_retried_after_a_refused_delete", stage="none", parties=_retried, before=beginnings.denied),

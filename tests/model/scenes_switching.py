@@ -31,6 +31,7 @@ def _overwritten_before_switch(parties: Parties) -> None:
     parties.worker("copy")
     parties.party("writer", lambda: parties.overwrite(1, 2))
     parties.reader(1)
+    parties.time(2)
 
 
 def _saved_back(parties: Parties) -> None:
@@ -51,9 +52,8 @@ def _moved_client(parties: Parties) -> None:
 def _two_renamers(parties: Parties) -> None:
     parties.worker("rename", name="rename 1")
     parties.worker("rename", name="rename 2")
-    parties.worker("copy")
     parties.hint("rename", 1)
-    parties.party("writer", lambda: parties.overwrite(1, 2))
+    parties.beat(ticks=1)
     parties.time(31)
 
 

@@ -70,8 +70,25 @@ class Settling:
             if not ground.run.is_live:
                 self._check_end()
                 return ""
-            ground.later(0.0 if ground.messages else max(5.0, ground.seconds_to_next()))
+            pause = 0.0 if ground.messages else max(5.0, ground.seconds_to_next())
+            self._check_looks(pause)
+            ground.later(pause)
         return f"S9: the run does not end: {_told(ground.moves())}"
+
+    def _check_looks(self, pause: float) -> None:
+        """A write that overlapped the switch shows at the new key after LOOK_SECONDS, and nothing sleeps until then (S1)."""
+        ground, settings = self._ground, self._ground.context.settings
+        if pause <= settings.look_seconds + settings.reconcile_seconds or ground.lenient:
+            return
+        bucket, name, keys = ground.store._bucket, ground.behaviour.name, set(ground.keys().values())
+        for old, new, switched, etag in ground.raw.execute(
+            "SELECT old_key, new_key, switch_store_time, copy_etag FROM rekey_moves WHERE state = 'renamed' AND switched_at IS NOT NULL"
+        ):
+            there, here = bucket.current(name(old)), bucket.current(name(new))
+            if there is None or here is None or new not in keys or here.etag != etag or there.last_modified >= (switched or 0):
+                continue
+            if there.body != here.body:
+                raise ViolationError(f"S1: nobody looks for {pause:.0f} s, and {new} lacks what was written to {old} before the switch")
 
     def _check_end(self) -> None:
         ground = self._ground

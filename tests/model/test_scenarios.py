@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.model import mutants, scenarios
+from tests.model import scenarios
 from tests.model.choices import Bounds
-
-if TYPE_CHECKING:
-    from tests.model.mutants import Mutant
 
 SOON = Bounds(preemptions=1, faults=0)
 MOST = 40  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
@@ -25,21 +21,6 @@ def test_contract_holds_on_every_schedule(name: str, store: str) -> None:
 
     assert report.found is None, report.found.tell() if report.found else ""
     assert report.schedules > 1
-
-
-@pytest.mark.parametrize("mutant", mutants.ALL, ids=lambda mutant: mutant.name)
-def test_mutant_is_caught(mutant: Mutant) -> None:
-    """A guard of the contract that is missing shows."""
-    name, store = mutant.caught_by
-    with mutant.installed():
-        report, _ = scenarios.BY_SCENARIO[name].explore(store, most=2000)
-
-    assert report.found is not None, report.line()
-    sys.stdout.write(f"{report.found.tell()}\n{report.line()}\n")
-    with mutant.installed():
-        again = scenarios.BY_SCENARIO[name].replay(store, report.found.choices)
-    assert again is not None
-    assert [step for step, _ in again.story] == [step for step, _ in report.found.story]
 
 
 def test_schedules_cut_short_would_have_ended_as_others_did() -> None:

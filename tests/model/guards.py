@@ -1,0 +1,229 @@
+"""The guards of the contract, each taken out in turn, and the scenario on which that shows."""
+
+from __future__ import annotations
+
+from tests.model.mutants import Mutant
+
+LEASES, CONTEXT = "app.ledger.lease_statements", "app.stages.context"
+COPY, RENAME, LAST, DELETE = "app.stages.copy_objects", "app.stages.rename_keys", "app.stages.last_looks", "app.stages.delete_objects"
+AFTER, LATE, CLEAN, BACK = "app.stages.aftercare", "app.stages.late_writes", "app.stages.cleaning", "app.stages.going_back"
+C, M = "conditional", "like_minio"
+
+
+def _guard(name: str, where: str, before: str, after: str, caught_by: tuple[str, str], **more: object) -> Mutant:
+    module, _, function = where.partition(":")
+    return Mutant(name=name, module=module, function=function, before=before, after=after, caught_by=caught_by, **more)  # type: ignore[arg-type] # as Mutant has them
+
+
+ALL = (
+    _guard(
+        "claim what another worker holds",
+        f"{LEASES}:_take",
+        "free)",
+        "moves.c.id > 0)",
+        ("H30_two_renamers", C),
+        made_by=("TAKE", "_take()"),
+    ),
+    _guard(
+        "claim for whatever stage the message names",
+        f"{LEASES}:_take",
+        'is_due_for(bindparam("due_for", type_=String)), ',
+        'bindparam("due_for", type_=String) != "", ',
+        ("H14_row_saved_back", C),
+        made_by=("TAKE", "_take()"),
+    ),
+    _guard(
+        "switch though the lease is lost",
+        f"{RENAME}:_in_transaction",
+        "if len(held) < len(moves):",
+        "if False:",
+        ("H30_two_renamers", C),
+        and_edit=("if not all(looked.", "if False and not all(looked."),
+    ),
+    _guard(
+        "give back what was not answered",
+        f"{CONTEXT}:Batch.unanswered",
+        "keep_lease=True",
+        "keep_lease=False",
+        ("H2_delete_outlives_its_lease", M),
+    ),
+    # The copy (S3)
+    _guard(
+        "copy over whatever is there",
+        f"{COPY}:_write",
+        "IfMatch(move.copy.etag) if move.copy else IfAbsent()",
+        "None",
+        ("H4_upload_to_the_new_key", M),
+    ),
+    _guard(
+        "take an equal upload for our copy",
+        f"{COPY}:_occupied",
+        "> context.settings.settle_seconds",
+        ">= 0",
+        ("H12_equal_upload_to_the_new_key", C),
+    ),
+    _guard(
+        "take one object under two spellings for two",
+        "app.planning:rules_of",
+        "Equivalence.of(capabilities)",
+        "Equivalence()",
+        ("H6_object_under_two_spellings", M),
+    ),
+    # The switch (S5)
+    _guard(
+        "switch without comparing the key",
+        f"{RENAME}:_in_transaction",
+        "row is None or row.key != move.old_key or not",
+        "row is None or not",
+        ("H9_re_pointed_before_the_switch", C),
+    ),
+    _guard(
+        "switch without computing the new key again",
+        f"{RENAME}:_in_transaction",
+        " or not _same_plan(batch, move, row)",
+        "",
+        ("H10_row_of_another_client_before_the_switch", C),
+    ),
+    _guard(
+        "switch though another row names the new key",
+        f"{RENAME}:_in_transaction",
+        "if any(other.row_id != move.row_id for other in others) and not move.same_object:",
+        "if False:",
+        ("H5_row_on_the_new_key_before_its_upload", C),
+    ),
+    _guard(
+        "switch without reading back",
+        f"{RENAME}:_in_transaction",
+        "if row is None or row.key != move.new_key:",
+        "if False:",
+        ("H11_database_stores_another_key", C),
+    ),
+    _guard(
+        "switch by looks that grew old",
+        f"{RENAME}:_in_transaction",
+        "if not all(looked.",
+        "if False and not all(looked.",
+        ("H3_looks_grow_old_before_the_switch", C),
+    ),
+    _guard(
+        "switch without looking at the source again",
+        f"{LAST}:before_switch",
+        "not source.is_same_version(move.source)",
+        "False",
+        ("H8_overwritten_before_the_switch", C),
+    ),
+    _guard(
+        "switch though the source was taken down",
+        f"{LAST}:before_switch",
+        "if source is None and move.source is not None:",
+        "if False:",
+        ("H24_taken_down_before_the_switch", C),
+    ),
+    _guard(
+        "switch though our copy is gone",
+        f"{LAST}:before_switch",
+        "looks.found[move.old_key], looks.found[move.new_key]",
+        "looks.found[move.old_key], looks.found[move.new_key] or move.copy",
+        ("H22_copy_removed_before_the_switch", C),
+    ),
+    _guard(
+        "take the commit for done where nobody knows",
+        f"{RENAME}:_switch_all",
+        "if not outcomes or any(",
+        "if not outcomes and any(",
+        ("H30_fate_of_the_commit_unknown", C),
+    ),
+    # The looks after it (S1, S2)
+    _guard(
+        "look only at the end of the grace",
+        f"{RENAME}:_after_commit",
+        "first_look = max(0.0, min(context.settings.look_seconds - context.settings.reconcile_seconds, grace))",
+        "first_look = float(grace)",
+        ("H8_overwritten_before_the_switch", C),
+    ),
+    _guard("delete a source that changed", f"{AFTER}:look_after", "or _changed(batch, view, seen, old)", "", ("H1_late_writes", C)),
+    _guard(
+        "copy a late write over whatever is at the new key",
+        f"{LATE}:late_write",
+        "(new is not None and not move.is_our_copy(new))",
+        "False",
+        ("H1_late_writes", C),
+    ),
+    _guard(
+        "copy a late write at once", f"{LATE}:late_write", "if not overlapped and age <= settle:", "if False:", ("A2_old_key_used_again", C)
+    ),
+    _guard(
+        "copy what was written long after the switch",
+        f"{LATE}:_not_the_rows",
+        'return " so long after the switch that it may be another asset\'s"',
+        "return None",
+        ("H1_released_when_the_key_was_used_again", C),
+    ),
+    # The delete (S4)
+    _guard("no grace", f"{AFTER}:_grace_left", "return max(by_database, float(by_store), held)", "return 0.0", ("H16_end_of_the_grace", C)),
+    _guard(
+        "a grace by the database's clock alone",
+        f"{AFTER}:_grace_left",
+        "if move.grace_seconds and move.copy:",
+        "if False:",
+        ("H16_clock_jumps", C),
+    ),
+    _guard(
+        "delete without asking the rows",
+        f"{AFTER}:_named",
+        "named = bool(view.claims.named_by_others(move, move.old_key))",
+        "named = False",
+        ("H29_second_row_on_the_old_object", C),
+    ),
+    _guard(
+        "no grace for readers of a row that left",
+        f"{AFTER}:_left",
+        "if not move.sighted:",
+        "if True:",
+        ("H29_second_row_and_away", C),
+        faults=0,
+    ),
+    _guard(
+        "delete by looks that grew old",
+        f"{DELETE}:_delete",
+        "if stale or context.stopping():",
+        "if context.stopping():",
+        ("A1_written_after_the_grace", M),
+    ),
+    _guard(
+        "delete before the journal says so",
+        f"{DELETE}:_delete",
+        "if not note(batch, view, due):",
+        "if False:",
+        ("H31_journal_before_the_delete", C),
+    ),
+    _guard(
+        "ask no row after the delete",
+        f"{DELETE}:_ask_again",
+        "if after.rows_naming(move.old_key):",
+        "if False:",
+        ("A1_named_after_the_grace", C),
+    ),
+    _guard(
+        "compare keys byte by byte",
+        "app.planning:rules_of",
+        "Equivalence.of(capabilities)",
+        "Equivalence()",
+        ("H6_second_row_in_another_spelling", M),
+    ),
+    # Clean-ups, and the way back
+    _guard(
+        "remove a copy that a row names",
+        f"{CLEAN}:_remove",
+        "or claims.rows_naming(move.new_key) ",
+        "",
+        ("H17_cancelled_when_the_application_switched", C),
+    ),
+    _guard(
+        "take a row back without looking",
+        f"{BACK}:as_it_was",
+        "if is_written(move.copy, there) and is_written(move.source, here) else None",
+        "",
+        ("H18_taken_back_while_held", C),
+    ),
+)
