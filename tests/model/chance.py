@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -40,12 +41,20 @@ class _Middle:
         return 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _Sleep:
+    """Stands for the module ``time``."""
+
+    sleep: Callable[[float], object]
+
+
 @contextmanager
-def no_chance(tokens: Tokens) -> Iterator[None]:
-    """Within the block nothing is left to chance."""
+def no_chance(tokens: Tokens, *, sleep: Callable[[float], object]) -> Iterator[None]:
+    """Within the block nothing is left to chance, and nobody sleeps but by *sleep*."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(leases, "secrets", tokens))
         patches.enter_context(patch.object(runner, "secrets", tokens))
         patches.enter_context(patch.object(runner, "random", _Middle))
+        patches.enter_context(patch.object(runner, "time", _Sleep(sleep)))
         patches.enter_context(patch.object(context, "_JITTER", None))
         yield

@@ -177,6 +177,12 @@ class Ground(World):
         execution.after_step, execution.content = self.oracles.after_step, self.contents_of.content
         self.contents_of.begin(picture.tables)
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for everybody while one party sleeps."""
+        if self.execution is not None:
+            self.execution.point(f"{seconds:g} s pass", ("clock", True))
+        self.clock.advance(seconds)
+
     def keys(self) -> dict[int, str]:
         """The key that each row names, without a scheduling point."""
         return dict(self.raw.execute("SELECT id, object_key FROM assets"))

@@ -211,7 +211,28 @@ ALL = (
         "Equivalence()",
         ("H6_second_row_in_another_spelling", M),
     ),
+    _guard(
+        "take the same bytes for the same version",
+        f"{AFTER}:_changed",
+        "not old.is_same_version(move.source)",
+        "old.etag != move.source.etag",
+        ("H21_headers_mended", C),
+    ),
+    _guard(
+        "delete what the row names again",
+        f"{AFTER}:_named",
+        "if seen.row is not None and seen.old is not None and ",
+        "if False and ",
+        ("H14_row_saved_back", C),
+    ),
     # Clean-ups, and the way back
+    _guard(
+        "remove a copy that may be all that is left",
+        f"{CLEAN}:_remove",
+        "if _is_last(batch, move):",
+        "if False:",
+        ("H15_database_restored_and_the_run_cancelled", C),
+    ),
     _guard(
         "remove a copy that a row names",
         f"{CLEAN}:_remove",

@@ -181,8 +181,7 @@ class Parties(Application):
             self._send(BY_NAME[work.next], result.ready)
         if result.again:
             self._send(work, result.again)
-            self.execution.point("a quarter of a second passes", ("clock", True))  # else what is only sent again and again takes no time
-            self.ground.clock.advance(0.25)
+            self.ground.sleep(0.25)  # else what is only sent again and again takes no time
 
     def _seed(self, _ids: Sequence[int], context: object) -> None:
         run = context.runs.find(self.ground.run_id)  # type: ignore[attr-defined]

@@ -76,13 +76,13 @@ class Scenario:
     def explore(self, store: str, *, bounds: Bounds | None = None, most: int | None = None) -> tuple[Report, Ground]:
         """Play all schedules within the bounds."""
         ground = self.ground(store)
-        with no_chance(ground.tokens), ground.transactions.installed():
+        with no_chance(ground.tokens, sleep=ground.sleep), ground.transactions.installed():
             return explore(self._play(ground), bounds=bounds or self.bounds, most=most), ground
 
     def replay(self, store: str, choices: Sequence[int]) -> Found | None:
         """Play one schedule again."""
         ground = self.ground(store)
-        with no_chance(ground.tokens), ground.transactions.installed():
+        with no_chance(ground.tokens, sleep=ground.sleep), ground.transactions.installed():
             return replay(self._play(ground), choices)
 
     def _play(self, ground: Ground) -> Callable[[Execution], Callable[[], object]]:
