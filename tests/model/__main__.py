@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BY_SCENARIO])
     parser.add_argument("--depth", type=int, default=2, help="preemptions and faults at most, together (2)")
     parser.add_argument("--faults", type=int, default=1, help="faults at most, among them (1)")
-    parser.add_argument("--most", type=int, help="schedules of a scenario at most, the shortest first")
+    parser.add_argument("--most", type=int, help="schedules of a scenario on a store at most, the shortest first (all)")
     parser.add_argument("--processes", type=int, default=0, help="at once (as many as there are processors)")
     parser.add_argument("--store", choices=STORES, action="append", default=[])
     parser.add_argument("--replay", help="the choices of one schedule of NAME on --store, separated by commas")
