@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.errors import MissingObjectError
-from tests.model.choices import ViolationError
 from tests.model.execution import Execution
 from tests.model.ground import Ground
 from tests.model.transactions import CLOCK
-from tests.model.truth import MENDED, asset_of
+from tests.model.truth import MENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,31 +20,6 @@ class Application:
 
     ground: Ground
     execution: Execution
-
-    def party(self, name: str, *acts: Callable[[], object]) -> None:
-        """Some acts of the application, one after the other."""
-        self.execution.spawn(name, lambda: [act() for act in acts])
-
-    def reader(self, number: int, *, name: str = "reader") -> None:
-        """Reads a row, and gets its object within the grace."""
-
-        def body() -> None:
-            key, until = self.row(number), self._grace_end()
-            asset = self.ground.truth.rows.get(number)
-            self.execution.point(f"GET {key}", (f"object {key}", False), CLOCK)
-            needed = any(asset_of(body) == asset for body in self.ground.truth.living)
-            if key is None or self.ground.clock.boot() > until or not needed:
-                return
-            try:
-                body = self.ground.store.app_get(key)
-            except MissingObjectError:
-                if key in self.ground.truth.swept:
-                    return
-                raise ViolationError(f"S1: a reader of row {number} finds nothing at {key}") from None
-            if asset_of(body) != asset:
-                raise ViolationError(f"S1: a reader of row {number} gets {body.decode()} at {key}")
-
-        self.execution.spawn(name, body)
 
     def row(self, number: int) -> str | None:
         """The key that a row names."""
@@ -166,12 +139,15 @@ class Application:
         self._change(f"DELETE row {number}", "DELETE FROM assets WHERE id = ?", number, also=also)
 
     def point_if_there(self, number: int, key: str) -> None:
-        """Switch a row by hand to a key where its object is."""
-        self.execution.point(
-            f"UPDATE row {number}: key {key} if an object is there", ("table assets", True), (f"object {key}", False), CLOCK
-        )
+        """Switch a row by hand to a key where its object is, while the run is still on."""
+        touches = ("table assets", True), (f"object {key}", False), ("table rekey_runs", False), CLOCK
+        self.execution.point(f"UPDATE row {number}: key {key} if an object is there", *touches, ready=self._is_running)
         if self.ground.object_at(key) is not None:
             self.ground.raw.execute("UPDATE assets SET object_key = ? WHERE id = ?", (key, number))
+
+    def _is_running(self) -> bool:
+        ((state,),) = self.ground.raw.execute("SELECT state FROM rekey_runs")
+        return str(state) == "running"
 
     def point_at(self, number: int, key: str) -> None:
         """Set a row to a key, whatever has become of that meanwhile (against A1, A2)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.errors import RekeyError
+from app.errors import MissingObjectError, RekeyError
 from app.ledger.reopening import Selection
 from app.pipeline import BY_NAME, SEED
 from app.reconcile import reconcile
@@ -15,8 +15,9 @@ from app.stages.seed_moves import seed_moves
 from app.states import RunState
 from tests.builders import HOST
 from tests.model.application import Application
-from tests.model.choices import CRASH
+from tests.model.choices import CRASH, ViolationError
 from tests.model.transactions import CLOCK
+from tests.model.truth import asset_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,6 +147,31 @@ class Parties(Application):
             self.ground.database_clock.skew += seconds
 
         self.execution.spawn("clock", body)
+
+    def party(self, name: str, *acts: Callable[[], object]) -> None:
+        """Some acts of the application, one after the other."""
+        self.execution.spawn(name, lambda: [act() for act in acts])
+
+    def reader(self, number: int, *, name: str = "reader") -> None:
+        """Reads a row, and gets its object within the grace."""
+
+        def body() -> None:
+            key, until = self.row(number), self._grace_end()
+            asset = self.ground.truth.rows.get(number)
+            self.execution.point(f"GET {key}", (f"object {key}", False), CLOCK)
+            needed = any(asset_of(body) == asset for body in self.ground.truth.living)
+            if key is None or self.ground.clock.boot() > until or not needed:
+                return
+            try:
+                body = self.ground.store.app_get(key)
+            except MissingObjectError:
+                if key in self.ground.truth.swept:
+                    return
+                raise ViolationError(f"S1: a reader of row {number} finds nothing at {key}") from None
+            if asset_of(body) != asset:
+                raise ViolationError(f"S1: a reader of row {number} gets {body.decode()} at {key}")
+
+        self.execution.spawn(name, body)
 
     # Inside
 

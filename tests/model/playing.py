@@ -41,7 +41,9 @@ class Part:
 
     def play(self) -> Played:
         """Play it here."""
-        report, _ = BY_SCENARIO[self.name].explore(self.store, bounds=self.bounds, most=self.most)
+        scenario = BY_SCENARIO[self.name]
+        most = self.most // 2 if self.most and scenario.slow else self.most
+        report, _ = scenario.explore(self.store, bounds=self.bounds, most=most)
         return Played(name=self.name, store=self.store, report=report)
 
 

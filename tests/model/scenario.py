@@ -48,6 +48,7 @@ class Scenario:
     stores: tuple[str, ...] = tuple(STORES)
     differs: Mapping[str, bool] = field(default_factory=dict)  # what the store does otherwise
     breaks: str = ""  # of what is asked of the application; then nothing is destroyed outside of the listed windows
+    slow: bool = False  # its schedules are long: half as many are played
     window: Window | None = None  # what that leaves open on a store that ignores conditions
     any_store: bool = False  # on every store
 

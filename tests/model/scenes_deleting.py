@@ -101,6 +101,7 @@ SCENARIOS = (
     Scenario(name="H1_late_writes", stage="rename", parties=_late_writes),
     Scenario(
         name="H2_delete_outlives_its_lease",
+        slow=True,
         stage="delete",
         parties=_held_up_delete,
         seconds=70,
