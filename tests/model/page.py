@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "safety.md"
 BEGIN, END = "<!-- from here on written by `python -m tests.model.page` -->\n", "<!-- up to here -->\n"
 BOUNDS = Bounds(preemptions=2, faults=1, together=2)
-MOST = 1000  # schedules of a scenario on a store
+MOST = 700  # schedules of a scenario on a store
 LAST_STEPS = 9  # of a story: from the last look on
 
 Windows = dict[tuple[str, str], "Mapping[str, Found]"]  # by scenario and store
