@@ -136,6 +136,8 @@ class Parties(Application):
         def body() -> None:
             self.execution.point("the database is restored from a back-up", *tables, CLOCK, yields=True)
             self.ground.restore()
+            for key in self.ground.keys().values():
+                self.ground.oracles.touches(key)
 
         self.execution.spawn("operator", body)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tests.model.scenarios import BY_SCENARIO, ON_STORES
@@ -43,7 +43,8 @@ class Part:
         """Play it here."""
         scenario = BY_SCENARIO[self.name]
         most = self.most // 2 if self.most and scenario.slow else self.most
-        report, _ = scenario.explore(self.store, bounds=self.bounds, most=most)
+        bounds = replace(self.bounds, faults=min(self.bounds.faults, scenario.bounds.faults)) if self.bounds else None
+        report, _ = scenario.explore(self.store, bounds=bounds, most=most)
         return Played(name=self.name, store=self.store, report=report)
 
 

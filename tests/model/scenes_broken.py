@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.model.choices import Bounds
 from tests.model.ground import HELD_UP
 from tests.model.scenario import N, O, Scenario, Window
 
@@ -76,6 +77,22 @@ def _carried_out_late(parties: Parties) -> None:
     parties.time(31)
 
 
+def _restored(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.restore()
+    parties.hint("delete", 1)
+
+
+def _restored_and_cancelled(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.worker("delete")
+    parties.restore()
+    parties.operator("cancel")
+    parties.hint("rename", 1)
+
+
+SET_BACK = {"journal": True, "grace_seconds": 0}
 KEEP = (
     "keep the grace longer than anything that is done with a key (A1); versioning on the bucket; a store that honours `If-Match` on deletes"
 )
@@ -178,6 +195,33 @@ SCENARIOS = (
             happens="the store carries out a delete long after it had to refuse it, and the key was given to a new asset meanwhile",
             costs="the new asset's object is deleted",
             closes="versioning on the bucket; a store that honours `If-Match` on deletes",
+        ),
+    ),
+    Scenario(
+        name="H15_database_restored",
+        stage="rename",
+        parties=_restored,
+        breaks="workers run while the database is restored",
+        settings=SET_BACK,
+        bounds=Bounds(faults=0),
+        window=Window(
+            happens="the database is restored while workers run, between the last look at an old object and its delete",
+            costs="the restored row names a deleted object; its bytes are at the new key, where `rekey verify --repair` finds them",
+            closes="stop the workers before you restore; a store that honours `If-Match` on deletes puts it back",
+        ),
+    ),
+    Scenario(
+        name="H15_database_restored_and_the_run_cancelled",
+        stage="rename",
+        parties=_restored_and_cancelled,
+        breaks="workers run while the database is restored, and the run is cancelled",
+        settings=SET_BACK,
+        bounds=Bounds(faults=0),
+        any_store=True,
+        window=Window(
+            happens="the same, and the restored run is cancelled while that delete is still under way",
+            costs="old object and copy are both removed",
+            closes="stop the workers before you restore, and wait for `REKEY_LEASE_SECONDS`; versioning on the bucket",
         ),
     ),
 )

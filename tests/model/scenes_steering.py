@@ -1,4 +1,4 @@
-"""Schedules of whole runs: the seed, the reconciler, pause, cancel, retry, release, rollback, a restored database."""
+"""Schedules of whole runs: the seed, the reconciler, pause, cancel, retry, release and rollback."""
 
 from __future__ import annotations
 
@@ -129,24 +129,6 @@ def _taken_back_and_saved(parties: Parties) -> None:
     parties.time(61)
 
 
-def _restored(parties: Parties) -> None:
-    parties.worker("rename")
-    parties.worker("delete")
-    parties.restore()
-    parties.hint("delete", 1)
-    parties.hint("copy", 1)
-    parties.time(61)
-
-
-def _restored_and_cancelled(parties: Parties) -> None:
-    parties.worker("rename")
-    parties.worker("delete")
-    parties.restore()
-    parties.operator("cancel")
-    parties.hint("rename", 1)
-
-
-SET_BACK = {"journal": True, "grace_seconds": 0}
 SCENARIOS = (
     Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
     Scenario(name="H17_cancelled_when_the_application_switched", stage="copy", parties=_cancelled_and_named),
@@ -170,18 +152,4 @@ SCENARIOS = (
     Scenario(name="H18_taken_back_while_held", stage="seed", parties=_taken_back, before=beginnings.rolling_back_held),
     Scenario(name="H18_old_key_used_again", stage="copy", parties=_taken_back_and_used_again, before=beginnings.rolling_back),
     Scenario(name="H18_taken_back_and_saved", stage="rename", parties=_taken_back_and_saved, before=beginnings.rolling_back),
-    Scenario(
-        name="H15_database_restored_and_the_run_cancelled",
-        stage="rename",
-        parties=_restored_and_cancelled,
-        breaks="the database is set back",
-        settings=SET_BACK,
-    ),
-    Scenario(
-        name="H15_database_restored",
-        stage="rename",
-        parties=_restored,
-        breaks="the database is set back",
-        settings=SET_BACK,
-    ),
 )
