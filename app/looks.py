@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -79,12 +80,13 @@ def look(store: ObjectStore, keys: Collection[str], *, clock: Clock, seconds: fl
 
 @dataclass(slots=True)
 class _Looking:
-    """One look under way. *credit*: what listing may still waste, in HEADs."""
+    """One look under way. *credit*: what listing may still waste, in HEADs. *density*: of what is there, how much is asked about."""
 
     store: ObjectStore
     looks: Looks
     end: float
     credit: float
+    density: float = GUESS
 
     def look(self, keys: Collection[str]) -> None:
         """By listings where they lie close together, then by HEADs in their order."""
@@ -115,12 +117,11 @@ class _Looking:
 
     def list_folder(self, folder: str, keys: Sequence[str]) -> None:
         """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""
-        density = GUESS
         while keys:
-            limit = min(MAX_LISTED, math.ceil(len(keys) / density))
+            limit = min(MAX_LISTED, math.ceil(len(keys) / self.density))
             cost = PAGE_COST + limit * LISTED_COST
             sent_at = self.looks.clock.boot()
-            if cost > min(WORTH * limit * density, self.credit) or sent_at >= self.end:
+            if cost > min(WORTH * limit * self.density, self.credit) or sent_at >= self.end:
                 return
             page = self._page(folder, before(keys[0]), limit)
             if page is None:
@@ -130,8 +131,12 @@ class _Looking:
             self.looks.found.update({key: seen.get(key) for key in covered})
             self.looks.sent_at.update(dict.fromkeys(covered, sent_at))
             self.credit -= max(cost - len(covered), 0.0)
-            density = len(covered) / limit
-            keys = keys[len(covered) :] if covered else []
+            if not covered:
+                return
+            # Up to the last key that was asked about: what lies behind it says nothing, and the next folder is likely to be like this one.
+            passed = bisect_right([info.key for info in page.objects], covered[-1])
+            self.density = len(covered) / max(len(covered), passed)
+            keys = keys[len(covered) :]
 
     def _page(self, folder: str, start_after: str, limit: int) -> ListedPage | None:
         """The page, or None where there is none to rely on."""
