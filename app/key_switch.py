@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Text, Update, and_, bindparam, column, func, update
+from sqlalchemy import Column, Connection, Enum, String, Text, Update, and_, bindparam, column, func, update
 from sqlalchemy.types import TypeEngine
 
 from app.arrays import array, goes_in_array
@@ -48,4 +48,6 @@ class KeySwitch:
 
 def _boundless(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     """*kind* without a greatest length: a cast to VARCHAR(n) would cut a key off in silence, where the column refuses it (H11)."""
+    if isinstance(kind, Enum):  # has a length in Python alone, and compares with nothing but itself
+        return kind
     return Text() if isinstance(kind, String) and kind.length is not None else kind

@@ -213,6 +213,26 @@ def test_ids_of_any_type_page_and_switch(
     world.engine.dispose()
 
 
+def test_ids_of_a_type_of_the_clients_own_switch_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    """An enumeration compares with nothing but itself: an array of texts would be refused (case 35)."""
+    columns = "kind kind, id INTEGER, client_id INTEGER, object_key VARCHAR(200), PRIMARY KEY (kind, id)"
+    table = f"CREATE TYPE kind AS ENUM ('logo', 'photograph'); CREATE TABLE assets ({columns})"
+    world = World(tmp_path, table=table, settings={"id_column": "kind,id"}, url=postgres_url)
+    for number, kind in enumerate(("photograph", "logo", "logo")):
+        world.sql(
+            "INSERT INTO assets (kind, id, client_id, object_key) VALUES (CAST(:kind AS kind), :id, 7, :key)",
+            kind=kind,
+            id=number,
+            key=f"up/{number}.png",
+        )
+        world.store.app_put(f"up/{number}.png", b"%d" % number)
+    world.go()
+
+    assert world.states() == {"deleted": 3}
+    assert sorted(key for (key,) in world.sql("SELECT object_key FROM assets")) == [f"clients/7/assets/{number}.png" for number in range(3)]
+    world.engine.dispose()
+
+
 def test_quoted_and_schema_qualified_names_work_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
     """Case 38: "Tenant"."Client Assets" with a column "File Name"; a reserved word beside it in REFERENCES."""
     engine = open_engine(postgres_url)
