@@ -6,13 +6,14 @@ made here, since psycopg takes ten times as long for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Self
 
-from sqlalchemy import CHAR, Boolean, ColumnElement, Integer, LargeBinary, String, Uuid, any_, bindparam, cast
+from sqlalchemy import CHAR, Boolean, ColumnElement, Integer, LargeBinary, String, Uuid, any_, bindparam, cast, func, sql
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 _ITEMS = (Integer, String, LargeBinary, Uuid)  # what columns hold that are compared with an array
@@ -31,9 +32,11 @@ class _ArrayText(UserDefinedType[Sequence[Any]]):
         return lambda values: array_text(values or ())
 
 
-def array(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
-    """The parameter *name*, which takes a sequence and is an array of *kind*, on PostgreSQL."""
-    return cast(bindparam(name, type_=_ArrayText()), ARRAY(kind))
+def side_by_side(kinds: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
+    """The parameters *kinds*, a sequence each, as the columns of a table, on PostgreSQL."""
+    arrays = [cast(bindparam(name, type_=_ArrayText()), ARRAY(kind)) for name, kind in kinds.items()]
+    columns = [sql.column(name, kind) for name, kind in kinds.items()]
+    return func.unnest(*arrays).table_valued(*columns).render_derived("g")
 
 
 def goes_in_array(column: ColumnElement[Any]) -> bool:

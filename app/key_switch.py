@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Enum, String, Text, Update, and_, bindparam, column, func, update
+from sqlalchemy import Column, Connection, Enum, String, Text, Update, and_, bindparam, update
 from sqlalchemy.types import TypeEngine
 
-from app.arrays import array, goes_in_array
+from app.arrays import goes_in_array, side_by_side
 
 
 class KeySwitch:
@@ -29,9 +29,7 @@ class KeySwitch:
             connection.execute(self._statement, [dict(zip(self._names, values, strict=True)) for values in switches])
 
     def _with_arrays(self, key: Column[Any], version: Column[Any] | None) -> Update:
-        arrays = [array(name, _boundless(each.type)) for name, each in zip(self._names, self._columns, strict=True)]
-        columns = [column(name, _boundless(each.type)) for name, each in zip(self._names, self._columns, strict=True)]
-        given = func.unnest(*arrays).table_valued(*columns).render_derived("rekey_given")
+        given = side_by_side({name: _boundless(each.type) for name, each in zip(self._names, self._columns, strict=True)})
         return self._update([given.c[name] for name in self._names], key, version)
 
     def _by_row(self, key: Column[Any], version: Column[Any] | None) -> Update:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, String, bindparam, case, column, func, literal, update
+from sqlalchemy import BigInteger, Connection, Integer, String, bindparam, case, literal, update
 from sqlalchemy.types import TypeEngine
 
-from app.arrays import array
+from app.arrays import side_by_side
 from app.database import MICROSECONDS, database_now
 from app.ledger.records import Lease, Move, Outcome
 from app.object_store import ObjectInfo
@@ -95,9 +95,7 @@ def _statement(given: Callable[[str], Any]) -> Any:  # noqa: ANN401 - an Update
 
 
 def _with_arrays() -> Any:  # noqa: ANN401 - an Update
-    arrays = [array(_SHORT[name], kind) for name, kind in _TYPES.items()]
-    columns = [column(_SHORT[name], kind) for name, kind in _TYPES.items()]
-    rows = func.unnest(*arrays).table_valued(*columns).render_derived("g")
+    rows = side_by_side({_SHORT[name]: kind for name, kind in _TYPES.items()})
     return _statement(lambda name: rows.c[_SHORT[name]]).returning(moves.c.run_no, moves.c.id)
 
 
