@@ -58,10 +58,11 @@ pins: $(VENV)/.created ## Pin the newest versions anew, with the hashes of every
 	@$(PIP_INSTALL) uv
 	@$(VENV)/bin/uv $(UV_COMPILE) --extra mysql --extra demo --group build --upgrade --output-file constraints.txt
 	@$(VENV)/bin/uv $(UV_COMPILE) --group test --group check --upgrade --constraint constraints.txt \
-	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' constraints.txt) --output-file tests/constraints.txt
+	  $$(sed -n 's/^\([a-z0-9-]*\)[=[].*/--no-emit-package \1/p' constraints.txt) --output-file tests/constraints.txt
 
+# The pins name their extras: pip 23 takes the newest coverage for coverage[toml] beside coverage==7.17, and finds no hash for it.
 UV_COMPILE := pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make pins'
+  --no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command 'make pins'
 
 .PHONY: clean
 clean: ## Remove what the targets above made in this folder
