@@ -38,7 +38,7 @@ from app.object_keys import Equivalence
 from app.reflection import column, reflect
 
 MANY = 2000  # rows that name one object: more are not read
-ENOUGH = 3  # the asset's own row, and others
+ENOUGH = 1000  # of many, so many that surely name the object: fewer are all that do
 NAMES_A_QUERY = 500  # object keys asked for in one statement; SQLite takes 32766 values, and a key has a few spellings
 
 

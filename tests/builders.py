@@ -34,7 +34,7 @@ from app.stages.context import Context, Result
 from app.stages.runner import run_stage
 from app.stages.seed_moves import Seeded, seed_moves
 from app.stages.watch import RunWatch
-from app.states import OPEN_STATES, MoveState, RunState
+from app.states import OPEN_STATES, MoveState, RunKind, RunState
 from app.testing import Behaviour, InMemoryStore, ManualClock
 from app.testing.requests import EPOCH
 from app.testing.versions import CONDITIONAL
@@ -326,6 +326,26 @@ class World:
         result = self.do(stage.name, ids)
         after = [(BY_NAME[stage.next], result.ready)] if result.ready and stage.next else []
         return [*after, (stage, result.again)] if result.again else list(after)
+
+    def take_back(self, origin: str, **selection: Any) -> None:  # noqa: ANN401 - as the run's record has it
+        """Start a rollback of the run *origin* as the command does, and let this world's workers serve it."""
+        context, run = self.context, self.context.runs.get(origin)
+        back = context.runs.create(
+            bucket=run.bucket,
+            table_name=run.table_name,
+            settings=run.settings,
+            capabilities=dataclasses.asdict(self.store.capabilities),
+            rows=0,
+            user="tester",
+            version="0",
+            kind=RunKind.ROLLBACK,
+            origin_no=run.no,
+            selection=selection,
+        )
+        settings = context.settings.model_copy(update={"where": selection.get("where"), "copy_mode": "auto"})
+        rules = rules_of(settings, self.store.capabilities, kind=RunKind.ROLLBACK)
+        self.context = dataclasses.replace(context, rules=rules, settings=settings)
+        self.run_id = back.id
 
     def report(self) -> dict[str, Any]:
         """The report of the run."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Integer, Select, and_, bindparam, or_
 
 from app.arrays import among
 from app.database import transaction
-from app.ledger import recording
+from app.ledger import recording, sharing
 from app.ledger.leases import LeaseLedger, Other, moves_of
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.schema import moves
@@ -87,8 +87,13 @@ class MoveLedger(LeaseLedger):
         return [other for family in one_by_one for other in family]
 
     def wanting_new(self, connection: Connection, hashes: Collection[bytes]) -> list[Other]:
-        """Live moves, of any run, whose new key is one of these objects."""
-        return self._others(connection, _WANTING_NEW, {"hashes": list(hashes)}) if hashes else []
+        """Live moves, of any run, whose new key is one of these objects; of very many that share an object, some."""
+        if not hashes:
+            return []
+        found = self._others(connection, _WANTING_NEW, {"hashes": list(hashes)})
+        if sharing.is_rolling_back(connection):
+            found += self._others(connection, sharing.FOLLOWING, {"hashes": list(hashes), "most": FAMILIES})
+        return found
 
     def _others(self, connection: Connection, question: Select[Any], given: Mapping[str, Any]) -> list[Other]:
         return [

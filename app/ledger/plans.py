@@ -32,7 +32,7 @@ def fresh_row(move: Move, now: int, *, first_stage: str, hint_us: int) -> dict[s
     """A seeded move's row, whose message is about to be sent if it is planned; *now* is the database's clock, microseconds."""
     planned = move.state is MoveState.PLANNED
     return move.to_row() | {
-        "live_hash": move.new_hash if planned else None,
+        "live_hash": move.new_hash if planned and not move.follows else None,
         "stage": first_stage if planned else None,
         "lease_token": None,
         "lease_until": 0,

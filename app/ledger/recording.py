@@ -16,7 +16,7 @@ from app.object_store import ObjectInfo
 from app.schema import moves
 from app.states import OPEN_STATES, MoveState
 
-_PLAIN = [name for name in Move.__slots__ if name not in {"run_no", "id", "row_id", "source", "copy", "suspect", "deaths"}]
+_PLAIN = [name for name in Move.__slots__ if name not in {"run_no", "id", "row_id", "source", "copy", "follows", "suspect", "deaths"}]
 _STAMPED = ("switched_at", "grace_from", "intent_at")
 _SIDES = [f"{side}_{part}" for side in ("source", "copy") for part in ("etag", "size", "store_time", "version")]
 _OF_MOVE = attrgetter(*_PLAIN)
@@ -48,7 +48,7 @@ def row_of(lease: Lease, outcome: Outcome, *, first_stages: Mapping[MoveState, s
         *_side(move.source),
         *_side(move.copy),
         *(int(name in outcome.stamp) for name in _STAMPED),
-        move.new_hash if open_now else None,
+        move.new_hash if open_now and not move.follows else None,
         (outcome.stage or first_stages[move.state]) if open_now else None,
         int(outcome.hinted),
         move.suspect and open_now and outcome.due_in > 0,

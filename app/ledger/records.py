@@ -9,7 +9,9 @@ from typing import Any
 
 from app.clock import Clock
 from app.object_store import Capabilities, ObjectInfo
-from app.states import KeptReason, MoveState, ParkedReason, RunKind, RunState
+from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason, RunKind, RunState
+
+_NO_COLUMNS = frozenset({"source", "copy", "follows"})  # fields of a Move that several columns hold, or that follow from others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Move:
     looks: int = 0
     sighted: bool = False
     intent_at: int | None = None
+    follows: bool = False  # of a rollback: another of its moves has the claim on the new key, since both left that object
 
     @property
     def same_object(self) -> bool:
@@ -112,16 +115,17 @@ class Move:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Move:
         """Build a move from a row of rekey_moves."""
-        plain = {name: row[name] for name in cls.__slots__ if name not in {"source", "copy"}}
+        plain = {name: row[name] for name in cls.__slots__ if name not in _NO_COLUMNS}
         plain["state"] = MoveState(plain["state"])
         plain["parked_from"] = MoveState(plain["parked_from"]) if plain["parked_from"] else None
         plain["reason"] = reason_of(plain["state"], plain["reason"])
         plain["old_hash"], plain["new_hash"] = bytes(plain["old_hash"]), bytes(plain["new_hash"])
+        plain["follows"] = plain["state"] in OPEN_STATES and row["live_hash"] is None and bool(plain["new_key"])
         return cls(**plain, source=_info(row, "source", plain["old_key"]), copy=_info(row, "copy", plain["new_key"]))
 
     def to_row(self) -> dict[str, Any]:
         """The columns of rekey_moves that say the same."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in {"source", "copy"}}
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in _NO_COLUMNS}
         return values | _columns("source", self.source) | _columns("copy", self.copy)
 
 

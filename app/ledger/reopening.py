@@ -14,7 +14,7 @@ from app.errors import UsageError
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger, live_hash
 from app.schema import moves, runs
-from app.states import OPEN_STATES, RELEASABLE, MoveState, RunState
+from app.states import OPEN_STATES, RELEASABLE, MoveState, RunKind, RunState
 
 PAGE_MOVES = 1000
 _OPEN = sorted(OPEN_STATES)
@@ -89,31 +89,36 @@ class ReopenLedger:
                 rows = connection.execute(page.order_by(moves.c.id).limit(limit).with_for_update()).all()
                 if not rows:
                     break
-                free = self._free(connection, rows)
+                free, following = self._free(connection, run, rows)
                 if free:
                     _reopen(connection, run)
                 for target in {self._target(row.parked_from) for row in free}:
-                    self._open(connection, run, [row.id for row in free if self._target(row.parked_from) is target], target)
+                    chosen = [row.id for row in free if self._target(row.parked_from) is target]
+                    self._open(connection, run, chosen, target, following=following)
             sent, blocked, after = sent + len(free), blocked + len(rows) - len(free), rows[-1].id
         return Sent(moves=sent, blocked=blocked)
 
     def _target(self, parked_from: str | None) -> MoveState:
         return MoveState(parked_from) if parked_from else MoveState.RENAMED
 
-    def _free(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
-        """Those whose new key no live move wants, and no other of them."""
-        live = connection.execute(select(moves.c.live_hash).where(among(moves.c.live_hash, [row.new_hash for row in rows]))).scalars()
-        taken = {bytes(value) for value in live}
-        free = []
+    def _free(self, connection: Connection, run: Run, rows: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        """Those whose new key no live move wants, and no other of them; and which of them only follow one of the same rollback there."""
+        wanted = among(moves.c.live_hash, [row.new_hash for row in rows])
+        live = connection.execute(select(moves.c.live_hash, moves.c.run_no).where(wanted))
+        taken = {bytes(value): int(run_no) for value, run_no in live}
+        free, following = [], []
         for row in rows:
-            if not row.new_key:  # a name that could not be used: planned anew by the copy stage
+            holder = taken.get(bytes(row.new_hash)) if row.new_key else None  # no key: a name that could not be used is planned anew
+            if holder is None:
                 free.append(row)
-            elif bytes(row.new_hash) not in taken:
-                taken.add(bytes(row.new_hash))
+                if row.new_key:
+                    taken[bytes(row.new_hash)] = run.no
+            elif holder == run.no and run.kind is RunKind.ROLLBACK:  # several rows named the object
                 free.append(row)
-        return free
+                following.append(row.id)
+        return free, following
 
-    def _open(self, connection: Connection, run: Run, ids: Sequence[int], target: MoveState) -> None:
+    def _open(self, connection: Connection, run: Run, ids: Sequence[int], target: MoveState, *, following: Sequence[int]) -> None:
         connection.execute(
             update(moves)
             .where(moves.c.run_no == run.no, among(moves.c.id, ids))
@@ -122,7 +127,7 @@ class ReopenLedger:
                 parked_from=None,
                 reason=None,
                 detail=None,
-                live_hash=case((moves.c.new_key == "", null()), else_=moves.c.new_hash),
+                live_hash=case((or_(moves.c.new_key == "", moves.c.id.in_(following)), null()), else_=moves.c.new_hash),
                 stage=self._first_stages[target],
                 waiting=False,
                 attempts=0,

@@ -96,21 +96,22 @@ class RollbackLedger:
             if fresh.rowcount != 1:
                 return None
             hashes = [move.old_hash for move in page]
-            live = connection.execute(select(moves.c.live_hash).where(among(moves.c.live_hash, hashes))).scalars()
-            taken = {bytes(value) for value in live}
+            live = connection.execute(select(moves.c.live_hash, moves.c.run_no).where(among(moves.c.live_hash, hashes)))
+            taken = {bytes(value): int(run_no) for value, run_no in live}
             now = read_now(connection)
             rows, ids = [], []
             for move in page:
-                free = move.old_hash not in taken
-                taken.add(move.old_hash)
-                rows.append(self._row(run, move, now, grace_seconds=grace_seconds, free=free))
+                holder = taken.setdefault(move.old_hash, 0)
+                free = holder in {0, run.no}  # several rows named the object: all of them may go back to it
+                rows.append(self._row(run, move, now, grace_seconds=grace_seconds, free=free, follows=holder == run.no))
+                taken[move.old_hash] = holder or run.no
                 if free:
                     ids.append(move.id)
             if rows:
                 connection.execute(insert(moves), rows)
             return Planned(copy_ids=ids, examined=len(rows))
 
-    def _row(self, run: Run, move: Move, now: int, *, grace_seconds: int, free: bool) -> dict[str, Any]:
+    def _row(self, run: Run, move: Move, now: int, *, grace_seconds: int, free: bool, follows: bool) -> dict[str, Any]:
         back = Move(
             run_no=run.no,
             id=move.id,
@@ -124,9 +125,10 @@ class RollbackLedger:
             state=MoveState.PLANNED if free else MoveState.PARKED,
             parked_from=None if free else MoveState.PLANNED,
             reason=None if free else ParkedReason.COLLISION,
-            detail=None if free else "another asset of this rollback goes back to the same key",
+            detail=None if free else "a run on another table moves an asset to the same key",
             source=move.copy,
             copy=move.source,
+            follows=follows,
             grace_seconds=grace_seconds,
         )
         return fresh_row(back, now, first_stage=self._first_stage, hint_us=self._hint_us)

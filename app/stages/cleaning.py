@@ -56,10 +56,12 @@ def _remove(batch: Batch, move: Move, left: str) -> str | None:
     context = batch.context
     if _is_last(batch, move):
         return left
-    claims = who_claims(context, [move], [move.new_key])
+    claims = who_claims(context, [move], [move.new_key], of_new=True)
     found = _look(batch, move.new_key)
     stale = context.clock.boot() - claims.asked_at > LOOK_AGE_SECONDS
     if stale or claims.rows_naming(move.new_key) or claims.blocker(move) is not None or not move.is_our_copy(found):
+        return left
+    if claims.wanted_too(move):  # another move of a rollback may have found it put back
         return left
     if context.store.delete([found], deadline=batch.lease)[move.new_key] is not None:
         return left

@@ -98,7 +98,7 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
         untouched = going_back.as_it_was(move, sources)
         if untouched:
             return _copied(move, Copied(source=untouched[0], copy=untouched[1]), recorded=False)
-        move = going_back.with_what_is_there(move, sources)
+        move = going_back.with_what_is_there(batch, move, sources)
         sources = sources if looks_first(context) else None
     return _copied(move, _write(batch, move, sources), recorded=True)
 
@@ -107,7 +107,7 @@ def _not_now(batch: Batch, move: Move, claims: Claims) -> Outcome | None:
     """A row or a live move that names the new key counts as an object there (S3)."""
     if claims.blocker(move):
         return _wait(move)
-    named = claims.named_by_others(move, move.new_key)
+    named = going_back.strangers(batch, move, claims.named_by_others(move, move.new_key))
     if named and not batch.run.seed_done and named[0].row_id is not None:
         return _wait(move)  # that row's own move may be planned yet: then its object goes first (H19)
     if named:
@@ -225,6 +225,9 @@ def _occupied(batch: Batch, move: Move) -> Outcome:
             return _copied(move, Copied(source=source, copy=there), recorded=False)
         if context.store.store_time() - there.last_modified > context.settings.settle_seconds:
             return _copied(move, Copied(source=source, copy=there), recorded=False)
+        shared = going_back.put_back_already(batch, move, there)
+        if shared:
+            return shared if isinstance(shared, Outcome) else _copied(move, Copied(source=source, copy=there), recorded=False)
     return park(move, ParkedReason.TARGET_EXISTS, "another object is at the new key")
 
 

@@ -50,22 +50,27 @@ class Claims:
         written = {MoveState.COPIED, MoveState.RENAMED}
         return next((other for other in self.coming.get(move.old_hash, []) if not is_self(move, other) and other.state in written), None)
 
+    def wanted_too(self, move: Move) -> list[Other]:
+        """Other live moves that go to *move*'s new key: of a rollback, where several rows named one object."""
+        return [other for other in self.coming.get(move.new_hash, []) if not is_self(move, other)]
+
 
 def is_self(move: Move, other: Other) -> bool:
     """Whether *other* is *move*."""
     return (move.run_no, move.id) == (other.run_no, other.id)
 
 
-def who_claims(context: Context, moves: Sequence[Move], keys: Collection[str], *, of_old: bool = True) -> Claims:
+def who_claims(context: Context, moves: Sequence[Move], keys: Collection[str], *, of_old: bool = True, of_new: bool = False) -> Claims:
     """Ask rows and ledger who names the objects of *keys* and *moves*, in one READ COMMITTED transaction on the primary (H20).
 
-    *of_old*: whether it matters who lays claim to the old objects too.
+    *of_old*: whether it matters who lays claim to the old objects too. *of_new*: who else goes to the new keys.
     """
     asked_at = context.clock.boot()
     old, new = {move.old_hash for move in moves if of_old}, {move.new_hash for move in moves}
+    wanted = old | new if of_new else old
     with transaction(context.moves.engine, read_only=True) as connection:
         leaving = context.moves.sharing_old(connection, old | new)
-        coming = context.moves.wanting_new(connection, old)
+        coming = context.moves.wanting_new(connection, wanted)
         rows = context.assets.naming(connection, keys)
     return Claims(
         rules=context.rules,

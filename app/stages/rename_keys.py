@@ -5,7 +5,7 @@ Needs: a proved copy. Promises: the row names the new key and the ledger says ``
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,11 +17,12 @@ from app.errors import OutcomeUnknownError, RowLockedError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import MAX_LISTED
+from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, again, clean
 from app.stages.last_looks import before_switch
 from app.stages.replanning import replan
-from app.states import MoveState, ParkedReason
+from app.states import MoveState, ParkedReason, RunKind
 
 LOCKED_SECONDS = 5.0  # a row that somebody holds is tried again after so long
 ROWS_LOCKED = 200  # at most so many rows of the application's are locked at once, for some hundredths of a second
@@ -143,10 +144,8 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
             raise RowChangedError(f"row {move.row_id} changed")
     naming = context.assets.naming(connection, [key for move in moves if not move.same_object for key in (move.old_key, move.new_key)])
     mine = {move.row_id for move in moves}
-    for move in moves:
-        others = naming.get(context.rules.equivalence.canonical(move.new_key), [])
-        if any(other.row_id != move.row_id for other in others) and not move.same_object:
-            raise RowChangedError(f"another row names the new key of row {move.row_id}")
+    if _occupied(batch, connection, moves, naming):
+        raise RowChangedError("another row names a new key")
     context.assets.set_keys(connection, [(rows[move.row_id], move.new_key) for move in moves])
     stored = context.assets.rows(connection, sorted(mine))
     for move in moves:
@@ -166,6 +165,20 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
     if batch.run.origin_no is not None:
         context.rollbacks.mark(connection, batch.run, [outcome.move.id for outcome in outcomes])
     return outcomes
+
+
+def _occupied(batch: Batch, connection: Connection, moves: Sequence[Move], naming: Mapping[str, Sequence[Naming]]) -> bool:
+    """Whether a row that has nothing to do there names the new key of one of *moves* (S5)."""
+    canonical = batch.context.rules.equivalence.canonical
+    others = {
+        move.new_hash: [other for other in naming.get(canonical(move.new_key), []) if other.row_id != move.row_id]
+        for move in moves
+        if not move.same_object
+    }
+    found = {hashed: named for hashed, named in others.items() if named}
+    if not found or batch.run.kind is not RunKind.ROLLBACK:
+        return bool(found)
+    return bool(going_back.strangers_in(connection, batch.run, found))
 
 
 def _same_plan(batch: Batch, move: Move, row: AssetRow) -> bool:
@@ -226,9 +239,9 @@ def _changed_row(batch: Batch, move: Move) -> Outcome:
     with transaction(context.moves.engine, read_only=True) as connection:
         row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
         naming = context.assets.naming(connection, [move.new_key])
+        occupied = _occupied(batch, connection, [move], naming)
     if row is not None and row.key == move.old_key and _same_plan(batch, move, row):
-        others = naming.get(context.rules.equivalence.canonical(move.new_key), [])
-        if any(other.row_id != move.row_id for other in others) and not move.same_object:
+        if occupied:
             return park_before_switch(batch, move, ParkedReason.TARGET_EXISTS, "a row names the new key")
         # It was as planned after all, or changes while we look: once more.
         return again(move, settings=context.settings, detail="the row changed during the switch", to=MoveState.COPIED)

@@ -60,5 +60,6 @@ def _next_generation(move: Move, old_key: str, old_hash: bytes, client: str | No
         looks=0,
         attempts=0,
         waiting=False,
+        follows=False,
         detail=None,
     )

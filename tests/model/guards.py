@@ -87,7 +87,7 @@ ALL = (
     _guard(
         "switch though another row names the new key",
         f"{RENAME}:_in_transaction",
-        "if any(other.row_id != move.row_id for other in others) and not move.same_object:",
+        "if _occupied(batch, connection, moves, naming):",
         "if False:",
         ("H5_row_on_the_new_key_before_its_upload", C),
     ),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from tests.model import scenes_broken, scenes_copying, scenes_deleting, scenes_steering, scenes_switching
+from tests.model import scenes_broken, scenes_copying, scenes_deleting, scenes_keys, scenes_steering, scenes_switching
 from tests.model.scenario import STORES
 
-KEEPING = (*scenes_copying.SCENARIOS, *scenes_switching.SCENARIOS, *scenes_deleting.SCENARIOS, *scenes_steering.SCENARIOS)
+KEEPING = (
+    *scenes_copying.SCENARIOS,
+    *scenes_switching.SCENARIOS,
+    *scenes_deleting.SCENARIOS,
+    *scenes_steering.SCENARIOS,
+    *scenes_keys.SCENARIOS,
+)
 BREAKING = scenes_broken.SCENARIOS
 ALL = (*KEEPING, *BREAKING)
 BY_SCENARIO = {scenario.name: scenario for scenario in ALL}

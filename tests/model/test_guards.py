@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.model import guards
+from tests.model import guards, guards_keys
 from tests.model.choices import Bounds
 from tests.model.scenarios import BY_SCENARIO
 
 if TYPE_CHECKING:
     from tests.model.mutants import Mutant
 
+GUARDS = (*guards.ALL, *guards_keys.ALL)
 MOST = 4000  # schedules: many more than any of them takes
 
 
-@pytest.mark.parametrize("mutant", guards.ALL, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", GUARDS, ids=lambda mutant: mutant.name)
 def test_guard_that_is_missing_shows(mutant: Mutant) -> None:
     """Within two preemptions and faults together; and what shows it shows it again."""
     name, store = mutant.caught_by
@@ -36,4 +37,4 @@ def test_guard_that_is_missing_shows(mutant: Mutant) -> None:
 
 def test_guards_have_names_of_their_own() -> None:
     """The table names each once."""
-    assert len({guard.name for guard in guards.ALL}) == len(guards.ALL)
+    assert len({guard.name for guard in GUARDS}) == len(GUARDS)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from app.planning import RollbackRules
-from app.states import KeptReason, MoveState, ParkedReason, RunKind, RunState
+from app.states import KeptReason, MoveState, ParkedReason, RunState
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import World
 
@@ -36,29 +35,6 @@ def _moved(world: World, numbers: int, *, hold: bool = False) -> str:
     return world.run_id
 
 
-def _back(world: World, origin: str, **selection: Any) -> None:  # noqa: ANN401 - as the run's record has it
-    """Start a rollback as the command does, and let the world's workers serve it."""
-    run = world.context.runs.get(origin)
-    context = world.context
-    settings = context.settings.model_copy(update={"where": selection.get("where"), "copy_mode": "auto"})
-    back = context.runs.create(
-        bucket=run.bucket,
-        table_name=run.table_name,
-        settings=run.settings,
-        capabilities=dataclasses.asdict(context.store.capabilities),
-        rows=0,
-        user="tester",
-        version="0",
-        kind=RunKind.ROLLBACK,
-        origin_no=run.no,
-        selection=selection,
-    )
-    rules = context.rules
-    back_rules = RollbackRules(bucket=rules.bucket, template=rules.template, equivalence=rules.equivalence)
-    world.context = dataclasses.replace(context, rules=back_rules, settings=settings)
-    world.run_id = back.id
-
-
 def _origin_states(world: World, origin: str) -> dict[int, MoveState]:
     run = world.context.runs.get(origin)
     return {move.id: move.state for move in world.context.moves.load(run, range(1, 100))}
@@ -68,7 +44,7 @@ def test_held_objects_come_back_by_switching_alone(world: World) -> None:
     """Nothing is written: the old objects are there as they were; the new ones go after a grace of their own."""
     origin = _moved(world, 3, hold=True)
     written = len(world.writes())
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert [world.key(number) for number in (1, 2, 3)] == ["up/1.png", "up/2.png", "up/3.png"]
@@ -82,7 +58,7 @@ def test_deleted_objects_are_copied_back(world: World) -> None:
     """What is at the new key now, also where the service has written there since."""
     origin = _moved(world, 2)
     world.store.app_put("clients/7/assets/2.png", b"v2")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert [(world.key(number), world.get(number)) for number in (1, 2)] == [("up/1.png", b"v1"), ("up/2.png", b"v2")]
@@ -93,7 +69,7 @@ def test_held_object_is_written_over_where_the_new_one_has_changed(world: World)
     """Switching alone would serve the old version (H18b)."""
     origin = _moved(world, 1, hold=True)
     world.store.app_put("clients/7/assets/1.png", b"v2")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert (world.key(1), world.get(1)) == ("up/1.png", b"v2")
@@ -104,7 +80,7 @@ def test_old_key_that_was_used_again_is_not_written_over(world: World) -> None:
     origin = _moved(world, 2)
     world.store.app_put("up/1.png", b"another asset")
     world.sql("INSERT INTO assets (id, client_id, object_key) VALUES (9, 9, 'up/2.png')")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert world.report()["parked_reasons"] == {"target_exists": 2}
@@ -120,7 +96,7 @@ def test_rows_that_went_on_are_left_alone(world: World) -> None:
     world.save_key(1, "up/new.png")
     world.sql("DELETE FROM assets WHERE id = 2")
     world.save_key(3, "up/3.png")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert (world.key(1), world.key(3)) == ("up/new.png", "up/3.png")
@@ -132,7 +108,7 @@ def test_lost_new_object_is_healed_by_the_held_old_one(world: World) -> None:
     """The row cannot be read any more; what it named before can."""
     origin = _moved(world, 1, hold=True)
     world.store.app_delete("clients/7/assets/1.png")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert (world.key(1), world.get(1)) == ("up/1.png", b"v1")
@@ -142,7 +118,7 @@ def test_object_that_is_lost_on_both_sides_is_reported(world: World) -> None:
     """Nothing is there to copy back."""
     origin = _moved(world, 1)
     world.store.app_delete("clients/7/assets/1.png")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert world.move(1).reason is ParkedReason.MISSING_SOURCE
@@ -153,7 +129,7 @@ def test_lost_new_object_is_not_healed_by_what_came_to_the_old_key_since(world: 
     origin = _moved(world, 1)
     world.store.app_delete("clients/7/assets/1.png")
     world.store.app_put("up/1.png", b"another asset")
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
 
     assert world.key(1) == "clients/7/assets/1.png"
@@ -168,7 +144,7 @@ def test_chain_goes_back_in_the_right_order(world: World) -> None:
     world.go()
     assert [world.key(number) for number in (1, 2)] == ["clients/8/assets/2.png", "clients/7/assets/2.png"]
     assert context.rules.template is not None
-    _back(world, world.run_id)
+    world.take_back(world.run_id)
     world.go()
 
     assert [world.key(number) for number in (1, 2)] == ["clients/7/assets/2.png", "up/2.png"]
@@ -181,7 +157,7 @@ def test_selection_takes_back_those_clients_and_rows_only(world: World) -> None:
     world.add(2, client=8)
     world.add(3, client=8)
     world.go()
-    _back(world, world.run_id, clients=["8"], where="id < 3")
+    world.take_back(world.run_id, clients=["8"], where="id < 3")
     rules = world.context.rules
     world.context = dataclasses.replace(world.worker(), rules=rules)
     object.__setattr__(world.context.assets, "_names", dataclasses.replace(world.context.assets._names, where="id < 3"))
@@ -207,7 +183,7 @@ def test_undoable_says_what_can_be_taken_back_and_how(world: World) -> None:
 def test_rollback_that_is_cancelled_leaves_every_row_readable(world: World) -> None:
     """Some rows are back, the others stay where they are."""
     origin = _moved(world, 4, hold=True)
-    _back(world, origin)
+    world.take_back(origin)
     world.seed()
     world.do("copy")
     world.do("rename", [1, 2])
@@ -225,7 +201,7 @@ def test_run_that_was_rolled_back_can_be_run_again(world: World) -> None:
     """Forward, back, forward: the table ends where it should, and no bytes are lost."""
     forward = world.context
     origin = _moved(world, 3)
-    _back(world, origin)
+    world.take_back(origin)
     world.go()
     world.context, world.run_id = forward, ""
     world.go()
@@ -239,7 +215,7 @@ def test_run_that_was_rolled_back_can_be_run_again(world: World) -> None:
 def test_crash_after_the_copy_back_is_taken_for_our_own(world: World) -> None:
     """The copy at the old key is ours by the ledger's evidence (H12)."""
     origin = _moved(world, 1)
-    _back(world, origin)
+    world.take_back(origin)
     world.seed()
     lost = world.worker()
     lost = dataclasses.replace(lost, rules=world.context.rules)
