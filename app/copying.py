@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from app.byte_budget import ByteBudget
-from app.errors import ProofError, RekeyError
-from app.object_store import MAX_PARTS, Condition, Deadline, ObjectAttributes, ObjectInfo, ObjectStore, ReadObject
+from app.errors import ProofError, RekeyError, UnansweredError
+from app.large_copies import PART_BYTES, Keeper, copy_parts, joined_etag, ranges_of
+from app.object_store import Condition, Deadline, ObjectAttributes, ObjectInfo, ObjectStore, ReadObject
 
-PART_BYTES = 64 * 1024**2  # a part is copied within a request's time-out even by a store that manages 10 MB/s
 SINGLE_COPY_BYTES = 256 * 1024**2  # above this the store copies part by part, so that no request outlasts its time-out
-_MD5 = re.compile("[0-9a-f]{32}").fullmatch  # such an ETag is an MD5 of the content, or an encrypted store's random number
+# Such an ETag is an MD5 of the content, or of the MD5s of its parts, or an encrypted store's random number.
+_HASH = re.compile("([0-9a-f]{32})(-[0-9]+)?").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ def copy_through(
     deadline: Deadline,
     max_bytes: int,
     budget: ByteBudget,
-    keep: Callable[[], None],
+    keeper: Keeper,
 ) -> Copied:
     """GET and conditional PUT, or by parts above *max_bytes*. The bytes written are of exactly one version: the one read.
 
@@ -58,38 +59,38 @@ def copy_through(
         if read.body is not None:
             written = store.put(new_key, read.body, attributes_to_send(store, read), condition=condition, deadline=deadline)
             return Copied(source=read.info, copy=proved(store, read.info, written))
-    return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keep=keep)
+    return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper)
 
 
 def copy_by_parts(
-    store: ObjectStore, read: ReadObject, new_key: str, *, condition: Condition, deadline: Deadline, keep: Callable[[], None]
+    store: ObjectStore, read: ReadObject, new_key: str, *, condition: Condition, deadline: Deadline, keeper: Keeper
 ) -> Copied:
     """A multipart upload whose parts the store copies from exactly the version *read*; its completion carries the condition.
 
-    *keep* is called before each part: it renews the lease, or raises to stop. An upload that is not completed is aborted.
+    An upload that is not completed is aborted; *keeper* knows of it for as long as it may be there.
     """
+    ranges = ranges_of(store, read.info, part_bytes=PART_BYTES, keeper=keeper)
     upload = store.create_upload(new_key, attributes_to_send(store, read), deadline=deadline)
     try:
-        etags = _parts(store, read.info, new_key, upload, deadline=deadline, keep=keep)
-        store.complete_upload(upload, new_key, etags, condition=condition, deadline=deadline)
-    except RekeyError:
+        keeper.begun(new_key, upload)
+        if ranges:
+            etags = copy_parts(store, read.info, new_key, upload, ranges, deadline=deadline, keeper=keeper)
+        else:
+            etags = [store.put_part(upload, new_key, 1, b"", deadline=deadline)]
+        keeper.completing(upload, read.info, joined_etag(etags))
+        etag = store.complete_upload(upload, new_key, etags, condition=condition, deadline=deadline)
+    except RekeyError as error:
         # What ended the upload decides what becomes of the move: an unanswered completion must not pass for a store that was away (S7).
         with suppress(RekeyError):
             store.abort_upload(upload, new_key)
+            if not isinstance(error, UnansweredError):  # else it may live on, and is aborted once more when the lease is over
+                keeper.aborted(upload)
         raise
-    return Copied(source=read.info, copy=sized(read.info, store.stat(new_key)))
-
-
-def _parts(store: ObjectStore, source: ObjectInfo, new_key: str, upload: str, *, deadline: Deadline, keep: Callable[[], None]) -> list[str]:
-    if source.size == 0:
-        return [store.put_part(upload, new_key, 1, b"", deadline=deadline)]
-    part_bytes = max(PART_BYTES, -(-source.size // MAX_PARTS))
-    etags = []
-    for number, first in enumerate(range(0, source.size, part_bytes), start=1):
-        keep()
-        last = min(first + part_bytes, source.size) - 1
-        etags.append(store.copy_part(upload, new_key, number, source, first=first, last=last, deadline=deadline))
-    return etags
+    keeper.completed(upload)
+    found = store.stat(new_key)
+    if found.etag != etag:
+        raise ProofError(new_key, "another object stands there than the one that was written")
+    return Copied(source=read.info, copy=sized(read.info, found))
 
 
 def copy_by_store(store: ObjectStore, source: ObjectInfo, new_key: str, *, condition: Condition | None, deadline: Deadline) -> Copied:
@@ -122,10 +123,13 @@ def sized(source: ObjectInfo, copy: ObjectInfo) -> ObjectInfo:
     return copy
 
 
-def is_equal(store: ObjectStore, one: str, other: str, *, max_bytes: int, budget: ByteBudget) -> tuple[ReadObject, ReadObject] | None:
+def is_equal(
+    store: ObjectStore, one: str, other: str, *, max_bytes: int, budget: ByteBudget, joined: Collection[tuple[str, str]] = ()
+) -> tuple[ReadObject, ReadObject] | None:
     """Read an object and what may be its copy, and compare bytes, headers and tags.
 
-    Above *max_bytes* ETags and sizes stand for the bytes, if they are hashes.
+    Above *max_bytes* ETags and sizes stand for the bytes, if they are hashes; *joined* are pairs of ETags, of a source and of the copy
+    that was made of it by parts.
 
     Returns:
         Both as read, or None where they differ or cannot be compared.
@@ -137,12 +141,14 @@ def is_equal(store: ObjectStore, one: str, other: str, *, max_bytes: int, budget
             return None
         if first.body is not None and second.body is not None:
             return (first, second) if first.body == second.body else None
-        return (first, second) if _same_hash(first.info, second.info) else None
+        proved_by_hash = _same_hash(first.info, second.info) or (first.info.etag, second.info.etag) in joined
+        return (first, second) if proved_by_hash else None
 
 
 def _same_hash(one: ObjectInfo, other: ObjectInfo) -> bool:
-    """Whether the ETags prove equal bytes: the same MD5, or *other* is a copy of *one* by parts that took a single part."""
-    if not _MD5(one.etag):
-        return False
+    """Whether the ETags prove equal bytes: the same hash, or *other* is a copy of *one* by parts that took a single part."""
+    found = _HASH(one.etag)
+    if found is None or found[2]:
+        return found is not None and other.etag == one.etag
     in_one_part = hashlib.md5(bytes.fromhex(one.etag), usedforsecurity=False).hexdigest() + "-1"
     return other.etag in {one.etag, in_one_part}

@@ -41,6 +41,7 @@ from app.s3_http import SocketTransport, Transport, tls_context
 from app.s3_multipart import read_result, success, written
 from app.s3_objects import MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
 from app.s3_signing import ProvidedCredentials
+from app.s3_text import encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,10 @@ class MinioStore:
         except s3_xml.XmlError as error:
             raise StoreRequestError(key, str(error)) from error
 
+    def part_size(self, info: ObjectInfo, number: int) -> int | None:
+        """Bytes of one part of exactly *info*; None where the store does not tell."""
+        return s3_multipart.part_size(self._client, info, number)
+
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT. The ``last_modified`` returned is an upper bound (the answer's Date)."""
         headers = {**attributes.headers, **condition_headers(condition)}
@@ -175,8 +180,7 @@ class MinioStore:
     def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """CopyObject of exactly *source*."""
         headers = {
-            "x-amz-copy-source": self._client.path(source.key),
-            "x-amz-copy-source-if-match": f'"{source.etag}"',
+            **self._source_headers(source),
             **condition_headers(condition),
         }
         reply = self._client.write("PUT", key, headers=headers, deadline=deadline)
@@ -195,7 +199,17 @@ class MinioStore:
 
     def copy_part(self, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline) -> str:
         """UploadPartCopy of bytes *first* to *last* (inclusive) of exactly *source*."""
-        return s3_multipart.copy_part(self._client, upload_id, key, number, source, first=first, last=last, deadline=deadline)
+        return s3_multipart.copy_part(
+            self._client,
+            upload_id,
+            key,
+            number,
+            source_key=source.key,
+            pinned=self._source_headers(source),
+            first=first,
+            last=last,
+            deadline=deadline,
+        )
 
     def put_part(self, upload_id: str, key: str, number: int, body: bytes, *, deadline: Deadline) -> str:
         """UploadPart."""
@@ -264,6 +278,15 @@ class MinioStore:
             ssl_context=tls_context(self._ca_file) if self._secure else None,
         )
         return Minio(self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=pool)
+
+    def _source_headers(self, source: ObjectInfo) -> dict[str, str]:
+        """Exactly this version: by its ETag, and by its id where that was seen to be honoured."""
+        pins = self._capabilities is None or self._capabilities.pins_version  # the probe must send what it asks about
+        version = f"?versionId={encode_value(source.version_id)}" if pins and source.version_id else ""
+        return {
+            "x-amz-copy-source": self._client.path(source.key) + version,
+            "x-amz-copy-source-if-match": f'"{source.etag}"',
+        }
 
     def _described(self, key: str, headers: Mapping[str, str]) -> ObjectInfo:
         try:

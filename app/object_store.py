@@ -16,6 +16,7 @@ from app.errors import ObjectError
 MAX_LISTED = 1000  # keys a ListObjectsV2 page (S3)
 MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
 MAX_PARTS = 10_000  # parts of a multipart upload (S3)
+MIN_PART_BYTES = 5 * 1024**2  # of each part but the last (S3)
 MAX_SINGLE_COPY_BYTES = 5 * 1024**3  # above this CopyObject is refused (S3)
 
 
@@ -102,6 +103,7 @@ class Capabilities:
     folds_case: bool  # "A" is the object "a"
     versioning: bool  # a DELETE without a version id leaves a marker
     keeps_expires: bool = True  # a server-side copy keeps the Expires header
+    pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
 
 
 class Deadline(Protocol):
@@ -139,11 +141,17 @@ class ObjectStore(Protocol):
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
 
+    def part_size(self, info: ObjectInfo, number: int) -> int | None:
+        """Bytes of one part of exactly *info*, as it was uploaded (HEAD with partNumber); None where the store does not tell."""
+
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT. The ``last_modified`` returned is an upper bound (the answer's Date). Raises ConditionFailedError."""
 
     def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
-        """CopyObject of exactly *source* (If-Match on the source). Raises ConditionFailedError for either condition, MissingObjectError."""
+        """CopyObject of exactly *source* (If-Match on the source, and its version id where that is honoured).
+
+        Raises ConditionFailedError for either condition, MissingObjectError.
+        """
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload and give its id."""

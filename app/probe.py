@@ -88,6 +88,7 @@ class _Trial:
             folds_backslash=self._same("back/x", f"{self._prefix}back\\x"),
             folds_case=self._same("Case", f"{self._prefix}cASE"),
             versioning=self._is_versioned(),
+            pins_version=self._pins_version(),
         )
 
     def clean_up(self) -> None:
@@ -219,6 +220,18 @@ class _Trial:
         except ObjectError:
             return False
         return True
+
+    def _pins_version(self) -> bool:
+        """Whether a copy is of the version asked for, though a newer one is there."""
+        old = self._write("pinned", _OLD)
+        if old.version_id is None:
+            return False
+        self._write("pinned", _NEW)
+        key = self._key("pinned-copy")
+        return _succeeds(lambda: self._copy_of(old, key)) and self._body("pinned-copy") == _OLD
+
+    def _copy_of(self, source: ObjectInfo, key: str) -> None:
+        self._store.copy(source, key, condition=None, deadline=self._lease)
 
     def _is_versioned(self) -> bool:
         try:

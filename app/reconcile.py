@@ -12,6 +12,7 @@ from app.ledger.records import Run
 from app.ledger.runs import Clocks
 from app.pipeline import MESSAGES_A_RUN, MOVE_STAGES, MoveStage
 from app.stages.context import Context
+from app.stages.left_uploads import abort_left_uploads
 from app.stages.seed_moves import batch_size, split
 from app.states import MoveState, RunState
 
@@ -29,6 +30,7 @@ class Found:
     seed: bool = False
     messages: list[tuple[MoveStage, list[int]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    uploads_left: bool = False  # of dead workers, still to be aborted: the run does not end before
 
 
 def reconcile(run: Run, *, context: Context, host: str) -> Found:
@@ -40,6 +42,8 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
     jump = context.runs.jump(run, clocks, host=host)
     if abs(jump) > CLOCK_JUMP_SECONDS:
         _after_jump(run, context, jump, found)
+    if run.is_live:
+        _abort_uploads(run, context, found)
     if run.state is RunState.CANCELLED:
         _cancel(run, context, clocks, found)
     if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
@@ -64,10 +68,20 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
     if context.queues.is_due(run):
         _look_for_deaths(run, context, clocks, found)
         _send_due(run, context, context.settings.max_in_flight, found)
-    if not found.messages and not context.queues.is_open(run):
+    if not found.messages and not found.uploads_left and not context.queues.is_open(run):
         context.runs.set_unseen(run, max(0, run.rows_estimate - (run.next_move - 1)))
         if context.runs.end(run):
+            context.uploads.close(run)
             found.notes.append("the cancelled run has ended")
+
+
+def _abort_uploads(run: Run, context: Context, found: Found) -> None:
+    """Leave no unfinished upload of a dead worker behind; those that may not be aborted hold up nothing."""
+    swept = abort_left_uploads(run, context=context)
+    found.uploads_left = swept.open > 0
+    if swept.aborted:
+        found.notes.append(f"{swept.aborted} multipart uploads were left unfinished: aborted")
+    found.notes += [f"an unfinished upload cannot be aborted: {reason}" for reason in swept.refused]
 
 
 def _send_due(run: Run, context: Context, room: int, found: Found) -> int:
@@ -114,11 +128,12 @@ def _look_for_deaths(run: Run, context: Context, clocks: Clocks, found: Found) -
 
 
 def _end(run: Run, context: Context, found: Found) -> None:
-    if context.queues.is_going(run):
+    if context.queues.is_going(run) or found.uploads_left:
         return
     if context.queues.is_waiting(run):
         parked = context.queues.end_waiting(run)
         if parked:
             found.notes.append(f"{parked} moves waited for each other: parked")
     elif context.runs.end(run):
+        context.uploads.close(run)
         found.notes.append("finished")

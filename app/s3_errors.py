@@ -66,6 +66,7 @@ _BY_CODE: dict[str, type[RekeyError]] = {
     **dict.fromkeys(_DENIED, DeniedError),
     **dict.fromkeys(_BAD_KEY, BadKeyError),
     "NoSuchKey": MissingObjectError,
+    "NoSuchVersion": MissingObjectError,
     "PreconditionFailed": ConditionFailedError,
     "ConditionalRequestConflict": ConditionFailedError,
     "InvalidObjectState": ArchivedError,

@@ -11,12 +11,14 @@ from app.s3_errors import proof_missing
 from app.s3_objects import condition_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from app.object_store import Condition, Deadline, ObjectAttributes, ObjectInfo
     from app.s3_client import Reply, S3Client
 
 _GONE = 404
+_WHOLE, _PART = 200, 206
+_REFUSED = frozenset({403, 404, 412, 503})  # what any HEAD may meet; whatever else comes, the store does not tell of parts
 
 
 def create_upload(client: S3Client, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
@@ -30,16 +32,32 @@ def create_upload(client: S3Client, key: str, attributes: ObjectAttributes, *, d
 
 
 def copy_part(
-    client: S3Client, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline
+    client: S3Client,
+    upload_id: str,
+    key: str,
+    number: int,
+    *,
+    source_key: str,
+    pinned: Mapping[str, str],
+    first: int,
+    last: int,
+    deadline: Deadline,
 ) -> str:
-    """UploadPartCopy of a byte range of exactly *source*; gives the part's ETag."""
-    headers = {
-        "x-amz-copy-source": client.path(source.key),
-        "x-amz-copy-source-if-match": f'"{source.etag}"',
-        "x-amz-copy-source-range": f"bytes={first}-{last}",
-    }
+    """UploadPartCopy of a byte range of what the headers *pinned* name; gives the part's ETag."""
+    headers = {**pinned, "x-amz-copy-source-range": f"bytes={first}-{last}"}
     reply = client.write("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, headers, deadline=deadline)
-    return read_result(success(reply, source.key), "CopyPartResult", key)[0]
+    return read_result(success(reply, source_key), "CopyPartResult", key)[0]
+
+
+def part_size(client: S3Client, info: ObjectInfo, number: int) -> int | None:
+    """HEAD of one part; None unless the answer is of a part (206, or the number of parts in a header)."""
+    reply = client.read("HEAD", info.key, {"partNumber": str(number)}, {"if-match": f'"{info.etag}"'})
+    answer = reply.answer
+    if answer.status in _REFUSED:
+        raise client.head_error(reply, info.key)
+    size = answer.headers.get("content-length", "")
+    told = answer.status == _PART or (answer.status == _WHOLE and "x-amz-mp-parts-count" in answer.headers)
+    return int(size) if told and size.isdigit() else None
 
 
 def put_part(client: S3Client, upload_id: str, key: str, number: int, body: bytes, *, deadline: Deadline) -> str:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
@@ -37,7 +38,8 @@ from app.database import transaction
 from app.errors import UsageError
 from app.states import MoveState, RunKind, RunState
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
+_GROWN_FROM = frozenset({"2"})  # versions that lack nothing but whole tables
 ROW_ID_LENGTH = 2600  # ASCII characters (app.row_ids); InnoDB indexes at most 3072 bytes, PostgreSQL 2704
 
 metadata = MetaData()
@@ -186,6 +188,24 @@ turns = Table(
 )
 
 
+uploads = Table(
+    "rekey_uploads",  # multipart uploads of ours that are not completed or aborted yet, as far as we know
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("run_no", Integer, nullable=False),
+    Column("move_id", BigInteger, nullable=False),
+    Column("lease_token", String(32), nullable=False),  # under which it was begun
+    Column("object_key", _text, nullable=False),
+    Column("upload_id", _text, nullable=False),
+    Column("source_etag", String(255)),  # of the version whose parts were copied; set before the completion is sent
+    Column("etag", String(255)),  # that the object will then have
+    Column("is_gone", Boolean, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Index("rekey_uploads_move", "run_no", "move_id"),
+    **_options,
+)
+
+
 def create_ledger(engine: Engine) -> bool:
     """Make the ledger's tables where they are missing, and the deployment's mark; safe to repeat.
 
@@ -203,6 +223,9 @@ def create_ledger(engine: Engine) -> bool:
             connection.execute(
                 insert(meta), [{"name": "schema_version", "value": SCHEMA_VERSION}, {"name": "deployment", "value": uuid.uuid4().hex}]
             )
+            return True
+        if found["schema_version"] in _GROWN_FROM:
+            connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))
             return True
     _check_version(found["schema_version"])
     return made

@@ -165,16 +165,19 @@ class LeaseLedger:
         """
         ends_at = lease.clock.boot() + seconds
         until = database_now() + int(seconds * MICROSECONDS)
+        by_run: dict[int, list[int]] = {}
+        for move in which:
+            by_run.setdefault(move.run_no, []).append(move.id)
         with transaction(self.engine) as connection:
-            for move in which:
+            for run_no, ids in by_run.items():
                 done = connection.execute(
                     update(moves)
-                    .where(moves.c.run_no == move.run_no, moves.c.id == move.id, moves.c.lease_token == lease.token)
+                    .where(moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token)
                     .where(moves.c.lease_until > database_now())
                     .values(lease_until=until, due_at=until)
                 )
-                if done.rowcount != 1:
-                    raise LeaseLostError(f"the lease on move {move.id} is lost")
+                if done.rowcount != len(ids):
+                    raise LeaseLostError(f"the lease on some of {len(ids)} moves is lost")
         lease.ends_at = ends_at
 
     def defer(self, run: Run, ids: Sequence[int], *, stage: str, seconds: float) -> None:

@@ -9,8 +9,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.copying import PART_BYTES, SINGLE_COPY_BYTES
+from app.copying import SINGLE_COPY_BYTES
 from app.errors import BadKeyError, ObjectError
+from app.large_copies import PART_BYTES
 from app.object_store import MAX_PARTS, ObjectInfo
 from app.plan.bucket import BucketWalk, Seen
 from app.plan.entries import Entries, Entry, Role

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,9 +18,11 @@ from app.clock import Clock
 from app.errors import (
     ArchivedError,
     BadKeyError,
+    DatabaseUnavailableError,
     DeniedError,
     EncryptedError,
     FidelityError,
+    LeaseLostError,
     LockedError,
     ObjectError,
     UnansweredError,
@@ -32,6 +35,7 @@ from app.ledger.reopening import ReopenLedger
 from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
+from app.ledger.uploads import UploadLedger
 from app.object_store import ObjectStore
 from app.planning import Rules, printable
 from app.settings import Settings
@@ -81,6 +85,15 @@ class Context:
     pace: Pace = field(default_factory=Pace)
     crowd: Crowd = field(default_factory=Crowd)
 
+    @property
+    def uploads(self) -> UploadLedger:
+        """The multipart uploads under way."""
+        return UploadLedger(self.moves.engine)
+
+    def concurrency(self, stage: str) -> int:
+        """Most requests of *stage* that this process has under way."""
+        return int(getattr(self.settings, f"{stage}_concurrency", 1))
+
     def rate(self, stage: str) -> int:
         """Most moves of *stage* a second, of all workers together; 0: no bound."""
         return int(getattr(self.settings, f"{stage}_rate", 0))
@@ -107,14 +120,29 @@ class Result:
 class Batch:
     """Claimed moves of one run under one lease: takes outcomes and writes them, many in one statement."""
 
-    def __init__(self, run: Run, lease: Lease, moves: Sequence[Move], *, context: Context, result: Result, started: float) -> None:
-        """Start with *moves*, all of which must end up recorded or released; the task began at boot-clock time *started*."""
+    def __init__(
+        self,
+        run: Run,
+        lease: Lease,
+        moves: Sequence[Move],
+        *,
+        context: Context,
+        result: Result,
+        started: float,
+        alone: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Start with *moves*, all of which must end up recorded or released; the task began at boot-clock time *started*.
+
+        *alone* renews the right of a suspect to be the only one that is worked on, and tells whether it still is.
+        """
         self.run = run
         self.lease = lease
         self.context = context
         self.result = result
         self._left = {(move.run_no, move.id): move for move in moves}
         self._pending: list[Outcome] = []
+        self._uploads: dict[str, tuple[int, int]] = {}
+        self._alone = alone
         self._started = started
         self._flushed = started
         self.given_back = 0  # moves for which there was no time
@@ -134,6 +162,28 @@ class Batch:
             or context.clock.boot() - self._started > TASK_SECONDS
             or self.lease.remaining() < context.settings.request_timeout_seconds
         )
+
+    def keep_alone(self) -> None:
+        """Renew what lets a suspect be worked on alone in the whole run (H28).
+
+        Raises:
+            LeaseLostError: Somebody else has that right by now.
+        """
+        if not self._alone():
+            raise LeaseLostError("another suspect of the run is being worked on")
+
+    def part_from(self, move: Move) -> None:
+        """Give back all but *move*, which will take long: others need not wait for it."""
+        others = [other for other in self.left if other.run_no != move.run_no or other.id != move.id]
+        if others:
+            self.flush()
+            self.context.moves.release(self.lease, others)
+            self.drop(others)
+            self.result.counts["given back"] += len(others)
+
+    def holds(self, move: Move) -> bool:
+        """Whether *move* still has no outcome here."""
+        return (move.run_no, move.id) in self._left
 
     def join(self, moves: Sequence[Move]) -> None:
         """Add moves that the lease took on later."""
@@ -179,10 +229,23 @@ class Batch:
         except exc.IntegrityError:
             written = set().union(*(self._record_singly(outcome) for outcome in pending))
         self._pending = []
+        self._forget_uploads({(o.move.run_no, o.move.id) for o in pending if o.move.state is not MoveState.PLANNED} & written)
         for outcome in pending:
             move = outcome.move
             if outcome.hinted and (move.run_no, move.id) in written and move.run_no == self.run.no:
                 self.result.ready.append(move.id)
+
+    def settle(self, move: Move, upload: str) -> None:
+        """*upload* has become *move*'s copy: it is forgotten once the ledger has the outcome."""
+        self._uploads[upload] = (move.run_no, move.id)
+
+    def _forget_uploads(self, copied: set[tuple[int, int]]) -> None:
+        done = [upload for upload, move in self._uploads.items() if move in copied]
+        if done:
+            for upload in done:
+                del self._uploads[upload]
+            with suppress(DatabaseUnavailableError):  # the reconciler will find that they are gone
+                self.context.uploads.end(done)
 
     def flush_sometimes(self) -> None:
         """Write what is pending if the last time was a while ago: what is recorded survives a kill."""

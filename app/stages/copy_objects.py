@@ -18,9 +18,9 @@ from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, nothing_written, park, refused
+from app.stages.keeping import BatchKeeper
 from app.stages.naming import Claims, who_claims
 from app.stages.replanning import replan
-from app.stages.runner import StoppedError
 from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
@@ -41,6 +41,8 @@ class CopyObjects:
         claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
         sources = _looks(batch, moves)
         for move in moves:
+            if not batch.holds(move):
+                continue  # given back, since another one takes long
             if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
                 break  # the runner gives the rest back, or comes again with new looks
             batch.flush_sometimes()
@@ -100,7 +102,20 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
             return _copied(move, Copied(source=untouched[0], copy=untouched[1]), recorded=False)
         move = going_back.with_what_is_there(batch, move, sources)
         sources = sources if looks_first(context) else None
+    if move.claims > 1 and _may_be_completed(context, move):
+        raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
     return _copied(move, _write(batch, move, sources), recorded=True)
+
+
+def _may_be_completed(context: Context, move: Move) -> bool:
+    """Whether what is at the new key has the ETag that the ledger expects of an upload of this move: not copied for nothing (H12)."""
+    etags = {etag for _, etag in context.uploads.joined(move)}
+    if not etags:
+        return False
+    try:
+        return context.store.stat(move.new_key).etag in etags
+    except MissingObjectError:
+        return False
 
 
 def _not_now(batch: Batch, move: Move, claims: Claims) -> Outcome | None:
@@ -126,6 +141,7 @@ def _lacking(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
 
 def _write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
     context = batch.context
+    keeper = BatchKeeper(batch, move)
     # A re-copy goes over the copy that this very move wrote, and over nothing else.
     condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
     if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
@@ -145,7 +161,7 @@ def _write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
         deadline=batch.lease,
         max_bytes=context.settings.inline_bytes,
         budget=context.budget,
-        keep=lambda: keep(batch),
+        keeper=keeper,
     )
 
 
@@ -164,16 +180,6 @@ def _is_there(context: Context, key: str) -> bool:
     except MissingObjectError:
         return False
     return True
-
-
-def keep(batch: Batch) -> None:
-    """Between two parts of a large object: stop if asked to, renew the lease when half of it is gone."""
-    context = batch.context
-    if context.stopping() or not context.watch.still(batch.run):
-        raise StoppedError("the worker or the run stops")
-    if batch.lease.remaining() < context.settings.lease_seconds / 2:
-        batch.flush()  # what is only in memory is not renewed with the rest
-        context.moves.renew(batch.lease, batch.left, seconds=context.settings.lease_seconds)
 
 
 def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
@@ -217,7 +223,14 @@ def _occupied(batch: Batch, move: Move) -> Outcome:
     if not _is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
         detail = "source or copy changed while it was copied"
         return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
-    equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
+    equal = is_equal(
+        context.store,
+        move.old_key,
+        move.new_key,
+        max_bytes=context.settings.inline_bytes,
+        budget=context.budget,
+        joined=context.uploads.joined(move),
+    )
     if equal is not None:
         source, there = equal[0].info, equal[1].info
         earlier_claim = move.claims > 1 and move.claimed_store_time is not None

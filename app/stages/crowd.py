@@ -43,6 +43,7 @@ class Crowd:
         self._free = threading.Condition()
         self._limit = float(BEGIN)
         self._working = 0
+        self._waiting = 0
         self._read = (now(), time.process_time(), *load())
 
     @property
@@ -56,17 +57,32 @@ class Crowd:
         end = self._now() + seconds
         with self._free:
             self._adapt()
+            self._waiting += 1
             while self._working >= self.limit and not stopping() and self._now() < end:
                 self._free.wait(ADAPT_SECONDS)
                 self._adapt()
+            self._waiting -= 1
             self._working += 1
         try:
             yield not stopping()
         finally:
-            with self._free:
-                self._working -= 1
-                self._adapt()
-                self._free.notify()
+            self.give_back()
+
+    def lend(self, *, most: int) -> bool:
+        """A place for one more request of a task that has its own already, if there is a free one and fewer than *most* work."""
+        with self._free:
+            self._adapt()
+            if self._waiting or self._working >= min(self.limit, most):
+                return False
+            self._working += 1
+            return True
+
+    def give_back(self) -> None:
+        """Give a lent place back."""
+        with self._free:
+            self._working -= 1
+            self._adapt()
+            self._free.notify()
 
     def _adapt(self) -> None:
         """Fewer places where the processors are busy, more where they are not."""

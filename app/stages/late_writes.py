@@ -8,7 +8,7 @@ from app.copying import copy_by_parts, is_equal
 from app.ledger.records import Move, Outcome
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.context import Batch, changed_too_often, park
-from app.stages.copy_objects import keep
+from app.stages.keeping import BatchKeeper
 from app.stages.views import Seen, View
 from app.states import ParkedReason
 
@@ -48,7 +48,14 @@ def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
     """Two versions, unless they are equal: then it was our own late copy, whose reply was lost (H12), or takes nothing from anybody."""
     context = batch.context
     if not view.claims.named_by_others(move, move.new_key):
-        equal = is_equal(context.store, move.old_key, move.new_key, max_bytes=context.settings.inline_bytes, budget=context.budget)
+        equal = is_equal(
+            context.store,
+            move.old_key,
+            move.new_key,
+            max_bytes=context.settings.inline_bytes,
+            budget=context.budget,
+            joined=context.uploads.joined(move),
+        )
         if equal is not None:
             fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
             return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)))
@@ -63,7 +70,7 @@ def write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, 
     read = context.store.read(old.key, max_bytes=0)
     if not read.info.is_same_version(old):
         return Outcome(move=replace(move, looks=move.looks + 1), due_in=1.0)  # it changed once more while we looked
-    copied = copy_by_parts(context.store, read, move.new_key, condition=condition, deadline=batch.lease, keep=lambda: keep(batch))
+    copied = copy_by_parts(context.store, read, move.new_key, condition=condition, deadline=batch.lease, keeper=BatchKeeper(batch, move))
     fresh = replace(
         move,
         source=copied.source,

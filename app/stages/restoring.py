@@ -9,7 +9,7 @@ from app.errors import ConditionFailedError, MissingObjectError
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent
 from app.stages.context import Batch, park
-from app.stages.copy_objects import keep
+from app.stages.keeping import BatchKeeper
 from app.states import KeptReason, MoveState, ParkedReason
 
 
@@ -33,7 +33,7 @@ def _put_back(batch: Batch, move: Move) -> Outcome:
             deadline=batch.lease,
             max_bytes=context.settings.inline_bytes,
             budget=context.budget,
-            keep=lambda: keep(batch),
+            keeper=BatchKeeper(batch, move),
         )
     except (ConditionFailedError, MissingObjectError) as error:
         return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
@@ -99,14 +99,22 @@ def _turn(stage: str, run: Run, chunk: Sequence[int], *, rate: int, context: Con
 
 
 def _claim_and_act(
-    stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float, suspects: bool = False
+    stage: str,
+    work: Work,
+    run: Run,
+    ids: Sequence[int],
+    *,
+    context: Context,
+    result: Result,
+    started: float,
+    alone: Callable[[], bool] | None = None,
 ) -> bool:
     store_time = context.store.store_time()  # asked before the claim: only then does it bound what was there before us (H12)
     lease_seconds = context.settings.lease_seconds
     lease, claimed = context.moves.claim(
-        run, ids, stage=stage, lease_seconds=lease_seconds, store_time=store_time, clock=context.clock, suspects=suspects
+        run, ids, stage=stage, lease_seconds=lease_seconds, store_time=store_time, clock=context.clock, suspects=alone is not None
     )
-    batch = Batch(run, lease, claimed, context=context, result=result, started=started)
+    batch = Batch(run, lease, claimed, context=context, result=result, started=started, alone=alone or (lambda: True))
     try:
         if claimed:
             _act(work, batch)
@@ -173,12 +181,15 @@ def _soon() -> float:
 def _run_suspects(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float) -> None:
     suspects = [move.id for move in context.moves.load(run, ids) if move.suspect]
     token = secrets.token_hex(8)
+
+    def alone() -> bool:
+        return context.runs.take_suspects(run, token=token, seconds=context.settings.lease_seconds)
+
     for number, move_id in enumerate(suspects):
-        alone = context.runs.take_suspects(run, token=token, seconds=context.settings.lease_seconds)
-        if not alone or context.stopping() or context.clock.boot() - started > TASK_SECONDS:
+        if not alone() or context.stopping() or context.clock.boot() - started > TASK_SECONDS:
             context.moves.unhint(run, suspects[number:])  # due at the reconciler's next tick
             result.counts["suspects left for later"] += len(suspects) - number
             break
-        _claim_and_act(stage, work, run, [move_id], context=context, result=result, started=started, suspects=True)
+        _claim_and_act(stage, work, run, [move_id], context=context, result=result, started=started, alone=alone)
     if suspects:
         context.runs.leave_suspects(run, token=token)

@@ -64,9 +64,12 @@ class ApplicationSide(RequestPath):
             raise MissingObjectError(key, "NoSuchKey")
         return found
 
-    def _add(self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "") -> StoredVersion:
+    def _add(
+        self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "", parts: tuple[int, ...] = ()
+    ) -> StoredVersion:
         kept = {"content-type": DEFAULT_TYPE, **headers}
         tags = kept.pop("x-amz-tagging", tags)
         return self._bucket.add(
-            name, StoredVersion(body=body, etag=etag, last_modified=int(self.now), version_id=None, headers=kept, tags=tags)
+            name,
+            StoredVersion(body=body, etag=etag, last_modified=int(self.now), version_id=None, headers=kept, tags=tags, parts=parts),
         )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class _Upload:
     name: str
     headers: Mapping[str, str]
-    parts: dict[int, bytes] = field(default_factory=dict)
+    parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)  # with their ETags
 
 
 class InMemoryStore(ApplicationSide):
@@ -112,6 +112,18 @@ class InMemoryStore(ApplicationSide):
         """The object's tags, URL-encoded."""
         return self._read("tags", key, lambda: self._current(key).tags)
 
+    def part_size(self, info: ObjectInfo, number: int) -> int | None:
+        """Bytes of one part; None for an object that was uploaded whole, or where the store does not tell."""
+
+        def act() -> int | None:
+            found = self._current(info.key)
+            if found.etag != info.etag:
+                raise ConditionFailedError(info.key, "PreconditionFailed")
+            told = self._behaviour.tells_parts and 0 < number <= len(found.parts)
+            return found.parts[number - 1] if told else None
+
+        return self._read("part_size", info.key, act)
+
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT."""
         rules = self._behaviour
@@ -154,8 +166,9 @@ class InMemoryStore(ApplicationSide):
             part = (self._source(source).body or b"")[first : last + 1]
             if len(part) != last + 1 - first:
                 raise StoreRequestError(key, "InvalidRange")
-            self._upload(upload_id, key).parts[number] = part
-            return etag_of(part)
+            etag = etag_of(part) if self._behaviour.hashes_copied_parts else etag_of(b"in chunks: " + part)
+            self._upload(upload_id, key).parts[number] = (part, etag)
+            return etag
 
         return self._write("copy_part", key, deadline, act)
 
@@ -163,7 +176,7 @@ class InMemoryStore(ApplicationSide):
         """UploadPart."""
 
         def act() -> str:
-            self._upload(upload_id, key).parts[number] = body
+            self._upload(upload_id, key).parts[number] = (body, etag_of(body))
             return etag_of(body)
 
         return self._write("put_part", key, deadline, act)
@@ -174,13 +187,15 @@ class InMemoryStore(ApplicationSide):
 
         def act() -> str:
             upload = self._upload(upload_id, key)
-            parts = [upload.parts.get(number, b"") for number in range(1, len(etags) + 1)]
-            if not parts or [etag_of(part) for part in parts] != list(etags):
+            there = [upload.parts.get(number, (b"", "")) for number in range(1, len(etags) + 1)]
+            if not there or [etag for _, etag in there] != list(etags):
                 raise StoreRequestError(key, "InvalidPart")
+            parts = [part for part, _ in there]
             self._check(key, upload.name, condition, absent=rules.complete_if_absent, match=rules.complete_if_match)
             del self._uploads[upload_id]
             digests = b"".join(bytes.fromhex(etag) for etag in etags)
-            return self._add(upload.name, b"".join(parts), f"{etag_of(digests)}-{len(parts)}", upload.headers).etag
+            sizes = tuple(len(part) for part in parts)
+            return self._add(upload.name, b"".join(parts), f"{etag_of(digests)}-{len(parts)}", upload.headers, parts=sizes).etag
 
         return self._write("complete_upload", key, deadline, act)
 
@@ -238,9 +253,16 @@ class InMemoryStore(ApplicationSide):
         return None
 
     def _source(self, source: ObjectInfo) -> StoredVersion:
-        found = self._current(source.key)
+        found = self._version(source) if self.capabilities.pins_version and source.version_id else self._current(source.key)
         if self._behaviour.copy_source_if_match and found.etag != source.etag:
             raise ConditionFailedError(source.key, "PreconditionFailed")
+        return found
+
+    def _version(self, source: ObjectInfo) -> StoredVersion:
+        versions = self._bucket.versions(self._behaviour.name(source.key))
+        found = next((version for version in versions if version.version_id == source.version_id), None)
+        if found is None or found.body is None:
+            raise MissingObjectError(source.key, "NoSuchVersion")
         return found
 
     def _check(self, key: str, name: str, condition: Condition | None, *, absent: bool, match: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from hashlib import md5
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,16 @@ class Behaviour:
     folds_case: bool = False
     versioning: bool = False
     keeps_expires: bool = True
+    pins_version: bool = True  # where there are versions
+    tells_parts: bool = True  # HEAD with partNumber
+    hashes_copied_parts: bool = True  # the ETag of a part that it copied is its MD5
     refuses_double_slash: bool = False
     refuses_dot_segments: bool = False
     longest_segment: int | None = None  # bytes
 
     def capabilities(self) -> Capabilities:
         """What a probe finds."""
-        return Capabilities(**{item.name: getattr(self, item.name) for item in fields(Capabilities)})
+        return _seen_of(self)
 
     def name(self, key: str) -> str:
         """The key under which the object is kept. Raises BadKeyError."""
@@ -62,6 +66,12 @@ class Behaviour:
         if self.longest_segment is not None and any(len(part.encode()) > self.longest_segment for part in segments):
             raise BadKeyError(key, "a segment is too long")
         return Equivalence.of(self).canonical(key)
+
+
+@lru_cache(maxsize=64)
+def _seen_of(behaviour: Behaviour) -> Capabilities:
+    seen = Capabilities(**{item.name: getattr(behaviour, item.name) for item in fields(Capabilities)})
+    return replace(seen, pins_version=behaviour.versioning and behaviour.pins_version)
 
 
 CONDITIONAL = Behaviour()
@@ -87,6 +97,7 @@ class StoredVersion:
     version_id: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: str = ""
+    parts: tuple[int, ...] = ()  # sizes, of an object that was uploaded in parts
 
     def info(self, key: str) -> ObjectInfo:
         """The version as the port describes it."""

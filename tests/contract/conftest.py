@@ -38,6 +38,9 @@ class Application(Protocol):
     def delete(self, key: str) -> None:
         """Delete."""
 
+    def uploads(self, key: str) -> list[str]:
+        """The ids of unfinished multipart uploads to this very key."""
+
 
 @dataclass(frozen=True)
 class MemoryApplication:
@@ -59,6 +62,10 @@ class MemoryApplication:
     def delete(self, key: str) -> None:
         """Delete."""
         self.store.app_delete(key)
+
+    def uploads(self, key: str) -> list[str]:
+        """The ids of unfinished multipart uploads to this very key."""
+        return [upload_id for upload_id, upload in self.store._uploads.items() if upload.name == key]
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,11 @@ class MinioApplication:
     def delete(self, key: str) -> None:
         """Delete."""
         self.client.remove_object(self.bucket, key)
+
+    def uploads(self, key: str) -> list[str]:
+        """The ids of unfinished multipart uploads to this very key: MinIO lists them by whole keys only."""
+        found = self.client._list_multipart_uploads(self.bucket, prefix=key).uploads
+        return [upload.upload_id for upload in found if upload.object_name == key]
 
 
 @dataclass(frozen=True)

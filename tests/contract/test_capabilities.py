@@ -33,6 +33,7 @@ ALL_HONOURED = Capabilities(
     folds_case=False,
     versioning=False,
     keeps_expires=True,
+    pins_version=False,
 )
 MINIO = {"copy_if_absent": False, "copy_if_match": False, "delete_if_match": False, "folds_leading_slash": True, "keeps_expires": False}
 SEAWEED = {"ordered_listing": False, "folds_leading_slash": True, "folds_double_slash": True, "folds_backslash": True}
@@ -46,7 +47,7 @@ def test_probe_finds_the_known_differences(subject: Subject) -> None:
 
 def test_probe_finds_versioning(versioned: Subject) -> None:
     """In a versioned bucket all else is the same."""
-    assert asdict(versioned.capabilities) == asdict(ALL_HONOURED) | KNOWN[versioned.name] | {"versioning": True}
+    assert asdict(versioned.capabilities) == asdict(ALL_HONOURED) | KNOWN[versioned.name] | {"versioning": True, "pins_version": True}
 
 
 def test_probe_leaves_nothing_behind(subject: Subject) -> None:
@@ -65,7 +66,7 @@ def test_capabilities_survive_json() -> None:
 SWITCHES = [
     name
     for name in asdict(ALL_HONOURED)
-    if name not in {"folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case", "versioning"}
+    if name not in {"folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case", "versioning", "pins_version"}
 ]
 
 
@@ -76,6 +77,13 @@ def test_probe_sees_each_condition_that_is_ignored(switch: str) -> None:
 
     assert asdict(probe(store)) == asdict(ALL_HONOURED) | {switch: False}
     assert (store.contents(), store.unfinished_uploads()) == ({}, [])
+
+
+def test_probe_sees_a_version_id_that_is_ignored() -> None:
+    """Such a store copies the newest version, whichever was asked for."""
+    ignored = asdict(probe(InMemoryStore(Behaviour(versioning=True, pins_version=False))))
+
+    assert ignored == asdict(ALL_HONOURED) | {"versioning": True}
 
 
 @pytest.mark.parametrize("fold", ["folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.copying import copy_by_parts
 from app.errors import (
     ConditionFailedError,
     ExpiredRequestError,
@@ -15,8 +16,10 @@ from app.errors import (
     ObjectError,
     StoreRequestError,
 )
+from app.large_copies import joined_etag
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
 from app.testing import FixedDeadline
+from tests.keepers import PlainKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -307,3 +310,65 @@ def test_leading_slash_is_the_same_object_where_it_was_seen_to_be(subject: Subje
     assert subject.get("a") == b"new"
     assert subject.store.delete([info], deadline=subject.lease) == {other: None}
     assert subject.get("a") is None
+
+
+def test_parts_of_an_object_are_told(subject: Subject) -> None:
+    """So that a copy can have the same, and with them the same ETag (CASES 11)."""
+    body = bytes(range(256)) * 4096 * 11
+    key, cut = subject.key("in-parts"), 5 * 1024 * 1024 + 7
+    upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
+    sizes = [cut, len(body) - cut]
+    etags = [
+        subject.store.put_part(upload, key, 1, body[:cut], deadline=subject.lease),
+        subject.store.put_part(upload, key, 2, body[cut:], deadline=subject.lease),
+    ]
+    subject.store.complete_upload(upload, key, etags, condition=None, deadline=subject.lease)
+    info = subject.store.stat(key)
+
+    assert info.etag == joined_etag(etags)
+    assert [subject.store.part_size(info, number) for number in (1, 2)] == sizes
+    assert subject.store.part_size(info, 3) is None
+    subject.application.put(key, b"other")
+    with pytest.raises(ConditionFailedError):
+        subject.store.part_size(info, 1)
+    subject.application.delete(key)
+    with pytest.raises(MissingObjectError):
+        subject.store.part_size(info, 1)
+
+
+def test_copy_by_parts_arrives_with_the_etag_of_a_source_in_parts(subject: Subject) -> None:
+    """And with its headers and tags, as by a single request; no upload is left."""
+    body = bytes(range(256)) * 4096 * 11
+    key, target, cut = subject.key("in-parts"), subject.key("copied-by-parts"), 5 * 1024 * 1024 + 7
+    upload = subject.store.create_upload(key, ObjectAttributes(headers=HEADERS | {"x-amz-tagging": "k=v"}), deadline=subject.lease)
+    etags = [
+        subject.store.put_part(upload, key, number, part, deadline=subject.lease)
+        for number, part in enumerate((body[:cut], body[cut:]), start=1)
+    ]
+    subject.store.complete_upload(upload, key, etags, condition=None, deadline=subject.lease)
+    source = subject.store.read(key, max_bytes=0)
+    keeper = PlainKeeper(spare=2)
+    copied = copy_by_parts(subject.port, source, target, condition=IfAbsent(), deadline=subject.lease, keeper=keeper)
+    there = subject.store.read(target, max_bytes=len(body))
+
+    assert (there.body, there.attributes) == (body, source.attributes)
+    assert copied.copy.etag == there.info.etag
+    assert (there.info.etag == source.info.etag) is (subject.name != "seaweed")  # whose parts have no MD5 where it copied them
+    assert keeper.open == {}
+    assert subject.application.uploads(target) == []
+    with pytest.raises(ConditionFailedError):
+        copy_by_parts(subject.port, source, target, condition=IfAbsent(), deadline=subject.lease, keeper=keeper)
+    assert subject.application.uploads(target) == []
+
+
+def test_copy_is_of_the_version_asked_for(versioned: Subject) -> None:
+    """Though a newer one is there; whole or by parts (the version copied is pinned)."""
+    old = versioned.put("source", b"old")
+    versioned.application.put(versioned.key("source"), b"newer")
+    versioned.store.copy(old, versioned.key("copy"), condition=None, deadline=versioned.lease)
+    upload = versioned.store.create_upload(versioned.key("parts"), NOTHING, deadline=versioned.lease)
+    part = versioned.store.copy_part(upload, versioned.key("parts"), 1, old, first=0, last=2, deadline=versioned.lease)
+    versioned.store.complete_upload(upload, versioned.key("parts"), [part], condition=None, deadline=versioned.lease)
+
+    assert old.version_id is not None
+    assert (versioned.get("copy"), versioned.get("parts"), versioned.get("source")) == (b"old", b"old", b"newer")

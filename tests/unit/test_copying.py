@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import copying
+from app import copying, large_copies
 from app.byte_budget import ByteBudget
 from app.copying import copy_by_parts, copy_by_store, copy_through, is_equal, proved
 from app.errors import ConditionFailedError, MissingObjectError, ProofError, StoreUnavailableError, UnansweredError
 from app.object_store import IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
 from app.stages.runner import StoppedError
 from app.testing import Fault, FixedDeadline, InMemoryStore
+from tests.keepers import PlainKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from app.copying import Copied
     from app.object_store import Condition
 
@@ -44,9 +43,11 @@ def _through(
     *,
     condition: Condition = ABSENT,
     max_bytes: int = 100,
-    keep: Callable[[], None] = lambda: None,
+    keeper: PlainKeeper | None = None,
 ) -> Copied:
-    return copy_through(store, "old", "new", condition=condition, deadline=LEASE, max_bytes=max_bytes, budget=ByteBudget(), keep=keep)
+    return copy_through(
+        store, "old", "new", condition=condition, deadline=LEASE, max_bytes=max_bytes, budget=ByteBudget(), keeper=keeper or PlainKeeper()
+    )
 
 
 @pytest.mark.parametrize("max_bytes", [100, 3], ids=["put", "parts"])
@@ -112,7 +113,7 @@ def test_large_copy_that_is_stopped_leaves_no_upload(store: InMemoryStore) -> No
             raise StoppedError("the worker stops")
 
     with pytest.raises(StoppedError):
-        _through(store, max_bytes=3, keep=keep)
+        _through(store, max_bytes=3, keeper=PlainKeeper(on_keep=keep))
 
     assert (len(asked), store.unfinished_uploads(), sorted(store.contents())) == (2, [], ["old"])
 
@@ -123,17 +124,17 @@ def test_failed_abort_hides_no_error(store: InMemoryStore) -> None:
     store.faults.add(Fault.slow_down(), on="abort_upload", times=2)
     store.faults.add(Fault.delay(), on="complete_upload")
     with pytest.raises(UnansweredError):  # it may still be carried out, whatever the abort says (S7)
-        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keep=lambda: None)
+        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
     store.app_put("new", b"theirs")
     with pytest.raises(ConditionFailedError):
-        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keep=lambda: None)
+        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
 
 
 def test_empty_object_has_one_empty_part(store: InMemoryStore) -> None:
     """There is no byte range to copy."""
     store.app_put("old", b"")
     read = store.read("old", max_bytes=0)
-    copied = copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keep=lambda: None)
+    copied = copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
 
     assert (copied.copy.size, store.app_get("new")) == (0, b"")
 
@@ -141,7 +142,7 @@ def test_empty_object_has_one_empty_part(store: InMemoryStore) -> None:
 def test_number_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch, store: InMemoryStore) -> None:
     """S3 takes 10,000 parts: larger objects have larger ones."""
     monkeypatch.setattr(copying, "PART_BYTES", 1)
-    monkeypatch.setattr(copying, "MAX_PARTS", 3)
+    monkeypatch.setattr(large_copies, "MAX_PARTS", 3)
     _through(store, max_bytes=3)
 
     assert [key for name, key in store.calls if name == "copy_part"] == ["new"] * 3
@@ -205,7 +206,7 @@ def test_equal_is_bytes_headers_and_tags(store: InMemoryStore, max_bytes: int) -
 def test_copy_by_parts_is_recognised_by_the_hash_of_its_one_part(store: InMemoryStore) -> None:
     """Above the limit no bytes are compared: the ETag of a copy in one part follows from that of its source."""
     read = store.read("old", max_bytes=0)
-    copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keep=lambda: None)
+    copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
     assert store.versions("new")[-1].etag.endswith("-1")
 
     assert _equal(store, max_bytes=3)
@@ -235,10 +236,10 @@ def test_bodies_on_their_way_are_within_the_budget(store: InMemoryStore) -> None
     budget = ByteBudget(limit=10)
     store.app_put("new", b"0123456789", {"content-type": "image/png"}, tags="a=1")
     assert is_equal(store, "old", "new", max_bytes=100, budget=budget) is not None
-    copy_through(store, "old", "third", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keep=lambda: None)
+    copy_through(store, "old", "third", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper())
     store.faults.add(Fault.slow_down(), on="put")
     with pytest.raises(StoreUnavailableError):
-        copy_through(store, "old", "fourth", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keep=lambda: None)
+        copy_through(store, "old", "fourth", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper())
 
     assert budget.held == 0
 

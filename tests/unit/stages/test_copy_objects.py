@@ -665,7 +665,7 @@ def test_batch_is_given_back_after_a_few_seconds(world: World) -> None:
     assert len(result.again) == 6
 
 
-def test_large_copy_renews_the_lease_of_its_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_copy_renews_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part takes long: the lease is renewed between two parts, and what is done already is recorded before (S7)."""
     from app import copying  # noqa: PLC0415 - patched
 

@@ -126,3 +126,34 @@ def test_this_machine_tells_how_busy_it_is() -> None:
     busy, whole = machine_load()
 
     assert 0 <= busy <= whole
+
+
+def test_place_is_lent_only_where_nobody_waits_and_the_stage_allows_it(machine: Machine) -> None:
+    """A large copy's second request goes where a task could, and never where one does."""
+    places = Crowd(load=machine.load, now=machine.now)
+    with places.place(seconds=1):
+        assert [places.lend(most=4) for _ in range(4)] == [True, True, True, False]
+        places.give_back()
+        assert places.lend(most=4)
+        for _ in range(3):
+            places.give_back()
+        lent = [places.lend(most=1000) for _ in range(2 * BEGIN)]
+
+    assert lent.count(True) == BEGIN - 1
+
+
+def test_place_is_not_lent_while_a_task_waits_for_one() -> None:
+    """Tasks come first."""
+    places = Crowd(load=lambda: (0.0, 0.0))
+    with ExitStack() as taken:
+        for _ in range(BEGIN):
+            taken.enter_context(places.place(seconds=1))
+        places._limit = float(BEGIN)
+        waiting = threading.Thread(target=lambda: places.place(seconds=5).__enter__())
+        waiting.start()
+        while not places._waiting:
+            pass
+        places._limit = float(BEGIN + 5)
+
+        assert not places.lend(most=1000)
+    waiting.join()

@@ -1,0 +1,83 @@
+"""The ledger of multipart uploads under way, so that none is left behind, whoever dies (S7).
+
+An upload is ours only because it stands here: the store's own list names keys and ids, and nothing that tells one writer from another.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from app.database import database_now, transaction
+from app.ledger.records import Lease, Move, Run
+from app.schema import moves, uploads
+
+
+@dataclass(frozen=True, slots=True)
+class LeftUpload:
+    """An upload whose worker lost its lease."""
+
+    id: str
+    key: str
+    upload_id: str
+
+
+class UploadLedger:
+    """The rows of rekey_uploads."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+
+    def begin(self, lease: Lease, move: Move, *, key: str, upload_id: str) -> str:
+        """Note an upload that was just created for *move*; gives its number here. What is known of the move's earlier ones is done with."""
+        number = uuid.uuid4().hex
+        mine = (uploads.c.run_no == move.run_no, uploads.c.move_id == move.id)
+        row = {"id": number, "run_no": move.run_no, "move_id": move.id, "lease_token": lease.token, "object_key": key}
+        with transaction(self.engine) as connection:
+            connection.execute(delete(uploads).where(*mine, uploads.c.is_gone))
+            connection.execute(insert(uploads).values(**row, upload_id=upload_id, is_gone=False, begun_at=database_now()))
+        return number
+
+    def complete(self, number: str, *, source_etag: str, etag: str) -> None:
+        """Note what is about to be completed, and what the object's ETag will be: evidence, should the answer get lost (H12)."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(uploads).where(uploads.c.id == number).values(source_etag=source_etag, etag=etag))
+
+    def end(self, numbers: Sequence[str]) -> None:
+        """Forget uploads that were completed or aborted."""
+        with transaction(self.engine) as connection:
+            connection.execute(delete(uploads).where(uploads.c.id.in_(numbers)))
+
+    def joined(self, move: Move) -> set[tuple[str, str]]:
+        """The ETags of source and copy of the completions for *move* whose answers nobody heard."""
+        mine = (uploads.c.run_no == move.run_no, uploads.c.move_id == move.id)
+        question = select(uploads.c.source_etag, uploads.c.etag).where(*mine, uploads.c.etag.is_not(None))
+        with transaction(self.engine, read_only=True) as connection:
+            return {(source, etag) for source, etag in connection.execute(question)}
+
+    def left(self, run: Run) -> list[LeftUpload]:
+        """The uploads of *run* that no lease covers any more: every request for them was refused or answered since."""
+        with transaction(self.engine, read_only=True) as connection:
+            held = (
+                select(moves.c.id)
+                .where(moves.c.run_no == uploads.c.run_no, moves.c.id == uploads.c.move_id)
+                .where(moves.c.lease_token == uploads.c.lease_token, moves.c.lease_until > database_now())
+                .exists()
+            )
+            chosen = select(uploads.c.id, uploads.c.object_key, uploads.c.upload_id).where(uploads.c.run_no == run.no, ~uploads.c.is_gone)
+            return [LeftUpload(*row) for row in connection.execute(chosen.where(~held).order_by(uploads.c.begun_at))]
+
+    def gone(self, upload: LeftUpload) -> None:
+        """Note that *upload* is no more at the store; what it says of a completion stays, until the move is copied anew."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(uploads).where(uploads.c.id == upload.id).values(is_gone=True))
+            connection.execute(delete(uploads).where(uploads.c.id == upload.id, uploads.c.etag.is_(None)))
+
+    def close(self, run: Run) -> None:
+        """Forget what is known of uploads that are gone: the run has ended."""
+        with transaction(self.engine) as connection:
+            connection.execute(delete(uploads).where(uploads.c.run_no == run.no, uploads.c.is_gone))

@@ -1,0 +1,37 @@
+"""Multipart uploads that a dead or interrupted worker left unfinished: aborted by the reconciler, ours alone, by the ledger's record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.errors import ObjectError, TransientError
+from app.ledger.records import Run
+from app.stages.context import Context
+
+UPLOADS_A_TICK = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What became of the uploads left: *open* are to be tried again, *refused* say why not."""
+
+    aborted: int
+    open: int
+    refused: tuple[str, ...]
+
+
+def abort_left_uploads(run: Run, *, context: Context) -> Swept:
+    """Abort what no lease covers any more. Safe to repeat; an upload that was completed meanwhile is gone, and its object stays."""
+    aborted, refused = 0, []
+    left = context.uploads.left(run)
+    for upload in left[:UPLOADS_A_TICK]:
+        try:
+            context.store.abort_upload(upload.upload_id, upload.key)
+        except ObjectError as error:
+            refused.append(str(error))
+        except TransientError:
+            break
+        else:
+            context.uploads.gone(upload)
+            aborted += 1
+    return Swept(aborted=aborted, open=len(left) - aborted - len(refused), refused=tuple(refused))
