@@ -1,0 +1,1 @@
+"""What a service that owns the assets copies into its own code: one file, without an import of ours."""
