@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, or_, select, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -20,6 +20,8 @@ _SWITCHED = or_(
     moves.c.state.in_([MoveState.DELETED, MoveState.KEPT]),
     and_(moves.c.state == MoveState.PARKED, moves.c.parked_from == MoveState.RENAMED),
 )
+# Of a run that has not ended: its end keeps what is switched and not deleted by then.
+_SWITCHED_SO_FAR = or_(_SWITCHED, moves.c.state == MoveState.RENAMED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,10 @@ class RollbackLedger:
         self._hint_us = int(hint_seconds * MICROSECONDS)
 
     def undoable(self, origin: Run, *, clients: Collection[str] = ()) -> Undoable:
-        """What of *origin* can be taken back; ``by_switch`` as far as the ledger knows: an object may have been removed by others."""
+        """What of *origin*, which may be paused still, can be taken back.
+
+        ``by_switch`` is as far as the ledger knows: an old object may have been removed by others, or be deleted before the run ends.
+        """
         chosen = [moves.c.run_no == origin.no, *([moves.c.client.in_(sorted(clients))] if clients else [])]
         columns = (moves.c.state, moves.c.parked_from)
         question = select(*columns, func.count(), func.coalesce(func.sum(moves.c.copy_size), 0)).where(*chosen).group_by(*columns)
@@ -57,7 +62,7 @@ class RollbackLedger:
             for state, parked_from, count, sized in connection.execute(question):
                 if state == MoveState.DELETED:
                     by_copy, size = by_copy + int(count), size + int(sized)
-                elif state == MoveState.KEPT or parked_from == MoveState.RENAMED:
+                elif state in {MoveState.KEPT, MoveState.RENAMED} or parked_from == MoveState.RENAMED:
                     by_switch += int(count)
                 elif state == MoveState.ROLLED_BACK:
                     back += int(count)
@@ -66,16 +71,21 @@ class RollbackLedger:
         return Undoable(by_switch=by_switch, by_copy=by_copy, bytes_to_copy=size, not_switched=other, rolled_back=back)
 
     def page(self, connection: Connection, origin_no: int, *, after: int, limit: int, clients: Collection[str]) -> list[Move]:
-        """The next switched moves of a run, by their numbers."""
-        chosen = [moves.c.run_no == origin_no, moves.c.id > after, _SWITCHED, *([moves.c.client.in_(sorted(clients))] if clients else [])]
+        """The next switched moves of a run that has ended, by their numbers."""
+        return self._page(connection, origin_no, _SWITCHED, after=after, limit=limit, clients=clients)
+
+    def _page(
+        self, connection: Connection, origin_no: int, which: ColumnElement[bool], *, after: int, limit: int, clients: Collection[str]
+    ) -> list[Move]:
+        chosen = [moves.c.run_no == origin_no, moves.c.id > after, which, *([moves.c.client.in_(sorted(clients))] if clients else [])]
         return moves_of(connection.execute(select(moves).where(*chosen).order_by(moves.c.id).limit(limit)))
 
     def pages(self, origin: Run, *, limit: int, clients: Collection[str]) -> Iterator[list[Move]]:
-        """All pages."""
+        """What ``undoable`` counts, in pages."""
         after = 0
         while True:
             with transaction(self.engine, read_only=True) as connection:
-                page = self.page(connection, origin.no, after=after, limit=limit, clients=clients)
+                page = self._page(connection, origin.no, _SWITCHED_SO_FAR, after=after, limit=limit, clients=clients)
             if not page:
                 return
             yield page

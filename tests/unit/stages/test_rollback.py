@@ -180,6 +180,22 @@ def test_undoable_says_what_can_be_taken_back_and_how(world: World) -> None:
     assert found.bytes_to_copy in {2, 5}
 
 
+def test_undoable_counts_what_a_paused_run_has_switched(world: World) -> None:
+    """A paused run is cancelled before its rollback: what waits for its grace is kept then, and can go back by switching."""
+    for number in range(1, 5):
+        world.add(number)
+    world.seed()
+    world.do("copy")
+    world.do("rename", [1, 2, 3])
+    world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING)
+    ledger = world.context.rollbacks
+    found = ledger.undoable(world.run)
+    paged = [move.id for page in ledger.pages(world.run, limit=2, clients=()) for move in page]
+
+    assert (found.by_switch, found.by_copy, found.not_switched) == (3, 0, 1)
+    assert paged == [1, 2, 3]
+
+
 def test_rollback_that_is_cancelled_leaves_every_row_readable(world: World) -> None:
     """Some rows are back, the others stay where they are."""
     origin = _moved(world, 4, hold=True)
