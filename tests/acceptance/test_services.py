@@ -45,13 +45,13 @@ class Front:
 
     def get(self, number: int) -> tuple[bytes, int]:
         """An asset, and how often its row was read."""
-        with urllib.request.urlopen(f"{self.url}/assets/{number}", timeout=30) as response:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{self.url}/assets/{number}", timeout=300) as response:  # noqa: S310 - our own
             return response.read(), int(response.headers["X-Row-Reads"])
 
     def post(self, number: int, client: int, name: str, body: bytes) -> str:
         """Upload a new asset; gives its key."""
         request = urllib.request.Request(f"{self.url}/assets/{number}/{client}/{name}", data=body, method="POST")  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
             return response.read().decode()
 
 
