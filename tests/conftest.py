@@ -6,6 +6,7 @@ A server that is not on this machine skips the test on a laptop and fails it on 
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -22,6 +23,9 @@ _Handle = TypeVar("_Handle", bound=servers.RealServer)
 
 for _name in [name for name in os.environ if name.startswith("REKEY_")]:
     del os.environ[_name]  # a developer's own deployment is not what the tests are about
+
+# A shell's background job is started with Ctrl-C ignored, and hands that on to the programs under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
