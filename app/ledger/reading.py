@@ -1,7 +1,8 @@
 """Reading all moves of a run for a report: a window of ids at a time, few columns, no objects made of them.
 
 Ids of a run's moves are given out without gaps and committed in their order (``app.ledger.plans``), so a window of ids is a page of about
-its length; a filter that few moves pass costs no statement more than a window takes (H30: the server ends long statements).
+its length; those of a rollback are the ids of what it takes back, and may leave a window empty. A filter that few moves pass costs no
+statement more than a window takes (H30: the server ends long statements).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, func, select
 
 from app.backoff import delay
 from app.database import transaction
@@ -45,7 +46,7 @@ class ReportLedger:
         statement = select(*(moves.c[name] for name in columns)).where(moves.c.run_no == run.no).order_by(moves.c.id)
         if states is not None:
             statement = statement.where(moves.c.state.in_(sorted(states)))
-        last = self._read(lambda: self._rows(select(runs.c.next_move).where(runs.c.no == run.no)))[0][0] - 1
+        last = self._read(lambda: self._rows(select(func.max(moves.c.id)).where(moves.c.run_no == run.no)))[0][0] or 0
         for first in range(1, last + 1, window):
             page = statement.where(moves.c.id.between(first, min(first + window - 1, last)))
             rows = self._read(lambda page=page: self._rows(page))  # type: ignore[misc]

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import DatabaseUnavailableError
 from app.ledger.reading import TRIES, ReportLedger
-from app.states import MoveState
+from app.states import MoveState, RunKind
 from tests.builders import make_plan, make_run
 
 if TYPE_CHECKING:
@@ -61,6 +61,26 @@ def test_moves_of_another_run_are_not_in_it(engine: Engine, run: Run, context: C
     assert list(ReportLedger(engine).pages(other, ("id",))) == []
     assert ReportLedger(engine).run_id(other.no) == other.id
     assert ReportLedger(engine).run_id(other.no + 1000) is None
+
+
+def test_moves_of_a_rollback_in_part_are_all_there(engine: Engine, run: Run, context: Context) -> None:
+    """They have the numbers of the moves that they take back, which lie anywhere."""
+    taken = [20, 23]
+    back = context.runs.create(
+        bucket="b",
+        table_name="t",
+        settings={},
+        capabilities=_of(run),
+        rows=2,
+        user="u",
+        version="0",
+        kind=RunKind.ROLLBACK,
+        origin_no=run.no,
+    )
+    page = context.moves.load(run, taken)
+    assert context.rollbacks.insert_page(back, page, cursor="[23]", grace_seconds=0)
+
+    assert [row.id for page in ReportLedger(engine).pages(back, ("id",), window=5) for row in page] == taken
 
 
 def test_page_is_read_again_after_an_outage(engine: Engine, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
