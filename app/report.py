@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.database import MICROSECONDS
-from app.ledger.queues import Count, QueueLedger
+from app.ledger.counting import Count
+from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
 from app.states import OPEN_STATES, MoveState, RunState

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from sqlalchemy import BigInteger, Boolean, Engine, Integer, and_, bindparam, case, false, func, literal, null, select, union_all, update
+from sqlalchemy import BigInteger, Boolean, Engine, Integer, and_, bindparam, case, func, literal, select, union_all, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
-from app.ledger.records import Run, reason_of
+from app.ledger.counting import Count, count_moves
+from app.ledger.records import Run
 from app.schema import moves, runs
-from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason
+from app.states import OPEN_STATES, MoveState, ParkedReason
 
 LONGEST_HINT_SECONDS = 900
 LONGEST_LEASE_SECONDS = 840  # that REKEY_LEASE_SECONDS takes
@@ -18,8 +17,6 @@ IDS_A_STATEMENT = 5000  # PostgreSQL takes 65,535 values in a statement, SQLite 
 LOOKED_AT = 25_000  # moves of a state of which a report reads more than an index tells: more than MAX_IN_FLIGHT, some 20 ms
 _OPEN = sorted(OPEN_STATES)
 _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
-_TOLD = (MoveState.PLANNED, MoveState.KEPT, MoveState.PARKED)  # of which more than the number is told
-_PLAIN = sorted(frozenset(MoveState) - frozenset(_TOLD))
 
 # The clock as a value: no index serves a comparison with a clock that runs on.
 _HERE = moves.c.run_no == bindparam("run")
@@ -33,17 +30,6 @@ _DUE = (
     moves.c.suspect == bindparam("suspects", type_=Boolean),
 )
 _DUE_IDS = select(moves.c.id).where(*_DUE).order_by(moves.c.due_at, moves.c.id).limit(bindparam("most", type_=Integer))
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many moves of a run stand so."""
-
-    state: MoveState
-    parked_from: MoveState | None
-    reason: ParkedReason | KeptReason | None
-    waiting: bool
-    moves: int
 
 
 class QueueLedger:
@@ -149,26 +135,9 @@ class QueueLedger:
             connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0, suspect_until=0))
 
     def counts(self, run: Run) -> list[Count]:
-        """All moves of a run as they are at one moment, counted by state; parked and kept ones by reason, planned ones by waiting too.
-
-        States that most moves are in are counted in the index alone, which has a sixth of the table's pages.
-        """
-        plain = select(moves.c.state, null(), null(), false(), func.count()).where(moves.c.run_no == run.no, moves.c.state.in_(_PLAIN))
-        columns = (moves.c.state, moves.c.parked_from, moves.c.reason, moves.c.waiting)
-        told = select(*columns, func.count()).where(moves.c.run_no == run.no, moves.c.state.in_(_TOLD)).group_by(*columns)
+        """All moves of a run as they are at one moment, counted by state; parked and kept ones by reason, planned ones by waiting too."""
         with transaction(self.engine, read_only=True) as connection:
-            # One statement, so that no move is counted twice, or not at all, while it goes from one state to another.
-            rows = connection.execute(union_all(plain.group_by(moves.c.state), told))
-            return [
-                Count(
-                    MoveState(state),
-                    MoveState(parked_from) if parked_from else None,
-                    reason_of(MoveState(state), reason),
-                    bool(waiting),
-                    int(number),
-                )
-                for state, parked_from, reason, waiting, number in rows
-            ]
+            return count_moves(connection, run)
 
     def is_open(self, run: Run) -> bool:
         """Whether any move is open."""

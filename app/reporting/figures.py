@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from app.database import MICROSECONDS
-from app.ledger.queues import Count
+from app.ledger.counting import Count
 from app.ledger.reading import ReportLedger
 from app.ledger.records import Run, reason_of
 from app.redaction import redact

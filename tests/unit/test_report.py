@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.ledger.queues import Count
+from app.ledger.counting import Count
 from app.report import SILENT_TICKS, is_done, rates, stall, totals_of
 from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
 from tests.builders import World

@@ -16,7 +16,7 @@ from app.errors import LeaseLostError
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.object_store import ObjectInfo
 from app.schema import moves
-from app.states import MoveState, ParkedReason
+from app.states import MoveState, ParkedReason, RunState
 from tests.builders import make_plan, make_run
 
 if TYPE_CHECKING:
@@ -376,6 +376,23 @@ def test_counts_say_how_all_moves_stand(context: Context) -> None:
         (MoveState.PLANNED, None, None, False): 2,
     }
     assert context.queues.last_errors(run) == ["503"]
+
+
+@pytest.mark.parametrize("most", [MoveState.COPIED, MoveState.RENAMED, MoveState.DELETED, MoveState.SUPERSEDED])
+def test_state_that_most_moves_are_in_is_counted_as_well(context: Context, most: MoveState) -> None:
+    """It is what is left of all; a state that no move is in has no count, and moves of other runs are in none of this one."""
+    ended = _planned(context, 2)
+    assert context.runs.set_state(ended, RunState.FINISHED, only_from=RunState.RUNNING)
+    run = make_run(context)
+    plans = [make_plan(number, rules=context.rules, new_key=f"other/{number}") for number in range(1, 8)]
+    context.plans.insert_page(run, plans, in_place=set(), cursor="[7]", grace_seconds=60)
+    lease, held = _claim(context, run, [1, 2, 3, 4, 5])
+    states = [most, most, most, most, MoveState.IN_PLACE]
+    context.moves.record(lease, [Outcome(move=dataclasses.replace(move, state=state)) for move, state in zip(held, states, strict=True)])
+
+    expected = {most: 4, MoveState.IN_PLACE: 1, MoveState.PLANNED: 2}
+    for known in (run, context.runs.get(run.id)):  # one was read before there were any moves
+        assert {count.state: count.moves for count in context.queues.counts(known)} == expected
 
 
 def test_jump_back_of_the_clock_leaves_nothing_far_off(context: Context) -> None:
