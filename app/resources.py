@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -28,7 +28,6 @@ from app.ledger.reopening import ReopenLedger
 from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
-from app.minio_store import MinioStore
 from app.object_store import Capabilities
 from app.pipeline import FIRST_STAGES, SEED
 from app.planning import rules_of
@@ -37,6 +36,9 @@ from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.watch import RunWatch
 from app.stopping import stopping
+
+if TYPE_CHECKING:
+    from app.minio_store import MinioStore
 
 MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
 MOST_HELD = 3000  # moves that tasks hold beyond a few each: a thousand of them, looked at and decided, take some 6 MiB
@@ -167,6 +169,8 @@ def deployment() -> str:
 
 def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None) -> MinioStore:
     """A new connection pool to *bucket* on this process's endpoint; the caller closes it."""
+    from app.minio_store import MinioStore  # noqa: PLC0415 - 0.2 s, which `rekey status` and its like need not spend
+
     own = settings()
     return MinioStore(
         endpoint=own.s3_endpoint,

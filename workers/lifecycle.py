@@ -16,7 +16,7 @@ from celery import bootsteps, signals
 from celery.utils.nodenames import gethostname, nodename
 from click.core import ParameterSource
 
-from app import logs, resources
+from app import logs, minio_store, resources  # noqa: F401 - minio is there before the first task, which would wait for it
 from app.celery_app import celery
 from app.errors import RekeyError
 from workers import memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves

@@ -19,7 +19,8 @@ from sqlalchemy import Row
 from app.errors import UsageError
 from app.ledger.reading import ReportLedger
 from app.ledger.records import Run
-from app.reporting.lines import Lines, csv_text
+from app.reporting.csv_columns import csv_text
+from app.reporting.lines import Lines
 from app.reporting.paths import PathBook, Verdict
 from app.states import MoveState
 

@@ -87,6 +87,16 @@ def test_help_lists_all_commands_and_imports_none() -> None:
     assert [name for name in cli.COMMANDS if f"  {name} " not in found.stdout] == []
 
 
+@pytest.mark.parametrize("command", ["status", "steer", "turn", "reopen", "report"])
+def test_commands_that_need_no_store_and_no_broker_import_none(command: str) -> None:
+    """They answer within a second: minio alone would take a fifth of it."""
+    code = f"import sys, app.cli.{command}, app.report; print([n for n in ('celery', 'kombu', 'minio', 'redis') if n in sys.modules])"
+
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"
+
+
 def test_python_m_app_is_the_command() -> None:
     """``python -m app`` gives the same exit status and lines."""
     found = subprocess.run([sys.executable, "-m", "app", "inti"], cwd=ROOT, capture_output=True, text=True, check=False)
