@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli import DONE, FINDINGS
-from app.cli.options import echo_json, json_flag, settings_flags
+from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.settings import Settings
 
 
@@ -15,7 +15,9 @@ from app.settings import Settings
 @click.option("--plan", "plan_id", metavar="ID", help="Run exactly what `rekey plan` printed under this id.")
 @click.option("--max-drift", type=float, metavar="PERCENT", help="With --plan: how far the table may have changed since. [1]")
 @click.option("--hold", is_flag=True, help="Hold all deletes: old objects stay until `rekey release`.")
-@click.option("--max-deletes", type=click.IntRange(min=0), metavar="N", help="Delete at most so many old objects; the others are held.")
+@click.option(
+    "--max-deletes", type=click.IntRange(0, MOST_DELETES), metavar="N", help="Delete at most so many old objects; the others are held."
+)
 @json_flag
 @settings_flags(log_level="error")
 def enqueue(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Command = Any  # a function that click calls with what its flags say
 
+MOST_DELETES = 10**15  # that a bound on deletes says: a database's number ends somewhere
+
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 yes_flag = click.option("--yes", is_flag=True, help="Do not ask.")
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, exc, make_url
 
 from app import resources
 from app.cli import product_version, starting
+from app.cli.identity import operator
 from app.cli.plan_use import named_columns
 from app.database import MICROSECONDS, brief, is_transient, open_engine, translated
 from app.errors import UsageError
@@ -94,7 +95,7 @@ def _keep(settings: Settings, engine: Engine, made: Made) -> SavedPlan:
     return PlanStore(engine).save(
         bucket=settings.s3_bucket,
         table_name=settings.table,
-        user=starting.operator(),
+        user=operator(),
         version=product_version(),
         settings=resources.run_settings(settings),
         table_columns=named_columns(engine, settings),

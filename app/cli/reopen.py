@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from app import resources
-from app.cli.options import confirm, echo_json, json_flag, settings_flags, yes_flag
+from app.cli.options import MOST_DELETES, confirm, echo_json, json_flag, settings_flags, yes_flag
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
 from app.ledger.records import Run
@@ -45,7 +45,7 @@ def retry(
 
 
 @click.command()
-@click.option("--max-deletes", type=click.IntRange(min=1), metavar="N", help="Release at most so many; the others stay held.")
+@click.option("--max-deletes", type=click.IntRange(1, MOST_DELETES), metavar="N", help="Release at most so many; the others stay held.")
 @run_flag
 @yes_flag
 @json_flag

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import hashlib
 import json
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +13,7 @@ from sqlalchemy import String, exc
 from app import resources
 from app.assets import AssetRow, Assets
 from app.cli import product_version
+from app.cli.identity import operator
 from app.cli.plan_use import MAX_DRIFT, refuse_drift
 from app.database import MICROSECONDS, brief, open_engine, refuse_replica, transaction
 from app.errors import (
@@ -129,11 +128,6 @@ def assets_where(settings: Settings, where: str) -> Assets:
     except exc.DBAPIError as error:
         raise UsageError(f"--only-where: the database refuses it: {brief(error)}") from error
     return assets
-
-
-def operator() -> str:
-    """Who runs this command, and on which host; for the record of a run."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _first_page(settings: Settings, assets: Assets) -> list[AssetRow]:

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from app import resources
-from app.cli.options import echo_json, json_flag, settings_flags
+from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
 from app.settings import Settings, load
 
 HOLD, MAX_DELETES = "hold", "max_deletes"
+LETTERS = len(str(MOST_DELETES))  # Python reads no number of some thousands
 NAMES = (*resources.KNOBS, HOLD, MAX_DELETES)
 HELP = """Change a run under way. Workers go by it from their next batch on, a few seconds later.
 
@@ -85,8 +86,8 @@ def _truth(value: str) -> bool:
 def _count(value: str) -> int | None:
     if value.lower() == "none":
         return None
-    if not value.isascii() or not value.isdigit():
-        raise UsageError(f"max_deletes={value}: give a whole number from 0 on, or none")
+    if not value.isascii() or not value.isdigit() or len(value) > LETTERS or int(value) > MOST_DELETES:
+        raise UsageError(f"max_deletes={value}: give a whole number from 0 to {MOST_DELETES}, or none")
     return int(value)
 
 

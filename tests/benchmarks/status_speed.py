@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUESTIONS = ("counts", "next_delete_at", "last_errors", "in_flight", "is_due", "is_going", "is_waiting")
-TIMES = 5
+TIMES = 15
 
 
 def main() -> None:

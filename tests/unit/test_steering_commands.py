@@ -1,0 +1,169 @@
+"""What the steering commands refuse, as a user types it, on an SQLite ledger: one line, exit status 2, nothing changed anywhere."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import cli, resources
+from app.cli import identity
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+USAGE = 2
+FLAGS = ("--s3-bucket", "assets", "--table", "assets")
+TABLES = ("rekey_runs", "rekey_moves", "rekey_turns", "assets")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A process without settings but the ledger's address, and the endpoint and broker that some commands ask for; nobody is there."""
+    made = World(tmp_path, settings={"grace_seconds": 0})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REKEY_DATABASE_URL", f"sqlite:///{tmp_path}/world.db")
+    monkeypatch.setenv("REKEY_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("REKEY_S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("REKEY_S3_ACCESS_KEY", "nobody")
+    monkeypatch.setenv("REKEY_S3_SECRET_KEY", "nothing-at-all")
+    monkeypatch.setattr(resources, "_settings", None)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield made
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def running(world: World) -> World:
+    """A run with a switched asset and one that is parked."""
+    world.add(1)
+    world.add(2, body=None)
+    world.moved()
+    return world
+
+
+@pytest.fixture
+def ended(world: World) -> World:
+    """A run that has ended: one asset moved, one parked."""
+    world.add(1)
+    world.add(2, body=None)
+    world.go()
+    return world
+
+
+def everything(world: World) -> list[list[tuple[object, ...]]]:
+    """All that the database holds of table and ledger."""
+    with closing(sqlite3.connect(world.folder / "world.db")) as connection:
+        return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES]
+
+
+def refused(world: World, capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    """See that a command ends with 2 and one line, which is given, and changes nothing."""
+    before = everything(world)
+    capsys.readouterr()
+    status = cli.main([*command, *FLAGS])
+    out, err = capsys.readouterr()
+
+    assert (status, out) == (USAGE, ""), err
+    assert everything(world) == before
+    (line,) = err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        (("copy_rate=-1",), "whole number from 0 to"),
+        (("copy_rate=1e6",), "whole number from 0 to"),
+        (("copy_rate=",), "whole number from 0 to"),
+        (("grace_seconds=7776001",), "whole number from 0 to"),
+        (("batch_size=0",), "whole number from 1 to"),
+        (("batch_size=1001",), "whole number from 1 to"),
+        (("max_in_flight=0",), "whole number from 1 to"),
+        (("max_deletes=-1",), "whole number from 0 to"),
+        (("max_deletes=99999999999999999999999",), "whole number from 0 to"),
+        (("hold=yes",), "true or false"),
+        (("lease_seconds=20",), "NAME=VALUE"),
+        (("copy_rate",), "NAME=VALUE"),
+        (("hold=true", "max_deletes=3", "rename_rate=5", "copy_rate=fast"), "whole number from 0 to"),
+        ((), "nothing to set"),
+    ],
+)
+def test_set_refuses_a_knob_out_of_range(running: World, capsys: pytest.CaptureFixture[str], pairs: tuple[str, ...], words: str) -> None:
+    """Of several pairs none is set where one is wrong."""
+    assert words in refused(running, capsys, "set", *pairs)
+
+
+@pytest.mark.parametrize("count", ["-1", "99999999999999999999999", "many"])
+def test_bound_of_deletes_out_of_range_is_refused(running: World, capsys: pytest.CaptureFixture[str], count: str) -> None:
+    """Before a run is started, or anything is asked or released."""
+    for command in (("enqueue",), ("release", "--yes")):
+        assert "--max-deletes" in refused(running, capsys, *command, "--max-deletes", count)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("pause",),
+        ("resume",),
+        ("cancel", "--yes"),
+        ("set", "copy_rate=1"),
+        ("retry",),
+        ("release", "--yes"),
+        ("rollback", "--yes"),
+        ("verify",),
+        ("report",),
+    ],
+    ids=lambda command: command[0],
+)
+def test_unknown_run_is_refused(running: World, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """By each command that takes one; an id that several runs begin with is none, and neither is an empty one."""
+    for run_id in ("ffffffff", "", "%"):
+        assert "run" in refused(running, capsys, *command, "--run", run_id)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("pause",), "is finished"),
+        (("resume",), "is finished"),
+        (("cancel", "--yes"), "is finished"),
+        (("set", "copy_rate=1"), "is finished"),
+        (("release", "--yes"), "holds no old object"),
+        (("retry", "--reason", "denied"), "no parked asset"),
+        (("retry", "--id", "1"), "no parked asset"),
+        (("retry", "--client", "nobody"), "no parked asset"),
+        (("retry", "--reason", "mood"), "mood"),
+        (("rollback", "--client", "nobody", "--yes"), "nothing to take back"),
+        (("report", "--outcome", "lost"), "lost"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_command_is_refused_once_a_run_has_ended(
+    ended: World, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], words: str
+) -> None:
+    """What it could do is done."""
+    assert words in refused(ended, capsys, *command)
+
+
+def test_operator_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as a user that its system does not know; a record of a run takes no more than 255 letters."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    monkeypatch.setattr("socket.gethostname", lambda: "h" * 300)
+
+    assert identity.operator().startswith("uid-4711@hhh")
+    assert len(identity.operator()) == 255
