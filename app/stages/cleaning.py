@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors import MissingObjectError, ObjectError
+from app.errors import MissingObjectError, ObjectError, TransientError
 from app.journal import may_have
 from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
@@ -65,9 +65,10 @@ def _remove(batch: Batch, move: Move, left: str) -> str | None:
         return left
     if context.store.delete([found], deadline=batch.lease)[move.new_key] is not None:
         return left
-    named = who_claims(context, [move], [move.new_key]).rows_naming(move.new_key)
-    if not named or context.store.capabilities.delete_if_match:  # what was deleted is for sure our copy
+    if not who_claims(context, [move], [move.new_key]).rows_naming(move.new_key):
         return None
+    if context.store.capabilities.delete_if_match and _is_there(batch, move.new_key):
+        return None  # what was deleted is for sure our copy: the row has an object of its own
     return f"damage: a row named {move.new_key!r} while our copy there was removed"
 
 
@@ -77,6 +78,15 @@ def _look(batch: Batch, key: str) -> ObjectInfo:
         return batch.context.store.stat(key)
     except MissingObjectError:
         return batch.context.store.stat(key)
+
+
+def _is_there(batch: Batch, key: str) -> bool:
+    """Whether an object is at *key* for sure. Nobody asks a second time, so that no answer is a no."""
+    try:
+        _look(batch, key)
+    except (ObjectError, TransientError):
+        return False
+    return True
 
 
 def _is_last(batch: Batch, move: Move) -> bool:
