@@ -19,6 +19,7 @@ from app.states import MoveState, RunState
 CLOCK_JUMP_SECONDS = 5.0  # the database's clock against this machine's boot clock, between two ticks (H16)
 OUTAGE_TICKS = 4  # so many ticks without one: the ledger, or the broker, was away
 SUSPECTS_A_TICK = 500
+SOON_SECONDS = 5.0
 TOGETHER = 100  # moves in a message of a stage that looks at many keys at once, if so many are due,
 SHARES = 8  # and where many more are due, the tasks that share them
 
@@ -65,6 +66,8 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
     ended = context.reopening.end_cancelled_moves(run)
     if ended:
         found.notes.append(f"{ended} moves ended, since the run is cancelled")
+    soon = max(context.settings.request_timeout_seconds, context.settings.look_seconds) + SOON_SECONDS
+    context.reopening.wake_cancelled(run, beyond_seconds=soon, most=context.settings.max_in_flight)
     if context.queues.is_due(run):
         _look_for_deaths(run, context, clocks, found)
         _send_due(run, context, context.settings.max_in_flight, found)

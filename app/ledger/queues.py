@@ -8,6 +8,7 @@ from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.ledger.counting import Count, count_moves
 from app.ledger.records import Run
+from app.ledger.waking import change_in_pages, forget_hints, now_of
 from app.schema import moves, runs
 from app.states import OPEN_STATES, MoveState, ParkedReason
 
@@ -69,10 +70,8 @@ class QueueLedger:
 
     def forget_hints(self, run: Run) -> None:
         """Messages that were sent before a pause are gone: whatever had one is due now, and so is the seed."""
-        now = database_now()
+        forget_hints(self.engine, run)
         with transaction(self.engine) as connection:
-            hinted = (moves.c.run_no == run.no, moves.c.stage.is_not(None), moves.c.hints > 0, moves.c.lease_token.is_(None))
-            connection.execute(update(moves).where(*hinted, moves.c.due_at > now).values(hints=0, due_at=now))
             connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0))
 
     def mark_suspects(self, run: Run, *, max_deaths: int) -> int:
@@ -115,23 +114,20 @@ class QueueLedger:
 
     def extend_kept(self, run: Run, *, seconds: float) -> None:
         """The database's clock was set forward: unanswered requests have not expired for that (S7, H16)."""
-        with transaction(self.engine) as connection:
-            until = read_now(connection) + int(seconds * MICROSECONDS)
-            kept = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.lease_token.is_not(None), moves.c.lease_kept)
-            connection.execute(update(moves).where(*kept, moves.c.lease_until < until).values(lease_until=until, due_at=until))
+        until = now_of(self.engine) + int(seconds * MICROSECONDS)
+        kept = (moves.c.lease_token.is_not(None), moves.c.lease_kept, moves.c.lease_until < until)
+        change_in_pages(self.engine, run, *kept, lease_until=until, due_at=until)
 
     def cut_after_jump(self, run: Run) -> None:
         """The database's clock was set back: let nothing lie further off than it can have been meant (H16).
 
         A lease is cut to the longest that there is, since whoever holds it goes by another clock; what nobody holds is due now.
         """
+        now = now_of(self.engine)
+        longest = now + LONGEST_LEASE_SECONDS * MICROSECONDS
+        change_in_pages(self.engine, run, moves.c.lease_until > longest, lease_until=longest, due_at=longest)
+        change_in_pages(self.engine, run, moves.c.lease_token.is_(None), moves.c.due_at > now, due_at=now, not_before=0, hints=0)
         with transaction(self.engine) as connection:
-            now = read_now(connection)
-            here = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN))
-            longest = now + LONGEST_LEASE_SECONDS * MICROSECONDS
-            connection.execute(update(moves).where(*here, moves.c.lease_until > longest).values(lease_until=longest, due_at=longest))
-            free = (moves.c.lease_token.is_(None), moves.c.due_at > now)
-            connection.execute(update(moves).where(*here, *free).values(due_at=now, not_before=0, hints=0))
             connection.execute(update(runs).where(runs.c.no == run.no).values(seed_due_at=0, suspect_until=0))
 
     def counts(self, run: Run) -> list[Count]:

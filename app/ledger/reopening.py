@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, exc, func, null, or_, select, update
 
 from app.arrays import among
-from app.database import database_now, read_now, transaction
+from app.database import database_now, transaction
 from app.errors import UsageError
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger, live_hash
+from app.ledger.waking import forget_hints, wake
 from app.schema import moves, runs
 from app.states import OPEN_STATES, RELEASABLE, MoveState, RunKind, RunState
 
@@ -147,7 +148,7 @@ class ReopenLedger:
         )
 
     def cancel(self, run: Run) -> bool:
-        """Let a running or paused run move nothing more; what is nobody's is due at once, to be ended.
+        """Let a running or paused run move nothing more; what may have lost its message during a pause is due at once, to be ended.
 
         Returns:
             Whether it was running or paused.
@@ -156,19 +157,25 @@ class ReopenLedger:
             on = (runs.c.no == run.no, runs.c.state.in_([RunState.RUNNING, RunState.PAUSED]))
             if connection.execute(update(runs).where(*on).values(state=RunState.CANCELLED)).rowcount != 1:
                 return False
-            free = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.lease_token.is_(None))
-            now = read_now(connection)
-            connection.execute(update(moves).where(*free).values(due_at=now, not_before=0, hints=0))
+        forget_hints(self.engine, run)
         return True
 
+    def wake_cancelled(self, run: Run, *, beyond_seconds: float, most: int) -> int:
+        """Make due what waits for its grace, or for another asset, in a cancelled run; gives how many, *most* of them at a time.
+
+        What waits no longer than *beyond_seconds* is left: it is due soon, or waits until a request that nobody answered has expired (S7).
+        So are the pauses after recorded errors.
+        """
+        return wake(self.engine, run, beyond_seconds=beyond_seconds, most=most)
+
     def end_cancelled_moves(self, run: Run) -> int:
-        """End those open moves of a cancelled run that need no look at the store, since nothing was written for them.
+        """End those open moves of a cancelled run that need no look at the store, since no worker ever had them.
 
         Returns:
             How many ended.
         """
         free = and_(moves.c.run_no == run.no, or_(moves.c.lease_token.is_(None), moves.c.lease_kept), moves.c.lease_until < database_now())
-        unwritten = and_(free, moves.c.state == MoveState.PLANNED, moves.c.copy_etag.is_(None))
+        unwritten = and_(free, moves.c.state == MoveState.PLANNED, moves.c.claims == 0, moves.c.copy_etag.is_(None))
         ended: dict[str, Any] = {
             "state": MoveState.CANCELLED,
             "detail": None,

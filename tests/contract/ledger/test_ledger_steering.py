@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
+from app.database import MICROSECONDS
+from app.ledger import waking
 from app.ledger.reopening import Selection
 from app.states import KeptReason, MoveState, ParkedReason, RunState
 from tests.builders import make_plan, make_run
@@ -68,7 +72,7 @@ def test_knobs_are_laid_over_those_set_before(context: Context) -> None:
 
 
 def test_cancel_ends_planned_moves_in_pages_and_leaves_the_rest_due(context: Context) -> None:
-    """What a worker holds is not touched."""
+    """What a worker holds is not touched, and what one has held may have been written: a worker has to look."""
     run = _planned(context, 1500)
     lease, held = context.moves.claim(run, [1, 2], stage="copy", lease_seconds=30, store_time=0, clock=context.clock)
     assert context.reopening.cancel(run)
@@ -76,8 +80,51 @@ def test_cancel_ends_planned_moves_in_pages_and_leaves_the_rest_due(context: Con
 
     assert context.reopening.end_cancelled_moves(run) == 1498
     context.moves.release(lease, held)
-    assert context.reopening.end_cancelled_moves(run) == 2
-    assert context.runs.end(context.runs.get(run.id))
+    assert context.reopening.end_cancelled_moves(run) == 0
+    assert context.queues.take_due(run, stage="copy", state=MoveState.PLANNED, limit=9) == [1, 2]
+
+
+def test_cancel_makes_due_what_had_a_message(context: Context) -> None:
+    """The message may have been dropped during a pause."""
+    run = _planned(context, 3)
+    _set(context, run, "claims = 1, state = 'copied', stage = 'rename'")
+    assert context.queues.take_due(run, stage="rename", state=MoveState.COPIED, limit=9) == []
+    context.reopening.cancel(run)
+
+    assert context.queues.take_due(run, stage="rename", state=MoveState.COPIED, limit=9) == [1, 2, 3]
+
+
+def test_cancel_waits_until_what_a_worker_has_sent_can_come_no_more(context: Context) -> None:
+    """A worker that had to give up its lease at once has a request under way: nobody acts on its move before that has expired (S7)."""
+    run = _planned(context, 2)
+    lease, _ = context.moves.claim(run, [1], stage="copy", lease_seconds=30, store_time=0, clock=context.clock)
+    context.moves.give_up(lease, due_in=20)
+    context.reopening.cancel(run)
+    ended = context.reopening.end_cancelled_moves(run)
+    woken = context.reopening.wake_cancelled(run, beyond_seconds=25, most=100)
+    _, claimed = context.moves.claim(context.runs.get(run.id), [1, 2], stage="copy", lease_seconds=30, store_time=0, clock=context.clock)
+
+    assert (ended, woken, claimed) == (1, 0, [])
+
+
+def test_switched_moves_of_a_cancelled_run_wait_no_longer_for_their_grace(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: so many at a time, a page a transaction. Not what is due soon, or held, or waits after an error."""
+    monkeypatch.setattr(waking, "PAGE_MOVES", 3)
+    run = _planned(context, 12)
+    soon, minute, hour = (context.runs.now() + seconds * MICROSECONDS for seconds in (20, 60, 3600))
+    _set(context, run, f"state = 'renamed', stage = 'delete', hints = 0, due_at = {hour}, not_before = {hour}")
+    with context.moves.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE rekey_moves SET due_at = {soon} WHERE id = 1")
+        connection.exec_driver_sql("UPDATE rekey_moves SET lease_token = 'x', lease_kept = TRUE WHERE id = 2")
+        connection.exec_driver_sql(f"UPDATE rekey_moves SET attempts = 1, due_at = {minute} WHERE id = 3")
+    context.reopening.cancel(run)
+    woken = [context.reopening.wake_cancelled(run, beyond_seconds=30, most=6) for _ in range(3)]
+    _, claimed = context.moves.claim(
+        context.runs.get(run.id), range(1, 13), stage="delete", lease_seconds=30, store_time=0, clock=context.clock
+    )
+
+    assert woken == [6, 3, 0]
+    assert sorted(move.id for move in claimed) == list(range(4, 13))
 
 
 def test_parked_and_kept_moves_go_on_where_they_stood(context: Context) -> None:

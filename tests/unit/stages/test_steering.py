@@ -122,6 +122,32 @@ def test_cancelled_suspects_and_unanswered_copies_end_too(world: World) -> None:
     assert world.states() == {"cancelled": 2}
 
 
+def test_copy_that_was_written_but_not_recorded_is_listed_by_a_cancellation(world: World) -> None:
+    """Its worker had to end at once, in between; nothing proves whose it is, so it stays, and is told (H12, H17)."""
+    _fill(world, 2)
+    world.seed()
+    world.context.moves.give_up(world.crash_in("copy", [1]), due_in=10)
+    world.store.app_put("clients/7/assets/1.png", b"v1")
+    _cancel(world)
+    _end(world)
+
+    assert world.states() == {"cancelled": 2}
+    assert "perhaps our copy was left at 'clients/7/assets/1.png'" in str(world.move(1).detail)
+    assert world.move(2).detail is None
+
+
+def test_cancelled_run_does_not_wait_for_the_grace_of_its_switched_assets(world: World) -> None:
+    """Which may be days; only for the look that the application is owed."""
+    _fill(world, 3)
+    world.moved()
+    _cancel(world)
+    before = world.clock.boot()
+    _end(world)
+
+    assert world.report()["kept_reasons"] == {"cancelled": 3}
+    assert world.clock.boot() - before < 30
+
+
 @pytest.mark.parametrize("from_state", [RunState.CANCELLED, RunState.FINISHED])
 def test_cancel_of_a_run_that_is_over_changes_nothing(world: World, from_state: RunState) -> None:
     """The command says so."""
