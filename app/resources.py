@@ -18,7 +18,7 @@ from app import schema
 from app.assets import Assets, TableNames
 from app.byte_budget import ByteBudget
 from app.clock import BootClock
-from app.database import open_engine, refuse_replica, transaction
+from app.database import SERVER_TIMEOUT_SECONDS, open_engine, refuse_replica, transaction
 from app.errors import RekeyError
 from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
 MOST_HELD = 3000  # moves that tasks hold beyond a few each: a thousand of them, looked at and decided, take some 6 MiB
+COMMAND_SECONDS = 600  # that a statement of an operator's command may take: a run of 10^8 assets is counted in minutes
 MAX_CONTEXTS = 4  # live runs that one worker keeps open
 # What belongs to a run and not to the worker that happens to serve it; taken from the run's record.
 RUN_SETTINGS = (
@@ -89,15 +90,17 @@ class _Opened:
 _lock = threading.RLock()
 _settings: Settings | None = None
 _concurrency = MAX_CONNECTIONS
+_statement_seconds = SERVER_TIMEOUT_SECONDS
 _opened = _Opened(pid=os.getpid())
 
 
-def configure(settings: Settings | None = None, *, concurrency: int | None = None) -> None:
-    """Give this process its settings (else they are loaded on first use) and the number of tasks that it runs at once."""
-    global _settings, _concurrency  # noqa: PLW0603 - the process's own state, behind functions
+def configure(settings: Settings | None = None, *, concurrency: int | None = None, statement_seconds: int | None = None) -> None:
+    """Give this process its settings (else they are loaded on first use), the number of its tasks, and how long a statement may take."""
+    global _settings, _concurrency, _statement_seconds  # noqa: PLW0603 - the process's own state, behind functions
     with _lock:
         _settings = settings or _settings
         _concurrency = concurrency or _concurrency
+        _statement_seconds = statement_seconds or _statement_seconds
 
 
 def settings() -> Settings:
@@ -118,7 +121,8 @@ def engine() -> Engine:
     with _lock:
         opened = _mine()
         if opened.engine is None:
-            opened.engine = open_engine(settings().database_url.get_secret_value(), pool_size=min(_concurrency + 1, MAX_CONNECTIONS))
+            url, pool_size = settings().database_url.get_secret_value(), min(_concurrency + 1, MAX_CONNECTIONS)
+            opened.engine = open_engine(url, pool_size=pool_size, statement_seconds=_statement_seconds)
         return opened.engine
 
 

@@ -76,7 +76,7 @@ def rollback(
 
 
 def _origin(settings: Settings, run_id: str | None) -> Run:
-    resources.configure(settings)
+    resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()
     runs = resources.runs()
     run = runs.get(run_id) if run_id else runs.newest(settings.s3_bucket, settings.table, kind=RunKind.MOVE)

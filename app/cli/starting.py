@@ -54,7 +54,7 @@ def start(
     """
     from tasks.messages import check_broker, enqueue_seed  # noqa: PLC0415 - Celery is imported by the commands that send
 
-    resources.configure(settings)
+    resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()  # the ledger is there, and this is the primary
     capabilities = _fit_store(settings)
     refuse_unsafe(settings, capabilities)

@@ -47,7 +47,7 @@ def chosen(settings: Settings, run_id: str | None) -> Run:
     Raises:
         UsageError: There is none.
     """
-    resources.configure(settings)
+    resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()
     if run_id is not None:
         return resources.runs().get(run_id)

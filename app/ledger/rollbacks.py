@@ -16,6 +16,7 @@ from app.ledger.records import Move, Run
 from app.schema import moves, runs
 from app.states import MoveState, ParkedReason, RunState
 
+WINDOW = 50_000  # numbers of moves a statement: some 0.1 s
 _SWITCHED = or_(
     moves.c.state.in_([MoveState.DELETED, MoveState.KEPT]),
     and_(moves.c.state == MoveState.PARKED, moves.c.parked_from == MoveState.RENAMED),
@@ -70,26 +71,34 @@ class RollbackLedger:
                     other += int(count)
         return Undoable(by_switch=by_switch, by_copy=by_copy, bytes_to_copy=size, not_switched=other, rolled_back=back)
 
-    def page(self, connection: Connection, origin_no: int, *, after: int, limit: int, clients: Collection[str]) -> list[Move]:
-        """The next switched moves of a run that has ended, by their numbers."""
+    def page(
+        self, connection: Connection, origin_no: int, *, after: int, limit: int, clients: Collection[str]
+    ) -> tuple[list[Move], int | None]:
+        """The next switched moves of a run that has ended, by their numbers, and the number to go on from; None when none is beyond.
+
+        Perhaps none at all: a statement goes through WINDOW numbers at most, of which few may be meant.
+        """
         return self._page(connection, origin_no, _SWITCHED, after=after, limit=limit, clients=clients)
 
     def _page(
         self, connection: Connection, origin_no: int, which: ColumnElement[bool], *, after: int, limit: int, clients: Collection[str]
-    ) -> list[Move]:
-        chosen = [moves.c.run_no == origin_no, moves.c.id > after, which, *([moves.c.client.in_(sorted(clients))] if clients else [])]
-        return moves_of(connection.execute(select(moves).where(*chosen).order_by(moves.c.id).limit(limit)))
+    ) -> tuple[list[Move], int | None]:
+        here, beyond = moves.c.run_no == origin_no, after + WINDOW
+        chosen = [here, moves.c.id > after, moves.c.id <= beyond, which, *([moves.c.client.in_(sorted(clients))] if clients else [])]
+        page = moves_of(connection.execute(select(moves).where(*chosen).order_by(moves.c.id).limit(limit)))
+        if len(page) == limit:
+            return page, page[-1].id
+        last = connection.execute(select(func.max(moves.c.id)).where(here)).scalar_one()
+        return page, beyond if last is not None and last > beyond else None
 
     def pages(self, origin: Run, *, limit: int, clients: Collection[str]) -> Iterator[list[Move]]:
         """What ``undoable`` counts, in pages."""
-        after = 0
-        while True:
+        after: int | None = 0
+        while after is not None:
             with transaction(self.engine, read_only=True) as connection:
-                page = self._page(connection, origin.no, _SWITCHED_SO_FAR, after=after, limit=limit, clients=clients)
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+                page, after = self._page(connection, origin.no, _SWITCHED_SO_FAR, after=after, limit=limit, clients=clients)
+            if page:
+                yield page
 
     def insert_page(self, run: Run, page: Sequence[Move], *, cursor: str, grace_seconds: int) -> Planned | None:
         """Write the rollback's moves of one page and advance its cursor; None if another seed was faster.

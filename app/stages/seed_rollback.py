@@ -18,13 +18,14 @@ def plan_page(run: Run, *, context: Context) -> tuple[str, list[int] | None]:
     clients = run.selection.get("clients", ())
     after = int(run.seed_cursor or 0)
     with transaction(context.moves.engine, read_only=True) as connection:
-        page = context.rollbacks.page(connection, run.origin_no or 0, after=after, limit=PAGE_MOVES, clients=clients)
+        page, beyond = context.rollbacks.page(connection, run.origin_no or 0, after=after, limit=PAGE_MOVES, clients=clients)
         chosen = context.assets.selected(connection, [move.row_id for move in page])
-    if not page:
+    if not page and beyond is None:
         context.plans.end_pass(run, max_passes=1)
         return "all pages are planned, seeding is done", None
     here = [move for move in page if move.row_id in chosen]
-    planned = context.rollbacks.insert_page(run, here, cursor=str(page[-1].id), grace_seconds=context.settings.grace_seconds)
+    cursor = str(page[-1].id if beyond is None else beyond)
+    planned = context.rollbacks.insert_page(run, here, cursor=cursor, grace_seconds=context.settings.grace_seconds)
     if planned is None:
         return "another seed was faster", []
     return f"{len(planned.copy_ids)} of {len(page)} moves planned back", planned.copy_ids

@@ -12,11 +12,14 @@ import pytest
 
 from app import cli, resources
 from app.cli import identity
+from app.database import SERVER_TIMEOUT_SECONDS
 from tests.builders import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sqlalchemy import Engine
 
 USAGE = 2
 FLAGS = ("--s3-bucket", "assets", "--table", "assets")
@@ -153,6 +156,23 @@ def test_command_is_refused_once_a_run_has_ended(
 ) -> None:
     """What it could do is done."""
     assert words in refused(ended, capsys, *command)
+
+
+@pytest.mark.parametrize("command", [("status",), ("report",), ("rollback", "--dry-run")], ids=lambda command: command[0])
+def test_questions_of_an_operator_may_take_long(ended: World, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    """A run of a hundred million assets is counted in minutes; what a worker asks has to be answered within seconds (H30)."""
+    asked: list[int] = []
+    opened = resources.open_engine
+
+    def spy(url: str, *, pool_size: int, statement_seconds: int) -> Engine:
+        asked.append(statement_seconds)
+        return opened(url, pool_size=pool_size, statement_seconds=statement_seconds)
+
+    monkeypatch.setattr(resources, "open_engine", spy)
+    cli.main([*command, *FLAGS])
+    resources.configure(statement_seconds=SERVER_TIMEOUT_SECONDS)
+
+    assert asked == [resources.COMMAND_SECONDS]
 
 
 def test_operator_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.ledger import rollbacks
 from app.states import KeptReason, MoveState, ParkedReason, RunState
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import World
@@ -102,6 +103,23 @@ def test_rows_that_went_on_are_left_alone(world: World) -> None:
     assert (world.key(1), world.key(3)) == ("up/new.png", "up/3.png")
     assert world.states().get("parked", 0) == 0
     assert world.store.app_get("up/3.png") == b"v1"
+
+
+def test_few_moves_of_a_large_run_are_found_a_window_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No statement reads the whole run for the assets of a few clients: the server would end it (H30)."""
+    monkeypatch.setattr(rollbacks, "WINDOW", 4)
+    clients = {2: 3, 13: 9}
+    for number in range(1, 16):
+        world.add(number, client=clients.get(number, 7))  # moves are numbered in the order of the new keys
+    world.go()
+    origin, chosen = world.run_id, ["3", "9"]
+    pages = world.context.rollbacks.pages(world.run, limit=2, clients=chosen)
+    assert [[move.row_id for move in page] for page in pages] == [["[2]"], ["[13]"]]
+    world.take_back(origin, clients=chosen)
+    world.go()
+
+    assert [number for number in range(1, 16) if world.key(number).startswith("up/")] == [2, 13]
+    assert (world.run.state, world.report()["rows"]) == (RunState.FINISHED, 2)
 
 
 def test_lost_new_object_is_healed_by_the_held_old_one(world: World) -> None:
