@@ -65,6 +65,12 @@ def _remove(batch: Batch, move: Move, left: str) -> str | None:
         return left
     if context.store.delete([found], deadline=batch.lease)[move.new_key] is not None:
         return left
+    return _asked_again(batch, move)
+
+
+def _asked_again(batch: Batch, move: Move) -> str | None:
+    """What there is to say of a row that came to name the copy while that was removed (H23)."""
+    context = batch.context
     if not who_claims(context, [move], [move.new_key]).rows_naming(move.new_key):
         return None
     if context.store.capabilities.delete_if_match and _is_there(batch, move.new_key):
