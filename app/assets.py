@@ -5,6 +5,7 @@ Names are reflected from the database and quoted by SQLAlchemy; values are bound
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Text,
-    and_,
     bindparam,
-    cast,
     collate,
     func,
-    literal,
     literal_column,
     or_,
     select,
@@ -32,11 +29,12 @@ from app import row_ids
 from app.arrays import among
 from app.database import translated
 from app.errors import UsageError
+from app.id_order import compared
 from app.key_switch import KeySwitch
-from app.key_values import is_utf8
 from app.object_keys import Equivalence
 from app.reflection import column, reflect
 
+STRETCH_ROWS = 50_000  # that a page with a WHERE goes through: some 50 ms
 MANY = 2000  # rows that name one object: more are not read
 ENOUGH = 1000  # of many, so many that surely name the object: fewer are all that do
 NAMES_A_QUERY = 500  # object keys asked for in one statement; SQLite takes 32766 values, and a key has a few spellings
@@ -116,12 +114,33 @@ class Assets:
 
     def page(self, connection: Connection, *, after: str | None, limit: int) -> list[AssetRow]:
         """The next *limit* rows in the order of their id, beyond the row id *after* (keyset paging: case 35)."""
-        statement = self._filtered(self._select())
+        return self._page(connection, after=after, upto=None, limit=limit)
+
+    def stretch(self, connection: Connection, *, after: str | None, limit: int) -> tuple[list[AssetRow], str | None]:
+        """The next rows, *limit* at most, and the row id to go on from; None at the end of the table.
+
+        Perhaps none: under a WHERE that few rows meet, a statement goes through STRETCH_ROWS of the table and no further (H30).
+        """
+        upto = self._end_of_stretch(connection, after) if self._names.where else None
+        rows = self._page(connection, after=after, upto=upto, limit=limit)
+        return rows, rows[-1].row_id if len(rows) == limit else upto
+
+    def _end_of_stretch(self, connection: Connection, after: str | None) -> str | None:
+        statement = self._in_order(select(*self._ids), connection, after=after).offset(STRETCH_ROWS - 1).limit(1)
+        found = connection.execute(statement).one_or_none()
+        return None if found is None else _row_id(found)
+
+    def _page(self, connection: Connection, *, after: str | None, upto: str | None, limit: int) -> list[AssetRow]:
+        statement = self._in_order(self._filtered(self._select()), connection, after=after)
+        if upto is not None:
+            statement = statement.where(compared(self._ids, row_ids.from_text(upto), how=operator.le, dialect=connection.dialect.name))
+        return [self._row(values) for values in connection.execute(statement.limit(limit))]
+
+    def _in_order(self, statement: Any, connection: Connection, *, after: str | None) -> Any:  # noqa: ANN401 - a Select of any shape
         if after is not None:
-            statement = statement.where(self._beyond(row_ids.from_text(after), connection.dialect.name))
+            statement = statement.where(compared(self._ids, row_ids.from_text(after), how=operator.gt, dialect=connection.dialect.name))
         named = [column.is_not(None) for column in self._ids]  # SQLite takes a primary key that is NULL; nothing can address such a row
-        found = connection.execute(statement.where(*named).order_by(*self._ids).limit(limit))
-        return [self._row(values) for values in found]
+        return statement.where(*named).order_by(*self._ids)
 
     def count_nameless(self, connection: Connection) -> int:
         """How many rows have no id, so that no page shows them."""
@@ -204,25 +223,6 @@ class Assets:
         values = [row_ids.from_text(row_id) for row_id in ids]
         return {"ids": [first for (first,) in values] if len(self._ids) == 1 else values}
 
-    def _beyond(self, values: tuple[object, ...], dialect: str) -> ColumnElement[bool]:
-        if dialect == "sqlite":
-            values = tuple(_as_stored(value) for value in values)
-        if len(self._ids) == 1:
-            return self._ids[0] > values[0]
-        if dialect in {"mysql", "mariadb"}:  # a row comparison there reads the whole index
-            return or_(
-                *(
-                    and_(*(self._ids[before] == values[before] for before in range(at)), self._ids[at] > values[at])
-                    for at in range(len(self._ids))
-                )
-            )
-        return tuple_(*self._ids) > tuple_(
-            *(
-                value if isinstance(value, ColumnElement) else bindparam(None, value, type_=column.type)
-                for column, value in zip(self._ids, values, strict=True)
-            )
-        )
-
 
 def _some(connection: Connection, statement: Any, key: Column[Any], spellings: Sequence[str]) -> list[Any]:  # noqa: ANN401 - a Select
     """The rows with one of *spellings* in the column *key*; where a million rows share an object, enough of them."""
@@ -250,13 +250,6 @@ def _row_id(values: Sequence[object]) -> str:
         return row_ids.to_text(values)
     except TypeError as error:
         raise UsageError(f"REKEY_ID_COLUMN: {error}") from None
-
-
-def _as_stored(value: object) -> object:
-    """A text that is no UTF-8, which SQLite may hold and its driver does not send, as the bytes that it is."""
-    if isinstance(value, str) and not is_utf8(value):
-        return cast(literal(value.encode("utf-8", "surrogateescape")), Text)
-    return value
 
 
 def _reference(engine: Engine, name: str) -> Column[Any]:

@@ -42,14 +42,15 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         summary, ids = plan_page(run, context=context)
         return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
     with transaction(context.moves.engine, read_only=True) as connection:
-        page = context.assets.page(connection, after=run.seed_cursor, limit=PAGE_ROWS)
+        page, beyond = context.assets.stretch(connection, after=run.seed_cursor, limit=PAGE_ROWS)
         fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
-    if not page:
+    if not page and beyond is None:
         return _end_of_pass(run, context)
     # Numbered in the order of their new keys: a batch's targets then lie side by side, and one page of a listing shows many (app.looks).
     plans = sorted((context.rules.plan(row) for row in page if row.row_id in fresh), key=lambda plan: plan.new_key)
+    cursor = page[-1].row_id if beyond is None else beyond
     planned = context.plans.insert_page(
-        run, plans, in_place=_seen_in_place(context, plans), cursor=page[-1].row_id, grace_seconds=context.settings.grace_seconds
+        run, plans, in_place=_seen_in_place(context, plans), cursor=cursor, grace_seconds=context.settings.grace_seconds
     )
     if planned is None:
         return Seeded(summary="another seed was faster")
@@ -69,15 +70,14 @@ def _end_of_pass(run: Run, context: Context) -> Seeded:
 
 def count_unseen(run: Run, context: Context) -> int:
     """Rows that would have to be moved and that no pass has examined (the last pass still found new ones)."""
-    unseen, after = 0, None
-    while True:
+    unseen, after, more = 0, None, True
+    while more:
         with transaction(context.moves.engine, read_only=True) as connection:
-            page = context.assets.page(connection, after=after, limit=PAGE_ROWS)
+            page, after = context.assets.stretch(connection, after=after, limit=PAGE_ROWS)
             fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
-        if not page:
-            return unseen
         unseen += sum(1 for row in page if row.row_id in fresh and not context.rules.plan(row).in_place)
-        after = page[-1].row_id
+        more = after is not None
+    return unseen
 
 
 def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:

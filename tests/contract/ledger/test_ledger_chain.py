@@ -173,6 +173,7 @@ def test_row_that_the_application_holds_does_not_hold_up_its_mates(server_url: s
     world.engine.dispose()
 
 
+@pytest.mark.parametrize("where", [None, "client_id = 7"])
 @pytest.mark.parametrize(
     ("columns", "id_column", "ids"),
     [
@@ -189,12 +190,20 @@ def test_row_that_the_application_holds_does_not_hold_up_its_mates(server_url: s
     ids=["uuid", "decimal", "time", "pair", "three"],
 )
 def test_ids_of_any_type_page_and_switch(
-    server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, columns: str, id_column: str, ids: list[tuple[object, ...]]
+    server_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    columns: str,
+    id_column: str,
+    ids: list[tuple[object, ...]],
+    where: str | None,
 ) -> None:
-    """Composite keys, uuids, decimals, times: read, kept as text, and found again (case 35)."""
+    """Composite keys, uuids, decimals, times: read, kept as text, and found again, with a WHERE from stretch to stretch (case 35)."""
     monkeypatch.setattr("app.stages.seed_moves.PAGE_ROWS", 2)
+    monkeypatch.setattr(assets, "STRETCH_ROWS", 1)
     table = f"CREATE TABLE assets ({columns}, client_id INTEGER, object_key VARCHAR(200))"
-    world = World(tmp_path, table=table, settings={"id_column": id_column}, url=server_url)
+    world = World(tmp_path, table=table, settings={"id_column": id_column, "where": where}, url=server_url)
     names = id_column.split(",")
     for number, values in enumerate(ids):
         marks = ", ".join(f":{name}" for name in names)

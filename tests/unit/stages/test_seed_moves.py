@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app import assets, row_ids
+from app.assets import AssetRow, Assets
 from app.stages import seed_moves as stage
 from app.states import MoveState, ParkedReason
 from tests.builders import World
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
 
 @pytest.fixture
@@ -326,6 +330,35 @@ def test_where_chooses_the_rows_as_the_database_reads_it(tmp_path: Path, where: 
 
     assert world.states() == {"deleted": 1}
     assert world.key(2) == "up/2.png"
+
+
+@pytest.mark.parametrize("id_column", ["id", "kind,id"])
+def test_where_that_few_rows_meet_is_looked_for_a_stretch_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id_column: str
+) -> None:
+    """One statement through a table of millions would be ended by its server, again and again (H30)."""
+    monkeypatch.setattr(assets, "STRETCH_ROWS", 4)
+    monkeypatch.setattr(stage, "PAGE_ROWS", 2)
+    columns = "id INTEGER, kind INTEGER DEFAULT 1, client_id INTEGER, object_key TEXT"
+    table = f"CREATE TABLE assets ({columns}, PRIMARY KEY ({id_column}))"
+    world = World(tmp_path, table=table, settings={"where": "client_id = 9", "id_column": id_column})
+    chosen = {2, 13, 14, 15, 30}
+    for number in range(1, 31):
+        world.add(number, client=9 if number in chosen else 7)
+    stretches: list[int] = []
+    page = Assets._page
+
+    def spy(self: Assets, connection: Connection, *, after: str | None, upto: str | None, limit: int) -> list[AssetRow]:
+        low, high = (row_ids.from_text(bound)[-1] if bound else edge for bound, edge in ((after, 0), (upto, 99)))
+        stretches.append(world.sql("SELECT COUNT(*) FROM assets WHERE id > :low AND id <= :high", low=low, high=high)[0][0])
+        return page(self, connection, after=after, upto=upto, limit=limit)
+
+    monkeypatch.setattr(Assets, "_page", spy)
+    world.go()
+
+    assert {number for number in range(1, 31) if not world.key(number).startswith("up/")} == chosen
+    assert (world.states(), world.run.unseen) == ({"deleted": 5}, 0)
+    assert max(stretches) <= 4
 
 
 def test_small_run_still_fills_its_workers(tmp_path: Path) -> None:
