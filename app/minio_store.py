@@ -34,12 +34,13 @@ from app.object_store import (
     ObjectInfo,
     ReadObject,
 )
+from app.s3_acl import read_acl
 from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client, Seconds
 from app.s3_delete import delete_objects
 from app.s3_errors import proof_missing, store_error
 from app.s3_http import SocketTransport, Transport, tls_context
 from app.s3_multipart import read_result, success, written
-from app.s3_objects import MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
+from app.s3_objects import TELL_CHECKSUMS, MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
 from app.s3_signing import ProvidedCredentials
 from app.s3_text import encode_value
 
@@ -121,13 +122,13 @@ class MinioStore:
 
     def head(self, key: str) -> ReadObject:
         """HEAD, with the attributes that a write can carry on."""
-        reply = self._head(key)
+        reply = self._head(key, TELL_CHECKSUMS)
         headers = reply.answer.headers
         now = reply.date or self.store_time()
         return ReadObject(info=self._described(key, headers), attributes=read_attributes(headers, now=now), body=None)
 
-    def _head(self, key: str) -> Reply:
-        reply = self._client.read("HEAD", key)
+    def _head(self, key: str, headers: Mapping[str, str] | None = None) -> Reply:
+        reply = self._client.read("HEAD", key, headers=headers)
         if reply.answer.status != 200:  # noqa: PLR2004
             raise self._client.head_error(reply, key)
         return reply
@@ -144,7 +145,7 @@ class MinioStore:
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET with all attributes that a write can carry on; *admit* is called before the body is read."""
-        answer = (reply := self._client.read("GET", key, max_body=max_bytes, admit=admit)).answer
+        answer = (reply := self._client.read("GET", key, headers=TELL_CHECKSUMS, max_body=max_bytes, admit=admit)).answer
         if answer.status != 200:  # noqa: PLR2004
             raise reply.error(key)
         return ReadObject(
@@ -165,9 +166,23 @@ class MinioStore:
         """Bytes of one part of exactly *info*; None where the store does not tell."""
         return s3_multipart.part_size(self._client, info, number)
 
+    def acl(self, key: str) -> Mapping[str, str]:
+        """Who besides its owner may do what with the object, as headers of a write."""
+        body = success(self._client.read("GET", key, {"acl": ""}), key)
+        try:
+            return read_acl(body)
+        except s3_xml.XmlError as error:
+            raise StoreRequestError(key, f"GetObjectAcl: {error}") from error
+
+    def release_hold(self, key: str) -> None:
+        """End the legal hold of a throw-away object."""
+        body = b'<LegalHold xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>OFF</Status></LegalHold>'
+        headers = {"content-md5": b64encode(md5(body, usedforsecurity=False).digest()).decode(), "content-type": "application/xml"}
+        success(self._client.write("PUT", key, {"legal-hold": ""}, headers, body=body, deadline=None), key)
+
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT. The ``last_modified`` returned is an upper bound (the answer's Date)."""
-        headers = {**attributes.headers, **condition_headers(condition)}
+        headers = {**attributes.headers, **attributes.checksums, **condition_headers(condition)}
         if any(name.startswith("x-amz-object-lock-") for name in headers):
             headers["content-md5"] = b64encode(md5(body, usedforsecurity=False).digest()).decode()  # S3 asks for it with a lock
         reply = self._client.write("PUT", key, headers=headers, body=body, deadline=deadline)
@@ -177,13 +192,16 @@ class MinioStore:
             raise proof_missing(key, reply.answer.headers)
         return self._written(key, etag, len(body), reply)
 
-    def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+    def copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
         """CopyObject of exactly *source*."""
-        headers = {
+        asked = {
+            **(headers or {}),
             **self._source_headers(source),
             **condition_headers(condition),
         }
-        reply = self._client.write("PUT", key, headers=headers, deadline=deadline)
+        reply = self._client.write("PUT", key, headers=asked, deadline=deadline)
         try:
             body = success(reply, source.key)
         except ConditionFailedError as error:

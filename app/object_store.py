@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from app.errors import ObjectError
 
@@ -40,10 +40,14 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectAttributes:
-    """What readers see of an object besides its bytes; ``headers`` are ready to be sent with a write (lower-case names)."""
+    """What an object has besides its bytes; all headers are ready to be sent with a write (lower-case names).
+
+    ``checksums`` (x-amz-checksum-...) follow from the bytes and say nothing of the object, so that they make no two objects unlike.
+    """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     tag_count: int = 0
+    checksums: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,13 @@ class Capabilities:
     folds_backslash: bool  # "a\b" is the object "a/b"
     folds_case: bool  # "A" is the object "a"
     versioning: bool  # a DELETE without a version id leaves a marker
-    keeps_expires: bool = True  # a server-side copy keeps the Expires header
     pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
+    fidelity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # way of copying -> attribute -> fate (app.fidelity)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From the record of a run, which an older or a newer program may have made."""
+        return cls(**{name: record[name] for name in cls.__slots__ if name in record})
 
 
 class Deadline(Protocol):
@@ -144,12 +153,18 @@ class ObjectStore(Protocol):
     def part_size(self, info: ObjectInfo, number: int) -> int | None:
         """Bytes of one part of exactly *info*, as it was uploaded (HEAD with partNumber); None where the store does not tell."""
 
+    def acl(self, key: str) -> Mapping[str, str]:
+        """Who besides its owner may do what with the object, as the headers that give a write the same ACL; empty: nobody."""
+
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT. The ``last_modified`` returned is an upper bound (the answer's Date). Raises ConditionFailedError."""
 
-    def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+    def copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
         """CopyObject of exactly *source* (If-Match on the source, and its version id where that is honoured).
 
+        *headers*: what the store does not take over by itself (storage class, encryption, ACL, locks); metadata and tags come along.
         Raises ConditionFailedError for either condition, MissingObjectError.
         """
 

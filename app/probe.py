@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
+from app.fidelity_probe import TriedStore, probe_fidelity
 from app.key_values import RESERVED_PREFIX
-from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, ObjectStore
+from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 60.0  # nobody else knows the throw-away keys
 OTHER_ETAG = "0" * 32
 _OLD, _NEW = b"old", b"newer"
-_ATTRIBUTES = ObjectAttributes(headers={"content-type": "text/x-probe", "expires": "Thu, 01 Jan 2099 00:00:00 GMT"})
+_ATTRIBUTES = ObjectAttributes(headers={"content-type": "text/x-probe"})
 # The trap of stores that list a tree of folders: byte by byte "p-b" < "p.b" < "p/x" < "p0", folder by folder "p/x" comes first.
 _LISTED = ("P", "_p", "p-b", "p.b", "p/x", "p/y/z", "p0", "q")
 
 
-class ProbedStore(ObjectStore, Protocol):
+class ProbedStore(TriedStore, Protocol):
     """The port, and what only a probe asks. An unprobed store sends ETags with its deletes."""
 
     def is_versioned(self) -> bool:
@@ -71,8 +72,8 @@ class _Trial:
 
     def run(self) -> Capabilities:
         """Ask everything."""
+        self._see_a_copy()
         return Capabilities(
-            keeps_expires=self._copies(),
             put_if_absent=self._honours_absent("put", self._put),
             put_if_match=self._honours_match("put", self._put),
             copy_if_absent=self._honours_absent("copy", self._copy),
@@ -89,6 +90,7 @@ class _Trial:
             folds_case=self._same("Case", f"{self._prefix}cASE"),
             versioning=self._is_versioned(),
             pins_version=self._pins_version(),
+            fidelity=probe_fidelity(self._store, self._key, lease=self._lease),
         )
 
     def clean_up(self) -> None:
@@ -127,13 +129,10 @@ class _Trial:
             self._store.abort_upload(upload, key)
             raise
 
-    def _copies(self) -> bool:
-        """Whether Expires survives a copy; the copy itself must, or nothing can be moved."""
+    def _see_a_copy(self) -> None:
         self._copy("copied", None)
-        copied = self._store.read(self._key("copied"), max_bytes=1024)
-        if copied.body != _NEW:
-            raise ProofError(copied.info.key, "CopyObject does not copy: does a proxy drop x-amz-copy-source?")
-        return "expires" in copied.attributes.headers
+        if self._body("copied") != _NEW:
+            raise ProofError(self._key("copied"), "CopyObject does not copy: does a proxy drop x-amz-copy-source?")
 
     def _honours_absent(self, kind: str, write: Callable[[str, Condition | None], None]) -> bool:
         self._write(f"{kind}-taken", _OLD)

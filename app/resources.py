@@ -60,6 +60,7 @@ RUN_SETTINGS = (
     "settle_seconds",
     "look_seconds",
     "copy_mode",
+    "fidelity",
     "journal",
     "copy_rate",
     "rename_rate",

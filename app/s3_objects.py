@@ -21,7 +21,10 @@ _CARRIED = (
     "x-amz-website-redirect-location",
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
 )
+TELL_CHECKSUMS = {"x-amz-checksum-mode": "ENABLED"}  # without this header no answer shows them
+_NO_CHECKSUM = frozenset({"x-amz-checksum-type", "x-amz-checksum-algorithm"})
 
 
 class MalformedHeadersError(Exception):
@@ -53,7 +56,8 @@ def read_attributes(headers: Mapping[str, str], *, now: int) -> ObjectAttributes
         carried["x-amz-storage-class"] = storage_class
     carried.update(_lock_headers(headers, now=now))
     tags = headers.get("x-amz-tagging-count", "0")
-    return ObjectAttributes(headers=carried, tag_count=int(tags) if tags.isdigit() else 0)
+    checksums = {name: value for name, value in headers.items() if name.startswith("x-amz-checksum-") and name not in _NO_CHECKSUM}
+    return ObjectAttributes(headers=carried, tag_count=int(tags) if tags.isdigit() else 0, checksums=checksums)
 
 
 def _lock_headers(headers: Mapping[str, str], *, now: int) -> dict[str, str]:

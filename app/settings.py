@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app import settings_rules as rules
 from app import settings_sources as sources
 from app.errors import UsageError
+from app.fidelity_rules import Policy
 from app.object_keys import Template
 from app.redaction import mask_url, redact
 from app.settings_table import REQUIRED, Setting, describe, env_name
@@ -103,6 +104,12 @@ class Settings(BaseSettings):
     inline_bytes: int = Field(
         8 * 1024**2, ge=0, le=1024**3, description="Up to this size GET + PUT stands in for a conditional CopyObject."
     )
+    fidelity: Annotated[str, AfterValidator(rules.fidelity)] = Field(
+        "",
+        description="What to do where an attribute of an object cannot be kept, as NAME=RULE,...: keep parks the object, warn moves it and "
+        "says so, fail starts no run at all. Names: readers (what a GET shows: keep, unless you say otherwise), owners (the rest: warn), "
+        "all, and each attribute that `rekey doctor` lists.",
+    )
     batch_size: int = Field(
         200,
         ge=1,
@@ -169,6 +176,11 @@ class Settings(BaseSettings):
     def key_template(self) -> Template:
         """The template, parsed."""
         return Template.parse(self.template, named=self.name_column is not None)
+
+    @property
+    def fidelity_policy(self) -> Policy:
+        """The rules of REKEY_FIDELITY, parsed."""
+        return Policy.parse(self.fidelity)
 
     @property
     def secrets(self) -> tuple[str, ...]:

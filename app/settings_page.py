@@ -46,7 +46,7 @@ def _default(setting: Setting) -> str:
         return "required"
     if isinstance(setting.default, bool):
         return f"`{str(setting.default).lower()}`"
-    return f"`{setting.default}`" if setting.default not in {None, ()} else "none"
+    return f"`{setting.default}`" if setting.default not in {None, (), ""} else "none"
 
 
 def _values(setting: Setting) -> str:

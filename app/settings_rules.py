@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from app.errors import UsageError
+from app.fidelity_rules import Policy
 from app.object_keys import Template
 
 DRIVERS = {
@@ -101,6 +102,12 @@ def template(text: str) -> str:
         Template.parse(text, named=False)
     except UsageError as error:
         raise ValueError(str(error)) from None
+    return text
+
+
+def fidelity(text: str) -> str:
+    """Rules for what an object has besides its bytes."""
+    Policy.parse(text)
     return text
 
 

@@ -6,7 +6,9 @@ A server that is not on this machine skips the test on a laptop and fails it on 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+from base64 import b64encode
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -32,6 +34,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def minio() -> Iterator[servers.S3Server]:
     """MinIO: does not honour conditions on CopyObject and deletes."""
     yield from _running(servers.minio_server())
+
+
+@pytest.fixture(scope="session")
+def minio_with_keys() -> Iterator[servers.S3Server]:
+    """MinIO with a key of its own to encrypt by, so that it knows SSE-S3 and SSE-KMS."""
+    key = b64encode(secrets.token_bytes(32)).decode()
+    yield from _running(servers.minio_server(environment={"MINIO_KMS_SECRET_KEY": f"some-key:{key}"}))
 
 
 @pytest.fixture(scope="session")

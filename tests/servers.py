@@ -14,9 +14,10 @@ import signal
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
@@ -31,7 +32,7 @@ from app.embedded.server import LOOPBACK, STOP_SECONDS, Program, Server
 from app.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asset-rekey/bin"  # where `make minio` puts it
 
@@ -113,12 +114,12 @@ class SqlServer(RealServer):
 
 
 @contextmanager
-def minio_server(folder: Path | None = None) -> Iterator[S3Server]:
-    """MinIO: the one on the PATH, else the one that ``make minio`` built."""
+def minio_server(folder: Path | None = None, *, environment: Mapping[str, str] | None = None) -> Iterator[S3Server]:
+    """MinIO: the one on the PATH, else the one that ``make minio`` built; *environment*: what it is told besides."""
     program = shutil.which("minio", path=f"{os.environ['PATH']}{os.pathsep}{CACHE}")
     if program is None:
         raise MissingServerError("no minio on the PATH, and none built by `make minio` (needs Go)")
-    with _s3_server(Path(program), folder) as server:
+    with _s3_server(Path(program), folder, environment or {}) as server:
         yield server
 
 
@@ -210,9 +211,10 @@ def mariadb_server(folder: Path | None = None) -> Iterator[SqlServer]:
 
 
 @contextmanager
-def _s3_server(program: Path, folder: Path | None) -> Iterator[S3Server]:
+def _s3_server(program: Path, folder: Path | None, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[S3Server]:
     with _own_folder(folder) as own:
         made = store.make_store(own, place=Place.draw(store.PORTS), program=program)
+        made.server.program = replace(made.server.program, environment={**made.server.program.environment, **environment})
         handle = S3Server(
             server=made.server, endpoint=made.endpoint, access_key=made.access_key, secret_key=made.secret_key, bucket=made.bucket
         )

@@ -12,6 +12,7 @@ from app.cli import DONE, ERROR, FINDINGS
 from app.cli.options import echo_json, json_flag, settings_flags
 from app.doctor.broker import check_broker
 from app.doctor.database import check_database
+from app.doctor.fidelity import fidelity_lines
 from app.doctor.findings import Finding, Level
 from app.doctor.store import check_store
 from app.redaction import redact
@@ -32,7 +33,7 @@ def doctor(*, settings: Settings, as_json: bool) -> int:
     if as_json:
         echo_json(as_object(found, capabilities))
     else:
-        click.echo("\n".join(as_lines(found)))
+        click.echo("\n".join([*as_lines(found), *(fidelity_lines(settings, capabilities) if capabilities else [])]))
     return exit_status(found)
 
 

@@ -26,6 +26,8 @@ from app.errors import (
     TransientError,
     UsageError,
 )
+from app.fidelity import unkept, ways_of
+from app.fidelity_rules import names
 from app.ledger.records import Run
 from app.ledger.saved_plans import SavedPlan
 from app.object_keys import Equivalence
@@ -202,7 +204,7 @@ def known_capabilities(settings: Settings, *, since: int = 0) -> Capabilities | 
     known = json.loads(resources.runs().remembered(probe_note(settings)) or "null")
     if known is None or known["at"] <= since or set(known["capabilities"]) != set(Capabilities.__slots__):
         return None
-    return Capabilities(**known["capabilities"])
+    return Capabilities.from_record(known["capabilities"])
 
 
 def greet(store: ObjectStore) -> None:
@@ -228,6 +230,11 @@ def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:
     if missing and settings.copy_mode != "server":
         raise UsageError(
             f"{settings.s3_endpoint} does not honour {', '.join(missing)}: set REKEY_COPY=server if nobody else writes under the new keys"
+        )
+    refused = unkept(capabilities.fidelity, ways_of(capabilities, copy_mode=settings.copy_mode), settings.fidelity_policy)
+    if refused:
+        raise UsageError(
+            f"REKEY_FIDELITY: {settings.s3_endpoint} cannot keep {names(refused)} (`rekey doctor` says why): take another rule"
         )
     if not capabilities.query_signed_expiry:
         raise UsageError(

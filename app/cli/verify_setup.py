@@ -92,7 +92,7 @@ def _capabilities(settings: Settings, run: Run | None, store: MinioStore, *, has
         probed = known_capabilities(settings)
         if probed is not None:
             return probed
-    unproved = dict.fromkeys(Capabilities.__slots__, False)  # a verification writes nothing, so it cannot probe
+    unproved = {name: False for name in Capabilities.__slots__ if name != "fidelity"}  # a verification writes nothing, so it cannot probe
     return Capabilities(**unproved | dataclasses.asdict(folds_of(store)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
+from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
 from app.errors import DeniedError, ObjectError, TransientError
 from app.object_store import Capabilities, ObjectAttributes, ObjectInfo
@@ -52,6 +53,7 @@ def check_store(settings: Settings, store: ExaminedStore) -> tuple[list[Finding]
             return found, None
         capabilities = probe(store)
         _check_capabilities(settings, capabilities, found)
+        check_fidelity(settings, capabilities, found)
     except TransientError as error:
         found.unreachable(
             f"it does not answer: {error}", remedy="start it, or correct REKEY_S3_ENDPOINT (and REKEY_S3_CA_FILE for its certificate)"

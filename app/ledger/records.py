@@ -58,7 +58,7 @@ class Run:
         values["kind"], values["state"] = RunKind(values["kind"]), RunState(values["state"])
         values["is_live"] = row["live_hash"] is not None
         values |= {name: json.loads(values[name]) for name in ("selection", "knobs", "settings")}
-        values["capabilities"] = Capabilities(**json.loads(values["capabilities"]))
+        values["capabilities"] = Capabilities.from_record(json.loads(values["capabilities"]))
         return cls(**values)
 
 

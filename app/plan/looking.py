@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.errors import MissingObjectError, ObjectError
+from app.fidelity import Fate, Way, fate_of
+from app.fidelity_rules import Attribute
 from app.object_store import Capabilities, ObjectAttributes, ReadObject
 from app.plan.bucket import BucketWalk
 from app.plan.entries import Entries
@@ -37,7 +39,8 @@ class Looker:
         self.looked = Looked()
         self._walk = walk
         self._found = found
-        self._loses_expires = copies_by_store and capabilities is not None and not capabilities.keeps_expires
+        fates = capabilities.fidelity if capabilities else {}
+        self._loses_expires = copies_by_store and fate_of(fates, Way.COPY, Attribute.EXPIRES) is Fate.LOST
 
     def at_sample(self, keys: Sequence[str], *, of: int) -> None:
         """Look at *keys*, which stand for *of* objects."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.errors import MissingObjectError
+from app.testing import attributes
 from app.testing.requests import RequestPath
 from app.testing.versions import Behaviour, Bucket, StoredVersion, etag_of
 
@@ -68,8 +69,19 @@ class ApplicationSide(RequestPath):
         self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "", parts: tuple[int, ...] = ()
     ) -> StoredVersion:
         kept = {"content-type": DEFAULT_TYPE, **headers}
+        if self._behaviour.lacks:
+            kept = attributes.without(kept, self._behaviour.lacks)
         tags = kept.pop("x-amz-tagging", tags)
-        return self._bucket.add(
-            name,
-            StoredVersion(body=body, etag=etag, last_modified=int(self.now), version_id=None, headers=kept, tags=tags, parts=parts),
+        shown, checksums, acl = attributes.apart(kept)
+        version = StoredVersion(
+            body=body,
+            etag=etag,
+            last_modified=int(self.now),
+            version_id=None,
+            headers=shown,
+            tags=tags,
+            parts=parts,
+            checksums=checksums,
+            acl=acl,
         )
+        return self._bucket.add(name, version)

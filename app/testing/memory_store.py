@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from app.errors import ConditionFailedError, MissingObjectError, ObjectError, StoreRequestError
+from app.errors import ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreRequestError
+from app.fidelity_rules import Attribute
 from app.object_store import (
     MAX_DELETED,
     MAX_LISTED,
@@ -19,6 +20,7 @@ from app.object_store import (
     ObjectInfo,
     ReadObject,
 )
+from app.testing import attributes as attributes_of
 from app.testing.application import ApplicationSide
 from app.testing.listing import list_names
 from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour, StoredVersion, etag_of
@@ -73,8 +75,7 @@ class InMemoryStore(ApplicationSide):
 
         def act() -> ReadObject:
             found = self._current(key)
-            attributes = ObjectAttributes(headers=dict(found.headers), tag_count=len(parse_qsl(found.tags, keep_blank_values=True)))
-            return ReadObject(info=found.info(key), attributes=attributes, body=None)
+            return ReadObject(info=found.info(key), attributes=_described(found), body=None)
 
         return self._read("head", key, act)
 
@@ -103,8 +104,7 @@ class InMemoryStore(ApplicationSide):
             body = found.body if found.body is not None and len(found.body) <= max_bytes else None
             if body is not None:
                 admit(len(body))
-            attributes = ObjectAttributes(headers=dict(found.headers), tag_count=len(parse_qsl(found.tags, keep_blank_values=True)))
-            return ReadObject(info=found.info(key), attributes=attributes, body=body)
+            return ReadObject(info=found.info(key), attributes=_described(found), body=body)
 
         return self._read("read", key, act)
 
@@ -124,28 +124,48 @@ class InMemoryStore(ApplicationSide):
 
         return self._read("part_size", info.key, act)
 
+    def acl(self, key: str) -> Mapping[str, str]:
+        """Who besides its owner may do what with the object."""
+
+        def act() -> Mapping[str, str]:
+            if self._behaviour.hides_acl:
+                raise DeniedError(key, "AccessDenied")
+            return dict(self._current(key).acl)
+
+        return self._read("acl", key, act)
+
+    def release_hold(self, key: str) -> None:
+        """End a legal hold."""
+        found = self._current(key)
+        headers = attributes_of.without(found.headers, {Attribute.LEGAL_HOLD})
+        self._bucket.replace_current(self._behaviour.name(key), replace(found, headers=headers))
+
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT."""
         rules = self._behaviour
 
         def act() -> ObjectInfo:
             name = rules.name(key)
+            headers = {**attributes.headers, **attributes.checksums}
+            attributes_of.check(rules, key, headers)
             self._check(key, name, condition, absent=rules.put_if_absent, match=rules.put_if_match)
-            return self._add(name, body, etag_of(body), attributes.headers).info(key)
+            return self._add(name, body, etag_of(body), headers).info(key)
 
         return self._write("put", key, deadline, act)
 
-    def copy(self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
+    def copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
         """CopyObject of exactly *source*."""
         rules = self._behaviour
 
         def act() -> ObjectInfo:
             name = rules.name(key)
+            attributes_of.check(rules, key, headers or {})
             found = self._source(source)
             self._check(key, name, condition, absent=rules.copy_if_absent, match=rules.copy_if_match)
-            headers = {item: value for item, value in found.headers.items() if rules.keeps_expires or item != "expires"}
-            copied = self._add(name, found.body or b"", etag_of(found.body or b""), headers, tags=found.tags)
-            return copied.info(key)
+            kept, tags = attributes_of.copied(rules, found, headers or {})
+            return self._add(name, found.body or b"", etag_of(found.body or b""), kept, tags=tags).info(key)
 
         return self._write("copy", key, deadline, act)
 
@@ -153,8 +173,10 @@ class InMemoryStore(ApplicationSide):
         """Start a multipart upload and give its id."""
 
         def act() -> str:
+            attributes_of.check(self._behaviour, key, attributes.headers)
             upload_id = f"upload-{next(self._upload_numbers)}"
-            self._uploads[upload_id] = _Upload(self._behaviour.name(key), dict(attributes.headers))
+            headers = attributes_of.without(attributes.headers, self._behaviour.parts_ignore)
+            self._uploads[upload_id] = _Upload(self._behaviour.name(key), headers)
             return upload_id
 
         return self._write("create_upload", key, deadline, act)
@@ -279,3 +301,8 @@ class InMemoryStore(ApplicationSide):
         if upload is None or upload.name != self._behaviour.name(key):
             raise StoreRequestError(key, "NoSuchUpload")
         return upload
+
+
+def _described(found: StoredVersion) -> ObjectAttributes:
+    tags = len(parse_qsl(found.tags, keep_blank_values=True)) if found.tags else 0
+    return ObjectAttributes(headers=dict(found.headers), tag_count=tags, checksums=dict(found.checksums))

@@ -8,6 +8,8 @@ from hashlib import md5
 from typing import TYPE_CHECKING
 
 from app.errors import BadKeyError
+from app.fidelity import Fate, Way
+from app.fidelity_rules import Attribute
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectInfo
 
@@ -36,10 +38,16 @@ class Behaviour:
     folds_backslash: bool = False
     folds_case: bool = False
     versioning: bool = False
-    keeps_expires: bool = True
     pins_version: bool = True  # where there are versions
     tells_parts: bool = True  # HEAD with partNumber
     hashes_copied_parts: bool = True  # the ETag of a part that it copied is its MD5
+    copy_drops: frozenset[Attribute] = frozenset()  # what CopyObject takes over only if the request says it again
+    copy_ignores: frozenset[Attribute] = frozenset()  # what CopyObject loses, whatever the request says
+    parts_ignore: frozenset[Attribute] = frozenset()  # what a multipart upload does not take
+    lacks: frozenset[Attribute] = frozenset()  # what no object has: a write that says it is carried out without
+    refuses: frozenset[Attribute] = frozenset()  # what no object has: a write that says it is refused
+    denies: frozenset[Attribute] = frozenset()  # what these credentials may not set
+    hides_acl: bool = False  # these credentials may not look at ACLs
     refuses_double_slash: bool = False
     refuses_dot_segments: bool = False
     longest_segment: int | None = None  # bytes
@@ -70,20 +78,46 @@ class Behaviour:
 
 @lru_cache(maxsize=64)
 def _seen_of(behaviour: Behaviour) -> Capabilities:
-    seen = Capabilities(**{item.name: getattr(behaviour, item.name) for item in fields(Capabilities)})
-    return replace(seen, pins_version=behaviour.versioning and behaviour.pins_version)
+    seen = {item.name: getattr(behaviour, item.name) for item in fields(Capabilities) if item.name != "fidelity"}
+    seen["pins_version"] = behaviour.versioning and behaviour.pins_version
+    ways = {str(way): {str(one): str(_fate(behaviour, way, one)) for one in Attribute if one not in _NOT_PROBED} for way in Way}
+    return Capabilities(**seen, fidelity=ways)
 
 
-CONDITIONAL = Behaviour()
+def _fate(behaviour: Behaviour, way: Way, attribute: Attribute) -> Fate:
+    ignored = {Way.COPY: behaviour.copy_ignores, Way.PARTS: behaviour.parts_ignore | {Attribute.CHECKSUM}}
+    rules = (
+        (attribute in behaviour.lacks | behaviour.refuses, Fate.ABSENT),
+        (attribute in behaviour.denies, Fate.DENIED),
+        (attribute in ACLS and behaviour.hides_acl, Fate.UNSEEN),
+        (attribute in ignored.get(way, ()), Fate.LOST),
+        (way is Way.COPY and attribute not in behaviour.copy_drops, Fate.KEPT),
+    )
+    return next((fate for holds, fate in rules if holds), Fate.SENT)
+
+
+ACLS = frozenset({Attribute.PUBLIC_READ, Attribute.ACL})
+_NOT_PROBED = frozenset({Attribute.LAST_MODIFIED})
+_LOCKS = frozenset({Attribute.RETENTION, Attribute.LEGAL_HOLD})
+_KEYS = frozenset({Attribute.ENCRYPTION, Attribute.KMS})
+# Everything is taken over, and whatever needs more than a plain bucket is not there.
+CONDITIONAL = Behaviour(lacks=ACLS | {Attribute.REDIRECT}, refuses=_LOCKS | _KEYS)
 LIKE_MINIO = Behaviour(
     copy_if_absent=False,
     copy_if_match=False,
     delete_if_match=False,
     folds_leading_slash=True,
-    keeps_expires=False,
+    copy_ignores=frozenset({Attribute.EXPIRES}),
+    lacks=ACLS | {Attribute.REDIRECT},
+    refuses=_LOCKS | _KEYS,
     refuses_double_slash=True,
     refuses_dot_segments=True,
     longest_segment=255,
+)
+# As documented: a copy is private, of the standard class and under the bucket's own key unless it is asked for more.
+LIKE_AWS = Behaviour(
+    copy_drops=ACLS | _KEYS | {Attribute.STORAGE_CLASS, Attribute.REDIRECT},
+    refuses=_LOCKS,
 )
 
 
@@ -98,6 +132,8 @@ class StoredVersion:
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: str = ""
     parts: tuple[int, ...] = ()  # sizes, of an object that was uploaded in parts
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    acl: Mapping[str, str] = field(default_factory=dict)
 
     def info(self, key: str) -> ObjectInfo:
         """The version as the port describes it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -17,13 +17,14 @@ from app.errors import MissingObjectError
 from app.minio_store import MinioStore
 from app.object_store import Capabilities, ObjectAttributes, ObjectInfo, ObjectStore
 from app.probe import probe
-from app.testing import Behaviour, FixedDeadline, InMemoryStore
-from app.testing.versions import CONDITIONAL, LIKE_MINIO
+from app.testing import FixedDeadline, InMemoryStore
+from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = ("memory", "memory-like-minio", "seaweed", "minio")
+NAMES = ("memory", "memory-like-minio", "memory-like-aws", "seaweed", "minio")
+IN_MEMORY = {"memory": CONDITIONAL, "memory-like-minio": LIKE_MINIO, "memory-like-aws": LIKE_AWS}
 
 
 class Application(Protocol):
@@ -166,8 +167,7 @@ def _real(name: str, server: Server, *, versioned: bool) -> Iterator[Subject]:
 
 def _subject(name: str, request: pytest.FixtureRequest, *, versioned: bool) -> Iterator[Subject]:
     if name.startswith("memory"):
-        like = LIKE_MINIO if name == "memory-like-minio" else CONDITIONAL
-        store = InMemoryStore(Behaviour(**{item: getattr(like, item) for item in Behaviour.__slots__} | {"versioning": versioned}))
+        store = InMemoryStore(replace(IN_MEMORY[name], versioning=versioned))
         yield Subject(name, store, MemoryApplication(store))
     else:
         yield from _real(name, request.getfixturevalue(name), versioned=versioned)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from app.errors import DeniedError, ProofError, StoreUnavailableError
 from app.object_store import Capabilities
 from app.probe import probe
-from app.testing import Behaviour, Fault, InMemoryStore
+from app.testing import Fault, InMemoryStore
+from app.testing.versions import CONDITIONAL
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Subject
@@ -32,22 +34,29 @@ ALL_HONOURED = Capabilities(
     folds_backslash=False,
     folds_case=False,
     versioning=False,
-    keeps_expires=True,
     pins_version=False,
+    fidelity=CONDITIONAL.capabilities().fidelity,
 )
-MINIO = {"copy_if_absent": False, "copy_if_match": False, "delete_if_match": False, "folds_leading_slash": True, "keeps_expires": False}
+MINIO = {"copy_if_absent": False, "copy_if_match": False, "delete_if_match": False, "folds_leading_slash": True}
 SEAWEED = {"ordered_listing": False, "folds_leading_slash": True, "folds_double_slash": True, "folds_backslash": True}
-KNOWN = {"memory": {}, "memory-like-minio": MINIO, "minio": MINIO, "seaweed": SEAWEED}
+KNOWN = {"memory": {}, "memory-like-aws": {}, "memory-like-minio": MINIO, "minio": MINIO, "seaweed": SEAWEED}
+
+
+def _conditions(capabilities: Capabilities) -> dict[str, object]:
+    """All but what becomes of attributes, which has facts of its own (test_fidelity)."""
+    return {name: value for name, value in asdict(capabilities).items() if name != "fidelity"}
 
 
 def test_probe_finds_the_known_differences(subject: Subject) -> None:
     """The facts that the protocol is built on, seen by their effects."""
-    assert asdict(subject.capabilities) == asdict(ALL_HONOURED) | KNOWN[subject.name]
+    assert _conditions(subject.capabilities) == _conditions(ALL_HONOURED) | KNOWN[subject.name]
 
 
 def test_probe_finds_versioning(versioned: Subject) -> None:
     """In a versioned bucket all else is the same."""
-    assert asdict(versioned.capabilities) == asdict(ALL_HONOURED) | KNOWN[versioned.name] | {"versioning": True, "pins_version": True}
+    known = KNOWN[versioned.name] | {"versioning": True, "pins_version": True}
+
+    assert _conditions(versioned.capabilities) == _conditions(ALL_HONOURED) | known
 
 
 def test_probe_leaves_nothing_behind(subject: Subject) -> None:
@@ -60,20 +69,23 @@ def test_probe_leaves_nothing_behind(subject: Subject) -> None:
 
 def test_capabilities_survive_json() -> None:
     """A run's record keeps them."""
-    assert Capabilities(**asdict(ALL_HONOURED)) == ALL_HONOURED
+    record = json.loads(json.dumps(asdict(ALL_HONOURED)))
+
+    assert Capabilities.from_record(record) == ALL_HONOURED
+    assert Capabilities.from_record(record | {"keeps_expires": True}) == ALL_HONOURED  # of a run that an older program started
 
 
 SWITCHES = [
     name
     for name in asdict(ALL_HONOURED)
-    if name not in {"folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case", "versioning", "pins_version"}
+    if name not in {"folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case", "versioning", "pins_version", "fidelity"}
 ]
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_probe_sees_each_condition_that_is_ignored(switch: str) -> None:
     """A store that silently ignores one thing is found out in that and in nothing else."""
-    store = InMemoryStore(Behaviour(**{switch: False}))
+    store = InMemoryStore(replace(CONDITIONAL, **{switch: False}))
 
     assert asdict(probe(store)) == asdict(ALL_HONOURED) | {switch: False}
     assert (store.contents(), store.unfinished_uploads()) == ({}, [])
@@ -81,7 +93,7 @@ def test_probe_sees_each_condition_that_is_ignored(switch: str) -> None:
 
 def test_probe_sees_a_version_id_that_is_ignored() -> None:
     """Such a store copies the newest version, whichever was asked for."""
-    ignored = asdict(probe(InMemoryStore(Behaviour(versioning=True, pins_version=False))))
+    ignored = asdict(probe(InMemoryStore(replace(CONDITIONAL, versioning=True, pins_version=False))))
 
     assert ignored == asdict(ALL_HONOURED) | {"versioning": True}
 
@@ -91,7 +103,7 @@ def test_probe_sees_each_fold(fold: str) -> None:
     """Which spellings are one object is seen, not guessed (CASES 1)."""
     changed = {fold: True} | ({"ordered_listing": False} if fold == "folds_case" else {})  # listed under other names than written
 
-    assert asdict(probe(InMemoryStore(Behaviour(**{fold: True})))) == asdict(ALL_HONOURED) | changed
+    assert asdict(probe(InMemoryStore(replace(CONDITIONAL, **{fold: True})))) == asdict(ALL_HONOURED) | changed
 
 
 def test_probe_sees_a_proxy_that_drops_the_copy_header(monkeypatch: pytest.MonkeyPatch) -> None:

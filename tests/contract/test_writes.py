@@ -16,6 +16,8 @@ from app.errors import (
     ObjectError,
     StoreRequestError,
 )
+from app.fidelity import Fate, Way, fate_of
+from app.fidelity_rules import Attribute
 from app.large_copies import joined_etag
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
 from app.testing import FixedDeadline
@@ -193,7 +195,7 @@ def test_copy_keeps_what_readers_see(subject: Subject) -> None:
     source = subject.store.read(subject.key("a"), max_bytes=1)
     subject.store.copy(source.info, subject.key("b"), condition=None, deadline=subject.lease)
     copied = subject.store.read(subject.key("b"), max_bytes=1)
-    kept = subject.capabilities.keeps_expires
+    kept = fate_of(subject.capabilities.fidelity, Way.COPY, Attribute.EXPIRES) is Fate.KEPT
 
     assert "expires" in source.attributes.headers
     assert copied.attributes.tag_count == 1

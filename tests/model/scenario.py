@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.pipeline import BY_NAME
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
@@ -46,7 +46,7 @@ class Scenario:
     request_faults: tuple[str, ...] = (CRASH, LOST_REPLY)
     commit_faults: tuple[str, ...] = ()
     stores: tuple[str, ...] = tuple(STORES)
-    differs: Mapping[str, bool] = field(default_factory=dict)  # what the store does otherwise
+    differs: Mapping[str, Any] = field(default_factory=dict)  # what the store does otherwise
     breaks: str = ""  # of what is asked of the application; then nothing is destroyed outside of the listed windows
     slow: bool = False  # its schedules are long: half as many are played
     window: Window | None = None  # what that leaves open on a store that ignores conditions
