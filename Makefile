@@ -26,7 +26,7 @@ demo: $(VENV)/.demo ## Move real files under a live reader and writer, with priv
 	@$(VENV)/bin/rekey demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.test minio ## Run the whole test-suite (ARGS: for pytest, such as a file)
+test: $(VENV)/.test minio versitygw ## Run the whole test-suite (ARGS: for pytest, such as a file)
 	@$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: chaos
@@ -99,14 +99,20 @@ $(VENV)/.test: $(VENV)/.demo tests/constraints.txt
 	@$(PIP_INSTALL) --require-hashes --requirement constraints.txt --requirement tests/constraints.txt
 	@touch $@
 
-# MinIO has no package any more: it is built from its last source, once, outside this folder. Without Go its tests are skipped.
-MINIO := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
-.PHONY: minio
+# Servers that no package brings: built from their pinned source, once, outside this folder. Without Go their tests are skipped.
+MODULE_minio := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+MODULE_versitygw := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+define BUILD
+@if ! command -v $@ >/dev/null && ! [ -x "$(CACHE)/bin/$@" ] && command -v go >/dev/null; then \
+  echo 'Building $@ from source (once; two to five minutes)'; \
+  mkdir -p "$(CACHE)/bin" && building=$$(mktemp -d "$(CACHE)/building.XXXXXX") && \
+  GOBIN="$$building" go install -buildvcs=false -ldflags='-s -w' $(MODULE_$@) >"$$building/log" 2>&1 </dev/null && \
+  mv "$$building/$@" "$(CACHE)/bin/$@" || { tail -n 5 "$$building/log"; echo '$@ could not be built: its tests have no server' >&2; }; \
+  rm -rf "$$building"; \
+fi
+endef
+.PHONY: minio versitygw
 minio: ## Build MinIO for the tests, unless it is there
-	@if ! command -v minio >/dev/null && ! [ -x "$(CACHE)/bin/minio" ] && command -v go >/dev/null; then \
-	  echo 'Building MinIO from source (once; two to five minutes)'; \
-	  mkdir -p "$(CACHE)/bin" && building=$$(mktemp -d "$(CACHE)/building.XXXXXX") && \
-	  GOBIN="$$building" go install -buildvcs=false -ldflags='-s -w' $(MINIO) >"$$building/log" 2>&1 </dev/null && \
-	  mv "$$building/minio" "$(CACHE)/bin/minio" || { tail -n 5 "$$building/log"; echo 'MinIO could not be built: its tests have no server' >&2; }; \
-	  rm -rf "$$building"; \
-	fi
+	$(BUILD)
+versitygw: ## Build Versity's S3 gateway for the tests, unless it is there
+	$(BUILD)

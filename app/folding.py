@@ -23,6 +23,7 @@ def folds_of(store: ObjectStore) -> Equivalence:
         folds_leading_slash=plain is not None and _same(store, plain, "/" + plain.key),
         folds_double_slash=nested is not None and _same(store, nested, nested.key.replace("/", "//", 1)),
         folds_backslash=nested is not None and _same(store, nested, nested.key.replace("/", "\\", 1)),
+        folds_dots=nested is not None and _same(store, nested, nested.key.replace("/", "/./", 1)),
         folds_case=cased is not None and _same(store, cased, cased.key.swapcase()),
     )
 

@@ -314,7 +314,8 @@ class MinioStore:
 
     def _written(self, key: str, etag: str, size: int, reply: Reply, modified: int | None = None) -> ObjectInfo:
         if modified is None:
-            modified = self.store_time() + 2 if reply.date is None else reply.date  # an upper bound
+            # An upper bound: some servers make their Date once a second, so that an object is a second younger than its answer says.
+            modified = self.store_time() + 2 if reply.date is None else reply.date + 1
         return ObjectInfo(key=key, etag=etag, size=size, last_modified=modified, version_id=read_version(reply.answer.headers))
 
 

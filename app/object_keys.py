@@ -46,6 +46,10 @@ class Folds(Protocol):
     def folds_case(self) -> bool:
         """``A`` is the object ``a``."""
 
+    @property
+    def folds_dots(self) -> bool:
+        """``a/./b`` and ``a/x/../b`` are the object ``a/b``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equivalence:
@@ -55,6 +59,7 @@ class Equivalence:
     folds_double_slash: bool = False
     folds_backslash: bool = False
     folds_case: bool = False
+    folds_dots: bool = False
 
     @classmethod
     def of(cls, folds: Folds) -> Self:
@@ -64,12 +69,15 @@ class Equivalence:
             folds_double_slash=folds.folds_double_slash,
             folds_backslash=folds.folds_backslash,
             folds_case=folds.folds_case,
+            folds_dots=folds.folds_dots,
         )
 
     def canonical(self, key: str) -> str:
         """The one spelling that stands for all spellings of the object that *key* names."""
         if self.folds_backslash:
             key = key.replace("\\", "/")
+        if self.folds_dots:
+            key = _without_dots(key)
         if self.folds_leading_slash and key.startswith("/"):
             key = _without_leading_slash(key)
         if self.folds_double_slash:
@@ -84,13 +92,16 @@ class Equivalence:
         r"""The spellings of *key*'s object to ask a database for: a bounded list, the key itself and its canonical form among them.
 
         No list can hold them all (``a//b``, ``a///b`` ...). It holds what applications write, where the store folds it: one or two leading
-        slashes, every slash doubled, backslashes all through, all letters small or large. On what the database finds, ``same`` decides.
+        slashes, every slash doubled, backslashes all through, all letters small or large, dots in each place. On what the database finds,
+        ``same`` decides.
         """
         canonical = self.canonical(key)
         doubled = canonical.replace("/", "//")
         found = [key, canonical, doubled]
         if self.folds_leading_slash:
             found += ["/" + canonical, "//" + canonical, "/" + doubled]
+        if self.folds_dots:
+            found += ["./" + canonical, canonical.replace("/", "/./")]
         if self.folds_backslash:
             found += [spelling.replace("/", "\\") for spelling in found]
         if self.folds_case:
@@ -99,6 +110,17 @@ class Equivalence:
 
 
 EXACT = Equivalence()
+
+
+def _without_dots(key: str) -> str:
+    kept: list[str] = []
+    for segment in key.split("/"):
+        if segment == "..":
+            while kept and not kept.pop():  # an empty segment is none to such a store
+                pass
+        elif segment != ".":
+            kept.append(segment)
+    return "/".join(kept)
 
 
 def _without_leading_slash(key: str) -> str:

@@ -16,6 +16,7 @@ from app.errors import ObjectError
 MAX_LISTED = 1000  # keys a ListObjectsV2 page (S3)
 MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
 MAX_PARTS = 10_000  # parts of a multipart upload (S3)
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # classes whose bytes cannot be read; GLACIER_IR can, INTELLIGENT_TIERING tells by a GET
 MIN_PART_BYTES = 5 * 1024**2  # of each part but the last (S3)
 MAX_SINGLE_COPY_BYTES = 5 * 1024**3  # above this CopyObject is refused (S3)
 
@@ -106,6 +107,7 @@ class Capabilities:
     folds_backslash: bool  # "a\b" is the object "a/b"
     folds_case: bool  # "A" is the object "a"
     versioning: bool  # a DELETE without a version id leaves a marker
+    folds_dots: bool = False  # "a/./b" and "a/x/../b" are the object "a/b"
     pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
     fidelity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # way of copying -> attribute -> fate (app.fidelity)
 
@@ -157,7 +159,7 @@ class ObjectStore(Protocol):
         """Who besides its owner may do what with the object, as the headers that give a write the same ACL; empty: nobody."""
 
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
-        """PUT. The ``last_modified`` returned is an upper bound (the answer's Date). Raises ConditionFailedError."""
+        """PUT. The ``last_modified`` returned is an upper bound (the answer's Date, and a second). Raises ConditionFailedError."""
 
     def copy(
         self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None

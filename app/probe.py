@@ -88,6 +88,7 @@ class _Trial:
             folds_double_slash=self._same("double/x", f"{self._prefix}double//x"),
             folds_backslash=self._same("back/x", f"{self._prefix}back\\x"),
             folds_case=self._same("Case", f"{self._prefix}cASE"),
+            folds_dots=self._same("dots/x", f"{self._prefix}dots/./x"),
             versioning=self._is_versioned(),
             pins_version=self._pins_version(),
             fidelity=probe_fidelity(self._store, self._key, lease=self._lease),

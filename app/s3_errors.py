@@ -59,7 +59,17 @@ _NOT_NOW = frozenset(
 )
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccountProblem", "NotSignedUp"})
 _BAD_KEY = frozenset(
-    {"InvalidObjectName", "InvalidURI", "KeyTooLong", "KeyTooLongError", "XMinioObjectExistsAsDirectory", "XMinioParentIsObject"}
+    {
+        "DirectoryObjectContainsData",
+        "ExistingObjectIsDirectory",
+        "InvalidObjectName",
+        "InvalidURI",
+        "KeyTooLong",
+        "KeyTooLongError",
+        "ObjectParentIsFile",
+        "XMinioObjectExistsAsDirectory",
+        "XMinioParentIsObject",
+    }
 )
 _BY_CODE: dict[str, type[RekeyError]] = {
     **dict.fromkeys(_NOT_NOW, StoreUnavailableError),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.object_store import Condition, IfAbsent, ObjectAttributes, ObjectInfo
+from app.object_store import ARCHIVES, Condition, IfAbsent, ObjectAttributes, ObjectInfo
 from app.s3_text import http_date, iso_date
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_attributes(headers: Mapping[str, str], *, now: int) -> ObjectAttributes
     carried = {name: headers[name] for name in _CARRIED if name in headers}
     carried.update({name: value for name, value in headers.items() if name.startswith("x-amz-meta-")})
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
-    if storage_class != "STANDARD":
+    if storage_class not in {"STANDARD", *ARCHIVES}:  # a thawed object's copy must be readable for as long as its row names it (S1)
         carried["x-amz-storage-class"] = storage_class
     carried.update(_lock_headers(headers, now=now))
     tags = headers.get("x-amz-tagging-count", "0")

@@ -50,6 +50,12 @@ def seaweed() -> Iterator[servers.S3Server]:
 
 
 @pytest.fixture(scope="session")
+def versitygw() -> Iterator[servers.S3Server]:
+    """Versity's S3 gateway: a folder of files, whose names it cleans as paths."""
+    yield from _running(servers.versitygw_server())
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.RedisServer]:
     """Redis or Valkey."""
     yield from _running(servers.redis_server())

@@ -134,6 +134,36 @@ def seaweed_server(folder: Path | None = None) -> Iterator[S3Server]:
 
 
 @contextmanager
+def versitygw_server(folder: Path | None = None) -> Iterator[S3Server]:
+    """Versity's S3 gateway over a folder: the one on the PATH, else the one that ``make versitygw`` built."""
+    program = shutil.which("versitygw", path=f"{os.environ['PATH']}{os.pathsep}{CACHE}")
+    if program is None:
+        raise MissingServerError("no versitygw on the PATH, and none built by `make versitygw` (needs Go)")
+    place, bucket = Place.draw(1), "assets"
+    with _own_folder(folder) as own:
+        for name in ("objects", "versions"):
+            (own / name).mkdir(exist_ok=True)
+        backend = ("posix", f"--versioning-dir={own}/versions", "objects")
+        gateway = Program(
+            name="versitygw",
+            argv=(program, "--port", f"{LOOPBACK}:{place.ports[0]}", "--quiet", "--keep-alive", *backend),
+            folder=own,
+            is_ready=lambda: store.has_bucket(place, bucket),
+            environment={"ROOT_ACCESS_KEY": place.user, "ROOT_SECRET_KEY": place.secret},
+            secrets=(place.secret,),
+        )
+        handle = S3Server(
+            server=Server(gateway),
+            endpoint=f"http://{LOOPBACK}:{place.ports[0]}",
+            access_key=place.user,
+            secret_key=place.secret,
+            bucket=bucket,
+        )
+        with _running(handle) as server:
+            yield server
+
+
+@contextmanager
 def redis_server(folder: Path | None = None) -> Iterator[RedisServer]:
     """Redis or Valkey, from the PATH or out of its wheel."""
     try:

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ _TYPES = {
     "jsonl": "application/jsonl",
     "nginx": "text/plain; charset=utf-8",
     "html": "text/html; charset=utf-8",
+    "keys": "text/plain; charset=utf-8",
+    "manifest": "text/csv; charset=utf-8",
 }
 _OUTCOMES = {"open": OPEN_STATES, **{str(state): frozenset({state}) for state in MoveState}}
 
@@ -42,6 +44,7 @@ class Request:
 
     form: str | None
     redirects: str | None
+    thaw: str | None
     prefix: str | None
     html: bool
     outcome: str | None
@@ -58,7 +61,7 @@ class Request:
     @property
     def content_type(self) -> str:
         """What the object in the bucket is said to be."""
-        return "application/gzip" if self.packed else _TYPES["html" if self.html else self.redirects or self.form or "csv"]
+        return "application/gzip" if self.packed else _TYPES["html" if self.html else self.redirects or self.thaw or self.form or "csv"]
 
     @property
     def states(self) -> frozenset[MoveState] | None:
@@ -85,14 +88,15 @@ class Request:
             raise UsageError("--output and --to-bucket: give one of them")
         if self.packed and not self.has_place and sys.stdout.isatty():
             raise UsageError("--gzip: a terminal shows no compressed bytes: add --output FILE, or a pipe")
-        if self.redirects and self.html:
-            raise UsageError("--redirects and --html: give one of them")
-        if (self.redirects or self.html) and (self.form or self.outcome):
-            kind = "--html" if self.html else "--redirects"
+        kinds = [name for name, given in (("--html", self.html), ("--redirects", self.redirects), ("--thaw", self.thaw)) if given]
+        if len(kinds) > 1:
+            raise UsageError(f"{' and '.join(kinds)}: give one of them")
+        if kinds and (self.form or self.outcome):
+            kind = kinds[0]
             raise UsageError(f"{kind} has a form and a choice of its own: give it without --format and --outcome")
         if self.prefix is not None and not self.redirects:
             raise UsageError("--prefix belongs to --redirects: give both, or none")
-        if self.as_json and not self.has_place and (self.packed or self.form or self.outcome or self.redirects or self.html):
+        if self.as_json and not self.has_place and (self.packed or self.form or self.outcome or kinds):
             raise UsageError("--json takes standard output for its object: add --output FILE or --to-bucket NAME for the report itself")
 
 
@@ -100,6 +104,7 @@ class Request:
 @run_flag
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="A line an asset, as CSV or JSON Lines. [csv]")
 @click.option("--redirects", type=click.Choice(["nginx", "csv"]), help="Old path -> new path of the switched assets instead.")
+@click.option("--thaw", type=click.Choice(["keys", "manifest"]), help="What to restore from an archive instead: keys, or bucket,key lines.")
 @click.option("--html", is_flag=True, help="One page for people instead: summary, rates, parked, slowest clients, settings.")
 @click.option("--prefix", metavar="PATH", help="What the paths of --redirects begin with, such as /media/. [/]")
 @click.option("--outcome", metavar="NAMES", help="Only assets that ended so; commas between: parked,kept. `open`: not ended yet.")
@@ -132,18 +137,19 @@ def report(*, settings: Settings, run_id: str | None, **wanted: Any) -> int:  # 
 
 
 def _why(reason: str) -> str:
-    from app.reporting.redirects import LEFT_OUT  # noqa: PLC0415
+    from app.reporting import redirects, thaw  # noqa: PLC0415
 
-    return LEFT_OUT[reason]
+    return (redirects.LEFT_OUT | thaw.LEFT_OUT)[reason]
 
 
 def _about(run: Run) -> dict[str, Any]:
-    from app.ledger.reading import ReportLedger  # noqa: PLC0415 - imported by need: see app.cli
+    from app.ledger.reading import Held, ReportLedger  # noqa: PLC0415 - imported by need: see app.cli
     from app.report import snapshot  # noqa: PLC0415
     from app.reporting.head import head_of  # noqa: PLC0415
 
-    head = head_of(run, ledger=ReportLedger(resources.engine()))
-    return snapshot(run, runs=resources.runs(), queues=resources.queues()) | head
+    ledger = ReportLedger(resources.engine())
+    held = ledger.held(run) if run.capabilities.versioning else Held()
+    return snapshot(run, runs=resources.runs(), queues=resources.queues()) | head_of(run, ledger=ledger) | {"held": asdict(held)}
 
 
 def _write(run: Run, request: Request) -> dict[str, Any]:
@@ -164,15 +170,18 @@ def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     from app.reporting.lines import COLUMNS, FORMATS  # noqa: PLC0415
     from app.reporting.page import html_lines  # noqa: PLC0415
     from app.reporting.redirects import check_prefix, redirect_lines  # noqa: PLC0415
+    from app.reporting.thaw import thaw_lines  # noqa: PLC0415
 
     ledger = ReportLedger(resources.engine())
     if request.html:
         return html_lines(ledger, run, now=resources.runs().now())
+    if request.thaw:
+        return thaw_lines(ledger, run, form=request.thaw, left_out=left_out)
     if request.redirects:
         prefix = check_prefix(request.prefix or "/", form=request.redirects)
         return redirect_lines(ledger, run, form=request.redirects, prefix=prefix, left_out=left_out)
     pages = ledger.pages(run, tuple(COLUMNS.values()), states=request.states)
-    return FORMATS[request.form or "csv"](pages, run_id=run.id)
+    return FORMATS[request.form or "csv"](pages, run_id=run.id, versioned=run.capabilities.versioning)
 
 
 @contextmanager

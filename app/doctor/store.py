@@ -194,4 +194,5 @@ def _folds(seen: Capabilities) -> dict[str, bool]:
         "a//b and a/b": seen.folds_double_slash,
         "a\\b and a/b": seen.folds_backslash,
         "A and a": seen.folds_case,
+        "a/./b and a/b": seen.folds_dots,
     }

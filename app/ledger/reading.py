@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Row, func, select
@@ -21,8 +22,17 @@ from app.schema import moves, runs
 from app.states import MoveState
 
 WINDOW = 5000  # ids a statement: some megabytes, some 20 ms
+SUMMED = 100_000  # ids a statement that only adds up
 TRIES = 7  # of one window: an hour's report outlives a failover of a minute
 LONGEST_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Old objects that were deleted by a marker, and the bytes that their versions still hold (at least: there may be older ones)."""
+
+    objects: int = 0
+    bytes: int = 0
 
 
 class ReportLedger:
@@ -46,12 +56,26 @@ class ReportLedger:
         statement = select(*(moves.c[name] for name in columns)).where(moves.c.run_no == run.no).order_by(moves.c.id)
         if states is not None:
             statement = statement.where(moves.c.state.in_(sorted(states)))
-        last = self._read(lambda: self._rows(select(func.max(moves.c.id)).where(moves.c.run_no == run.no)))[0][0] or 0
+        last = self._last(run)
         for first in range(1, last + 1, window):
             page = statement.where(moves.c.id.between(first, min(first + window - 1, last)))
             rows = self._read(lambda page=page: self._rows(page))  # type: ignore[misc]
             if rows:
                 yield rows
+
+    def held(self, run: Run) -> Held:
+        """What the deletes of a run in a versioned bucket have not freed."""
+        objects = size = 0
+        deleted = (moves.c.run_no == run.no, moves.c.state == MoveState.DELETED, moves.c.intent_at.is_not(None))
+        total = select(func.count(), func.coalesce(func.sum(moves.c.source_size), 0)).where(*deleted)
+        for first in range(1, self._last(run) + 1, SUMMED):
+            window = total.where(moves.c.id.between(first, first + SUMMED - 1))
+            found: Sequence[Any] = self._read(lambda window=window: self._rows(window))[0]  # type: ignore[misc]
+            objects, size = objects + int(found[0]), size + int(found[1])
+        return Held(objects, size)
+
+    def _last(self, run: Run) -> int:
+        return int(self._read(lambda: self._rows(select(func.max(moves.c.id)).where(moves.c.run_no == run.no)))[0][0] or 0)
 
     def run_id(self, no: int) -> str | None:
         """The id of the run with number *no*."""

@@ -5,7 +5,7 @@ An upload is ours only because it stands here: the store's own list names keys a
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class UploadLedger:
 
     def begin(self, lease: Lease, move: Move, *, key: str, upload_id: str) -> str:
         """Note an upload that was just created for *move*; gives its number here. What is known of the move's earlier ones is done with."""
-        number = uuid.uuid4().hex
+        number = secrets.token_hex(16)
         mine = (uploads.c.run_no == move.run_no, uploads.c.move_id == move.id)
         row = {"id": number, "run_no": move.run_no, "move_id": move.id, "lease_token": lease.token, "object_key": key}
         with transaction(self.engine) as connection:

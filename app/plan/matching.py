@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from app.copying import SINGLE_COPY_BYTES
 from app.errors import BadKeyError, ObjectError
 from app.large_copies import PART_BYTES
-from app.object_store import MAX_PARTS, ObjectInfo
+from app.object_store import ARCHIVES, MAX_PARTS, ObjectInfo
 from app.plan.bucket import BucketWalk, Seen
 from app.plan.entries import Entries, Entry, Role
 from app.plan.problems import EXAMPLES, PARKING, Found, Kind, kind_of
 
 TOO_LARGE_BYTES = MAX_PARTS * PART_BYTES  # above this parts are made larger than what is copied in time for sure
-ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # GLACIER_IR and the tiers of INTELLIGENT_TIERING can be read at once, or tell by a GET
 PARK_AT = 1000
 
 

@@ -16,6 +16,7 @@ from app.redaction import redact
 from app.reporting.csv_columns import cell, csv_page, csv_text, numbers, texts, words
 from app.reporting.times import from_micros, from_seconds
 from app.row_ids import from_text
+from app.states import MoveState
 
 # Name in the report, column of rekey_moves; the order is that of ``_row``.
 COLUMNS = {
@@ -44,26 +45,29 @@ COLUMNS = {
     "changes": "changes",
     "deaths": "deaths",
 }
-HEADER = ("run", *COLUMNS)
+COMPUTED = ("etag_changed", "bytes_held")
+HEADER = ("run", *COLUMNS, *COMPUTED)
 
+_DELETED, _IN_PLACE = MoveState.DELETED, MoveState.IN_PLACE
 Pages = Iterable[Sequence[Sequence[Any]]]
 Lines = Iterator[tuple[bytes, int]]  # some lines, and how many
 
 
-def csv_lines(pages: Pages, *, run_id: str) -> Lines:
-    """The header, then the lines of each page of rows (the columns of COLUMNS)."""
+def csv_lines(pages: Pages, *, run_id: str, versioned: bool = False) -> Lines:
+    """The header, then the lines of each page of rows (the columns of COLUMNS); *versioned*: deletes left markers."""
     yield csv_text([HEADER]), 0
     for page in pages:
-        columns = [_CELLS[name](values) for name, values in zip(COLUMNS, zip(*page, strict=True), strict=True)]
-        yield csv_page([repeat(run_id, len(page)), *columns]), len(page)
+        given = dict(zip(COLUMNS, zip(*page, strict=True), strict=True))
+        columns = [_CELLS[name](values) for name, values in given.items()]
+        yield csv_page([repeat(run_id, len(page)), *columns, _etags_changed(given), _bytes_held(given, versioned=versioned)]), len(page)
 
 
-def jsonl_lines(pages: Pages, *, run_id: str) -> Lines:
+def jsonl_lines(pages: Pages, *, run_id: str, versioned: bool = False) -> Lines:
     """The lines of each page of rows (the columns of COLUMNS); every line has every name."""
     run = encode_basestring(run_id)
     for page in pages:
         # A lone surrogate, which UTF-8 cannot carry, comes out as JSON's own escape for it.
-        yield "".join([_jsonl_row(run, row) for row in page]).encode("utf-8", "backslashreplace"), len(page)
+        yield "".join([_jsonl_row(run, row, versioned=versioned) for row in page]).encode("utf-8", "backslashreplace"), len(page)
 
 
 FORMATS: dict[str, Callable[..., Lines]] = {"csv": csv_lines, "jsonl": jsonl_lines}
@@ -108,7 +112,29 @@ _CELLS: Mapping[str, Callable[[Sequence[Any]], Iterable[str]]] = {
 }
 
 
-def _jsonl_row(run: str, row: Sequence[Any]) -> str:
+def _etags_changed(given: Mapping[str, Sequence[Any]]) -> Sequence[str]:
+    sides = zip(given["source_etag"], given["copy_etag"], given["outcome"], strict=True)
+    return [_etag_changed(*each) or "" for each in sides]
+
+
+def _bytes_held(given: Mapping[str, Sequence[Any]], *, versioned: bool) -> Sequence[str]:
+    if not versioned:
+        return [""] * len(given["outcome"])
+    held = zip(given["source_size"], given["outcome"], given["delete_sent_at"], strict=True)
+    return [str(size) if size is not None and _is_held(outcome, sent) else "" for size, outcome, sent in held]
+
+
+def _is_held(outcome: str, sent_at: int | None) -> bool:
+    """Whether, in a versioned bucket, a delete of ours has left a marker over the old object."""
+    return outcome == _DELETED and sent_at is not None
+
+
+def _etag_changed(source: str | None, copy: str | None, outcome: str) -> str | None:
+    """Whether the copy's ETag is another than its source's, as text; None where one of them is not known."""
+    return None if source is None or copy is None or outcome == _IN_PLACE else "false" if source == copy else "true"
+
+
+def _jsonl_row(run: str, row: Sequence[Any], *, versioned: bool) -> str:
     (
         move, row_id, client, old_key, new_key, outcome, reason, detail, parked_from,
         source_etag, source_size, source_version, source_time, copy_etag, copy_size, copy_version, copy_time,
@@ -122,7 +148,9 @@ def _jsonl_row(run: str, row: Sequence[Any]) -> str:
         f'"copy_etag":{_text(copy_etag)},"copy_size":{_number(copy_size)},"copy_version":{_text(copy_version)},'
         f'"copied_at":{_text(from_seconds(copy_time))},"switched_at":{_text(from_micros(switched_at))},'
         f'"delete_sent_at":{_text(from_micros(intent_at))},"updated_at":{_text(from_micros(updated_at))},'
-        f'"generation":{generation},"attempts":{attempts},"changes":{changes},"deaths":{deaths}}}\n'
+        f'"generation":{generation},"attempts":{attempts},"changes":{changes},"deaths":{deaths},'
+        f'"etag_changed":{_etag_changed(source_etag, copy_etag, outcome) or "null"},'
+        f'"bytes_held":{_number(source_size if versioned and _is_held(outcome, intent_at) else None)}}}\n'
     )
 
 

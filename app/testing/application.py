@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from app.errors import MissingObjectError
+from app.errors import BadKeyError, MissingObjectError
 from app.testing import attributes
 from app.testing.requests import RequestPath
 from app.testing.versions import Behaviour, Bucket, StoredVersion, etag_of
@@ -49,6 +49,10 @@ class ApplicationSide(RequestPath):
         """Set the tags: neither ETag nor time change (M7)."""
         self._bucket.replace_current(self._behaviour.name(key), replace(self._current(key), tags=tags))
 
+    def app_thaw(self, key: str) -> None:
+        """Restore an archived object for a while."""
+        self._bucket.replace_current(self._behaviour.name(key), replace(self._current(key), thawed=True))
+
     # For assertions
 
     def contents(self) -> dict[str, bytes]:
@@ -65,9 +69,18 @@ class ApplicationSide(RequestPath):
             raise MissingObjectError(key, "NoSuchKey")
         return found
 
+    def _make_way(self, name: str) -> None:
+        """A store that keeps keys as files has no object where it needs a folder, nor a folder's key for an object."""
+        if not self._behaviour.refuses_neighbours:
+            return
+        folders = {name[:end] for end, letter in enumerate(name) if letter == "/"}
+        if any(there in folders or there.startswith(f"{name}/") for there in self._bucket.names()):
+            raise BadKeyError(name, "ObjectParentIsFile")
+
     def _add(
         self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "", parts: tuple[int, ...] = ()
     ) -> StoredVersion:
+        self._make_way(name)
         kept = {"content-type": DEFAULT_TYPE, **headers}
         if self._behaviour.lacks:
             kept = attributes.without(kept, self._behaviour.lacks)

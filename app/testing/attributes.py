@@ -41,5 +41,5 @@ def apart(headers: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], d
 def copied(behaviour: Behaviour, found: StoredVersion, headers: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """Headers and tags of a CopyObject of *found* whose request says *headers*."""
     dropped = behaviour.copy_drops | behaviour.copy_ignores
-    kept = without({**found.headers, **found.checksums, **found.acl}, dropped) | without(headers, behaviour.copy_ignores)
+    kept = without({**found.carried, **found.checksums, **found.acl}, dropped) | without(headers, behaviour.copy_ignores)
     return kept, "" if Attribute.TAGS in dropped else found.tags

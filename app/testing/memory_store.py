@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from app.errors import ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreRequestError
+from app.errors import ArchivedError, ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreRequestError
 from app.fidelity_rules import Attribute
 from app.object_store import (
     MAX_DELETED,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from app.clock import Clock
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # what XML cannot carry
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ class InMemoryStore(ApplicationSide):
                 limit=min(limit, MAX_LISTED),
                 by_folder=not self._behaviour.ordered_listing,
             )
-            objects = [replace(self._current(name).info(name), version_id=None) for name in page.names]
+            objects = [replace(self._current(name).info(self._listed(name)), version_id=None) for name in page.names]
             return ListedPage(objects=objects, truncated=page.truncated, last=page.last)
 
         return self._read("list_page", prefix, act)
@@ -100,7 +104,7 @@ class InMemoryStore(ApplicationSide):
         """GET."""
 
         def act() -> ReadObject:
-            found = self._current(key)
+            found = self._warm(key, self._current(key))
             body = found.body if found.body is not None and len(found.body) <= max_bytes else None
             if body is not None:
                 admit(len(body))
@@ -208,6 +212,8 @@ class InMemoryStore(ApplicationSide):
         rules = self._behaviour
 
         def act() -> str:
+            if rules.completes_again and upload_id not in self._uploads:
+                return self._completed_before(key, etags)
             upload = self._upload(upload_id, key)
             there = [upload.parts.get(number, (b"", "")) for number in range(1, len(etags) + 1)]
             if not there or [etag for _, etag in there] != list(etags):
@@ -278,6 +284,11 @@ class InMemoryStore(ApplicationSide):
         found = self._version(source) if self.capabilities.pins_version and source.version_id else self._current(source.key)
         if self._behaviour.copy_source_if_match and found.etag != source.etag:
             raise ConditionFailedError(source.key, "PreconditionFailed")
+        return self._warm(source.key, found)
+
+    def _warm(self, key: str, found: StoredVersion) -> StoredVersion:
+        if found.is_frozen:
+            raise ArchivedError(key, "InvalidObjectState: The operation is not valid for the object's storage class")
         return found
 
     def _version(self, source: ObjectInfo) -> StoredVersion:
@@ -286,6 +297,14 @@ class InMemoryStore(ApplicationSide):
         if found is None or found.body is None:
             raise MissingObjectError(source.key, "NoSuchVersion")
         return found
+
+    def _listed(self, name: str) -> str:
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", name) if self._behaviour.mangles_listed else name
+
+    def _completed_before(self, key: str, etags: Sequence[str]) -> str:
+        if self._bucket.current(self._behaviour.name(key)) is None:
+            raise StoreRequestError(key, "NoSuchUpload")
+        return f"{etag_of(b''.join(bytes.fromhex(etag) for etag in etags))}-{len(etags)}"
 
     def _check(self, key: str, name: str, condition: Condition | None, *, absent: bool, match: bool) -> None:
         found = self._bucket.current(name)
@@ -305,4 +324,4 @@ class InMemoryStore(ApplicationSide):
 
 def _described(found: StoredVersion) -> ObjectAttributes:
     tags = len(parse_qsl(found.tags, keep_blank_values=True)) if found.tags else 0
-    return ObjectAttributes(headers=dict(found.headers), tag_count=tags, checksums=dict(found.checksums))
+    return ObjectAttributes(headers=found.carried, tag_count=tags, checksums=dict(found.checksums))

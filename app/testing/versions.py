@@ -11,7 +11,7 @@ from app.errors import BadKeyError
 from app.fidelity import Fate, Way
 from app.fidelity_rules import Attribute
 from app.object_keys import Equivalence
-from app.object_store import Capabilities, ObjectInfo
+from app.object_store import ARCHIVES, Capabilities, ObjectInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ class Behaviour:
     folds_double_slash: bool = False
     folds_backslash: bool = False
     folds_case: bool = False
+    folds_dots: bool = False
     versioning: bool = False
     pins_version: bool = True  # where there are versions
     tells_parts: bool = True  # HEAD with partNumber
@@ -50,6 +51,9 @@ class Behaviour:
     hides_acl: bool = False  # these credentials may not look at ACLs
     refuses_double_slash: bool = False
     refuses_dot_segments: bool = False
+    mangles_listed: bool = False  # control characters of listed names
+    completes_again: bool = False  # it says so of an upload that is gone, whatever object has the key by now
+    refuses_neighbours: bool = False  # "doc" beside "doc/p1"
     longest_segment: int | None = None  # bytes
 
     def capabilities(self) -> Capabilities:
@@ -121,6 +125,29 @@ LIKE_AWS = Behaviour(
 )
 
 
+LIKE_SEAWEED = Behaviour(
+    ordered_listing=False,
+    folds_leading_slash=True,
+    folds_double_slash=True,
+    folds_backslash=True,
+    refuses_dot_segments=True,
+    longest_segment=255,
+    hashes_copied_parts=False,
+)
+LIKE_VERSITYGW = Behaviour(
+    copy_if_absent=False,
+    copy_if_match=False,
+    delete_if_match=False,
+    folds_leading_slash=True,
+    folds_double_slash=True,
+    folds_dots=True,
+    mangles_listed=True,
+    completes_again=True,
+    refuses_neighbours=True,
+    longest_segment=255,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVersion:
     """One version of an object, or a delete marker (``body`` None)."""
@@ -134,6 +161,17 @@ class StoredVersion:
     parts: tuple[int, ...] = ()  # sizes, of an object that was uploaded in parts
     checksums: Mapping[str, str] = field(default_factory=dict)
     acl: Mapping[str, str] = field(default_factory=dict)
+    thawed: bool = False  # restored from its archive for a while
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its bytes lie in an archive, so that only a HEAD is answered."""
+        return self.headers.get("x-amz-storage-class") in ARCHIVES and not self.thawed
+
+    @property
+    def carried(self) -> dict[str, str]:
+        """The headers that a copy is to have."""
+        return {name: value for name, value in self.headers.items() if name != "x-amz-storage-class" or value not in ARCHIVES}
 
     def info(self, key: str) -> ObjectInfo:
         """The version as the port describes it."""

@@ -18,13 +18,15 @@ from app.minio_store import MinioStore
 from app.object_store import Capabilities, ObjectAttributes, ObjectInfo, ObjectStore
 from app.probe import probe
 from app.testing import FixedDeadline, InMemoryStore
-from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO
+from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO, LIKE_SEAWEED, LIKE_VERSITYGW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = ("memory", "memory-like-minio", "memory-like-aws", "seaweed", "minio")
-IN_MEMORY = {"memory": CONDITIONAL, "memory-like-minio": LIKE_MINIO, "memory-like-aws": LIKE_AWS}
+LIKE = {"aws": LIKE_AWS, "minio": LIKE_MINIO, "seaweed": LIKE_SEAWEED, "versitygw": LIKE_VERSITYGW}
+IN_MEMORY = {"memory": CONDITIONAL} | {f"memory-like-{name}": behaviour for name, behaviour in LIKE.items()}
+REAL = ("seaweed", "minio", "versitygw")
+NAMES = (*IN_MEMORY, *REAL)
 
 
 class Application(Protocol):

@@ -36,10 +36,20 @@ ALL_HONOURED = Capabilities(
     versioning=False,
     pins_version=False,
     fidelity=CONDITIONAL.capabilities().fidelity,
+    folds_dots=False,
 )
 MINIO = {"copy_if_absent": False, "copy_if_match": False, "delete_if_match": False, "folds_leading_slash": True}
 SEAWEED = {"ordered_listing": False, "folds_leading_slash": True, "folds_double_slash": True, "folds_backslash": True}
-KNOWN = {"memory": {}, "memory-like-aws": {}, "memory-like-minio": MINIO, "minio": MINIO, "seaweed": SEAWEED}
+VERSITYGW = {
+    "copy_if_absent": False,
+    "copy_if_match": False,
+    "delete_if_match": False,
+    "folds_leading_slash": True,
+    "folds_double_slash": True,
+    "folds_dots": True,
+}
+LIKE: dict[str, dict[str, bool]] = {"aws": {}, "minio": MINIO, "seaweed": SEAWEED, "versitygw": VERSITYGW}
+KNOWN = {"memory": {}} | LIKE | {f"memory-like-{name}": facts for name, facts in LIKE.items()}
 
 
 def _conditions(capabilities: Capabilities) -> dict[str, object]:
@@ -75,11 +85,8 @@ def test_capabilities_survive_json() -> None:
     assert Capabilities.from_record(record | {"keeps_expires": True}) == ALL_HONOURED  # of a run that an older program started
 
 
-SWITCHES = [
-    name
-    for name in asdict(ALL_HONOURED)
-    if name not in {"folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case", "versioning", "pins_version", "fidelity"}
-]
+FOLDS = [name for name in asdict(ALL_HONOURED) if name.startswith("folds_")]
+SWITCHES = [name for name in asdict(ALL_HONOURED) if name not in {*FOLDS, "versioning", "pins_version", "fidelity"}]
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
@@ -98,7 +105,7 @@ def test_probe_sees_a_version_id_that_is_ignored() -> None:
     assert ignored == asdict(ALL_HONOURED) | {"versioning": True}
 
 
-@pytest.mark.parametrize("fold", ["folds_leading_slash", "folds_double_slash", "folds_backslash", "folds_case"])
+@pytest.mark.parametrize("fold", FOLDS)
 def test_probe_sees_each_fold(fold: str) -> None:
     """Which spellings are one object is seen, not guessed (CASES 1)."""
     changed = {fold: True} | ({"ordered_listing": False} if fold == "folds_case" else {})  # listed under other names than written

@@ -71,7 +71,8 @@ def test_key_that_names_no_object_is_never_sent(subject: Subject, key: str) -> N
 @pytest.mark.parametrize("name", ["বাংলা" * 30, "a/../b", "x" * 1100])
 def test_write_of_a_key_that_the_store_does_not_take_is_a_bad_key(subject: Subject, name: str) -> None:
     """Whether 400 or 500, it is permanent (CASES 6); a store without the limit takes the key."""
-    if subject.name in {"memory", "memory-like-aws"} and len(name.encode()) < 1024:
+    folds = name == "a/../b" and subject.capabilities.folds_dots
+    if folds or (subject.name in {"memory", "memory-like-aws"} and len(name.encode()) < 1024):
         assert subject.put(name).key == subject.key(name)
         return
     with pytest.raises(BadKeyError):
@@ -155,7 +156,9 @@ def test_key_means_the_same_object_everywhere(subject: Subject, name: str) -> No
     subject.store.copy(info, subject.key("copies/" + name), condition=None, deadline=subject.lease)
 
     assert subject.store.read(key, max_bytes=1000).body == key.encode()
-    assert [(found.key, found.etag) for found in page.objects] == [(key, info.etag)]
+    # One store lists without encoding, and XML carries no control character: such keys are looked at by HEAD (app.looks).
+    listed = key.replace("\x10", "\N{REPLACEMENT CHARACTER}") if subject.name.endswith("versitygw") else key
+    assert [(found.key, found.etag) for found in page.objects] == [(listed, info.etag)]
     assert subject.get("copies/" + name) == key.encode()
     assert subject.store.delete([info], deadline=subject.lease) == {key: None}
     assert subject.application.get(key) is None

@@ -259,9 +259,14 @@ def test_upload_is_still_there_after_a_failed_condition(subject: Subject) -> Non
     upload = subject.store.create_upload(key, NOTHING, deadline=subject.lease)
     subject.store.abort_upload(upload, key)
     subject.store.abort_upload(upload, key)
-    with pytest.raises(StoreRequestError):
-        subject.store.complete_upload(upload, key, [part], condition=None, deadline=subject.lease)
-    assert subject.get("taken") == NEW
+    subject.application.put(key, b"theirs again")
+    if subject.name.endswith("versitygw"):  # which takes it for completed before, whatever is there by now: so a copy looks at the ETag
+        claimed = subject.store.complete_upload(upload, key, [part], condition=IfAbsent(), deadline=subject.lease)
+        assert claimed != subject.store.stat(key).etag
+    else:
+        with pytest.raises(StoreRequestError):
+            subject.store.complete_upload(upload, key, [part], condition=None, deadline=subject.lease)
+    assert subject.get("taken") == b"theirs again"
 
 
 @pytest.mark.parametrize("remaining", [0.9, 0.0, -1.0])
@@ -355,7 +360,7 @@ def test_copy_by_parts_arrives_with_the_etag_of_a_source_in_parts(subject: Subje
 
     assert (there.body, there.attributes) == (body, source.attributes)
     assert copied.copy.etag == there.info.etag
-    assert (there.info.etag == source.info.etag) is (subject.name != "seaweed")  # whose parts have no MD5 where it copied them
+    assert (there.info.etag == source.info.etag) is (not subject.name.endswith("seaweed"))  # whose parts have no MD5 where it copied them
     assert keeper.open == {}
     assert subject.application.uploads(target) == []
     with pytest.raises(ConditionFailedError):

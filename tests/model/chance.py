@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from app.ledger import leases
+from app.ledger import leases, uploads
 from app.stages import context, runner
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def no_chance(tokens: Tokens, *, sleep: Callable[[float], object]) -> Iterator[N
     """Within the block nothing is left to chance, and nobody sleeps but by *sleep*."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(leases, "secrets", tokens))
+        patches.enter_context(patch.object(uploads, "secrets", tokens))
         patches.enter_context(patch.object(runner, "secrets", tokens))
         patches.enter_context(patch.object(runner, "random", _Middle))
         patches.enter_context(patch.object(runner, "time", _Sleep(sleep)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.schema import moves, runs
+from app.schema import moves, runs, uploads
 from app.testing.requests import EPOCH
 from tests.builders import MOVE_TIMES, RUN_TIMES
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DATABASE_TIMES = frozenset({*MOVE_TIMES, *RUN_TIMES})
 _AGES = frozenset({"switched_at", "grace_from", "tick_at"})  # how long they are past matters, of the others only whether they are
 _PAST = -300.0  # longer than everything that is waited for
-_NOBODY_ASKS = frozenset({"updated_at", "created_at", "finished_at", "id_text"})
+_NOBODY_ASKS = frozenset({"updated_at", "created_at", "finished_at", "begun_at", "id_text"})
 
 
 def comparable_state(ground: Ground) -> int:
@@ -22,7 +22,7 @@ def comparable_state(ground: Ground) -> int:
     now = ground.clock.boot()
     skew = ground.database_clock.skew
     found: list[Any] = [tuple(ground.raw.execute("SELECT * FROM assets ORDER BY id"))]
-    for table in (moves, runs):
+    for table in (moves, runs, uploads):
         names = table.c.keys()
         rows = ground.raw.execute(f"SELECT * FROM {table.name}")
         found += [

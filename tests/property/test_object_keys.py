@@ -36,6 +36,7 @@ equivalences = st.builds(
     folds_double_slash=st.booleans(),
     folds_backslash=st.booleans(),
     folds_case=st.booleans(),
+    folds_dots=st.booleans(),
 )
 fields = st.sampled_from(["{client_id}", "{file_name}", "{key}", "{col.tag}"])
 literals = st.text(alphabet="ab-/. ", max_size=6)

@@ -224,6 +224,22 @@ def test_object_that_came_between_completion_and_look_is_not_taken_for_the_copy(
         _copy(store)
 
 
+def test_completion_that_is_only_claimed_is_not_believed() -> None:
+    """A lifecycle rule took the upload, an upload of theirs has the key by now, and the store says that all is well."""
+    store = InMemoryStore(Behaviour(completes_again=True))
+    store.app_put("old", BODY)
+
+    def take(name: str, key: str) -> None:
+        if name == "complete_upload":
+            store._uploads.clear()
+            store.app_put(key, b"x" * len(BODY))
+
+    store.on_call = take
+    with pytest.raises(ProofError, match="another object"):
+        _copy(store)
+    assert store.app_get("new") == b"x" * len(BODY)
+
+
 def test_source_of_a_versioned_bucket_is_pinned_by_its_version() -> None:
     """Overwritten after the first part, it is still the version that was read that arrives, whole."""
     store = InMemoryStore(Behaviour(versioning=True))

@@ -15,6 +15,7 @@ from app.states import ParkedReason
 STANDARD = "clients/{client_id}/assets/{file_name}"
 MINIO = Equivalence(folds_leading_slash=True)
 SEAWEEDFS = Equivalence(folds_leading_slash=True, folds_double_slash=True, folds_backslash=True)
+VERSITYGW = Equivalence(folds_leading_slash=True, folds_double_slash=True, folds_dots=True)
 
 
 def unnamed(text: str = STANDARD) -> Template:
@@ -244,6 +245,10 @@ def test_is_in_place_compares_client_and_columns_but_no_names(template: str, key
         (MINIO, "/", ""),
         (SEAWEEDFS, "\\c//x", "c/x"),
         (Equivalence(folds_case=True), "7/Logo.PNG", "7/logo.png"),
+        (VERSITYGW, "/up/./x/../b.png", "up/b.png"),
+        (VERSITYGW, "up//x//../b.png", "up/b.png"),
+        (VERSITYGW, "../../up/b/", "up/b/"),
+        (Equivalence(folds_dots=True), "up/../../b", "b"),
     ],
 )
 def test_canonical_folds_what_the_store_folds(equivalence: Equivalence, key: str, canonical: str) -> None:
@@ -256,6 +261,7 @@ def test_variants_hold_the_spellings_that_rows_use() -> None:
     assert {"up/b.png", "/up/b.png", "//up/b.png", "/up//b.png"} == set(MINIO.variants("/up/b.png"))
     assert {"c//x", "c\\x", "/c/x", "\\c\\x"} <= set(SEAWEEDFS.variants("c/x"))
     assert {"LOGO.PNG", "logo.png", "Logo.png"} == set(Equivalence(folds_case=True).variants("Logo.png"))
+    assert {"up/./b.png", "./up/b.png"} <= set(VERSITYGW.variants("up/b.png"))
     assert EXACT.variants("a/b") == ("a/b",)
 
 

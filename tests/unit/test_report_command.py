@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app import cli, resources
+from app.testing.versions import CONDITIONAL
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -23,21 +25,27 @@ FLAGS = ("--s3-bucket", "assets", "--table", "assets")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A run that has ended: two moved, one without an object; and a process without settings but the ledger's address."""
-    made = World(tmp_path, settings={"grace_seconds": 0})
-    made.add(1)
-    made.add(2, "up/=2+3.png", client="<script>alert(1)")
-    made.add(3, body=None)
-    made.go()
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process without settings but the ledger's address."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REKEY_DATABASE_URL", f"sqlite:///{tmp_path}/world.db")
     monkeypatch.setattr(resources, "_settings", None)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    yield made
+    yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def world(tmp_path: Path, _at_home: None) -> World:
+    """A run that has ended: two moved, one without an object."""
+    made = World(tmp_path, settings={"grace_seconds": 0})
+    made.add(1)
+    made.add(2, "up/=2+3.png", client="<script>alert(1)")
+    made.add(3, body=None)
+    made.go()
+    return made
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -136,3 +144,57 @@ def test_wrong_use_is_refused_in_one_line(
     assert complaint in err
     assert err.count("\n") == 1
     assert [path for path in tmp_path.iterdir() if path not in before and ".db" not in path.name] == []
+
+
+@pytest.fixture
+def archived(tmp_path: Path, _at_home: None) -> World:
+    """A run in a versioned bucket that has ended: one moved, three archived, one of them under a key with a line break."""
+    made = World(tmp_path, dataclasses.replace(CONDITIONAL, versioning=True), settings={"grace_seconds": 0})
+    made.add(1, body=b"ten bytes.")
+    for number, key in ((2, "up/cold é,1.png"), (3, "up/two\nlines"), (4, "up/4.png")):
+        made.add(number, key, body=None)
+        made.store.app_put(key, b"cold", {"x-amz-storage-class": "DEEP_ARCHIVE" if number == 4 else "GLACIER"})
+    made.go()
+    return made
+
+
+def test_thaw_list_names_the_keys_to_restore(archived: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """One a line; a key that no line can carry is counted beside it."""
+    assert archived.parked() == {"archived": 3}
+    assert cli.main(["report", *FLAGS, "--thaw", "keys"]) == 0
+    out, err = capfd.readouterr()
+
+    assert sorted(out.splitlines()) == ["up/4.png", "up/cold é,1.png"]
+    assert err == "left out: 1, keys with a line break, which a list of lines cannot carry: --thaw manifest has them\n"
+
+
+def test_thaw_manifest_is_what_batch_operations_take(archived: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Bucket and encoded key, every key; into a file as any report."""
+    assert cli.main(["report", *FLAGS, "--thaw", "manifest", "--output", "thaw.csv"]) == 0
+
+    rows = list(csv.reader(io.StringIO((tmp_path / "thaw.csv").read_text(), newline="")))
+    assert sorted(rows) == [["assets", "up/4.png"], ["assets", "up/cold%20%C3%A9%2C1.png"], ["assets", "up/two%0Alines"]]
+    assert "3 lines written to thaw.csv" in capfd.readouterr().out
+
+
+def test_thaw_goes_with_no_other_kind_of_report(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """One list at a time."""
+    for other in (["--html"], ["--redirects", "csv"], ["--outcome", "parked"], ["--format", "jsonl"], ["--json"]):
+        assert cli.main(["report", *FLAGS, "--thaw", "keys", *other]) == USAGE
+        assert "--thaw" in capfd.readouterr().err or other == ["--json"]
+
+
+def test_report_says_what_old_versions_still_hold(archived: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """A delete by marker frees nothing; the sum stands in the summary, each asset's part in its line (case 13)."""
+    assert cli.main(["report", *FLAGS, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["held"] == {"objects": 1, "bytes": 10}
+    assert cli.main(["report", *FLAGS]) == 0
+
+    assert {row["outcome"]: row["bytes_held"] for row in rows_of(capfd.readouterr().out)} == {"deleted": "10", "parked": ""}
+
+
+def test_report_of_a_bucket_without_versions_holds_nothing(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """There a delete frees its bytes."""
+    assert cli.main(["report", *FLAGS, "--json"]) == 0
+
+    assert json.loads(capfd.readouterr().out)["held"] == {"objects": 0, "bytes": 0}

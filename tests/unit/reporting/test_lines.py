@@ -56,15 +56,15 @@ def row(**values: object) -> tuple[Any, ...]:
     return tuple((PLAIN | values)[column] for column in COLUMNS.values())
 
 
-def read_csv(*rows: tuple[Any, ...]) -> list[dict[str, str]]:
+def read_csv(*rows: tuple[Any, ...], versioned: bool = False) -> list[dict[str, str]]:
     """What a reader of RFC 4180 gets."""
-    text = b"".join(chunk for chunk, _ in csv_lines([rows], run_id="r1")).decode()
+    text = b"".join(chunk for chunk, _ in csv_lines([rows], run_id="r1", versioned=versioned)).decode()
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
-def read_jsonl(*rows: tuple[Any, ...]) -> list[dict[str, Any]]:
+def read_jsonl(*rows: tuple[Any, ...], versioned: bool = False) -> list[dict[str, Any]]:
     """What a reader of JSON Lines gets."""
-    text = b"".join(chunk for chunk, _ in jsonl_lines([rows], run_id="r1"))
+    text = b"".join(chunk for chunk, _ in jsonl_lines([rows], run_id="r1", versioned=versioned))
     return [json.loads(line) for line in text.removesuffix(b"\n").split(b"\n")]
 
 
@@ -97,6 +97,8 @@ def test_csv_line_says_everything_of_a_move() -> None:
             "attempts": "2",
             "changes": "3",
             "deaths": "4",
+            "etag_changed": "false",
+            "bytes_held": "",
         }
     ]
 
@@ -108,6 +110,44 @@ def test_json_line_has_the_same_names_with_numbers_and_nulls() -> None:
     assert tuple(line) == HEADER
     assert (line["row_id"], line["client"], line["source_size"], line["copy_size"]) == ([7], None, None, 12)
     assert (line["switched_at"], line["reason"], line["deaths"]) == ("2026-09-21T14:13:22.000003Z", None, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({}, False),
+        ({"copy_etag": "0a1b-3"}, True),
+        ({"source_etag": "0a1b-2", "copy_etag": "0a1b-2"}, False),
+        ({"source_etag": None}, None),
+        ({"copy_etag": None}, None),
+        ({"state": "in_place", "copy_etag": "other"}, None),
+    ],
+)
+def test_line_says_whether_the_etag_changed(values: dict[str, Any], shown: bool | None) -> None:  # noqa: FBT001 - an expectation
+    """Whoever caches by it wants to know (case 11)."""
+    assert read_jsonl(row(**values))[0]["etag_changed"] is shown
+    assert read_csv(row(**values))[0]["etag_changed"] == ("" if shown is None else str(shown).lower())
+
+
+@pytest.mark.parametrize(
+    ("values", "versioned", "held"),
+    [
+        ({}, True, 12),
+        ({}, False, None),
+        ({"state": "kept"}, True, None),
+        ({"intent_at": None}, True, None),
+        ({"source_size": None}, True, None),
+    ],
+    ids=["deleted by a marker", "deleted for good", "not deleted", "vanished", "of unknown size"],
+)
+def test_line_says_what_an_old_version_still_holds(
+    values: dict[str, Any],
+    versioned: bool,  # noqa: FBT001
+    held: int | None,
+) -> None:
+    """In a versioned bucket a delete frees nothing (case 13)."""
+    assert read_jsonl(row(**values), versioned=versioned)[0]["bytes_held"] == held
+    assert read_csv(row(**values), versioned=versioned)[0]["bytes_held"] == ("" if held is None else str(held))
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
