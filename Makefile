@@ -29,6 +29,10 @@ demo: $(VENV)/.demo ## Move real files under a live reader and writer, with priv
 test: $(VENV)/.test minio versitygw ## Run the whole test-suite (ARGS: for pytest, such as a file)
 	@$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
+.PHONY: big
+big: $(VENV)/.test minio ## Move an object of 5 GiB and a byte on MinIO, within 200 MiB a worker (takes 16 GiB of disk and some minutes)
+	@BIG=yes $(PY) -m pytest tests/acceptance/test_large_objects.py --capture=no $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/.test minio ## Play rounds of faults with fresh seeds for MINUTES=2 (ARGS="--seed N" replays one)
 	@PYTHONPATH=. $(PY) -m tests.chaos.rounds --minutes $(MINUTES) $(ARGS)
