@@ -118,6 +118,8 @@ class Matching:
         sizes.rows += 1
         sizes.bytes += seen.size
         sizes.renamed_etags += "-" in seen.etag
+        if ("-" in seen.etag) != (seen.size > self._single_bytes):
+            self._found.add(Kind.ETAG, row_id, f"ETag {seen.etag}")
         if seen.size > self._single_bytes:
             sizes.in_parts += 1
             sizes.bytes_in_parts += seen.size

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     LOCKED = ParkedReason.LOCKED
     FIDELITY = ParkedReason.FIDELITY
     TOO_LARGE = "too_large"
+    ETAG = "etag"
     SHARED = "shared"
     NAMELESS = "nameless"
     MISSING_INDEX = "missing_index"
@@ -50,6 +51,8 @@ PARKING = frozenset(
         Kind.FAILED,
     }
 )
+
+_REMARKS = frozenset({Kind.IN_PLACE, Kind.ETAG})
 
 _WORDS: dict[Kind, tuple[str, str]] = {
     Kind.MISSING_SOURCE: ("missing sources: no object has the key that the row names", "upload the objects, or correct the rows"),
@@ -74,6 +77,10 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     ),
     Kind.FIDELITY: ("fidelity: the copy would lose something that readers see", "leave REKEY_COPY out, so that copies go by GET and PUT"),
     Kind.TOO_LARGE: ("too large: parts so big that copying one may outlast a request's time-out", "raise REKEY_REQUEST_TIMEOUT_SECONDS"),
+    Kind.ETAG: (
+        "ETags that may change: an object in parts is copied by one request, or one that was written whole goes by parts",
+        "nothing needs mending: caches ask once more; `etag_changed` in `rekey report` says which did change",
+    ),
     Kind.SHARED: (
         "shared objects: several rows name the old object; each gets a copy, and the old one goes last or stays",
         "nothing needs mending; the copies take room of their own",
@@ -137,8 +144,8 @@ class Found:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found but rows in place."""
-        return not any(known.rows for kind, known in self._classes.items() if kind is not Kind.IN_PLACE)
+        """Whether nothing was found that may need mending."""
+        return not any(known.rows for kind, known in self._classes.items() if kind not in _REMARKS)
 
     def as_objects(self) -> list[dict[str, Any]]:
         """The classes that have rows, in the order of the enumeration, for JSON."""

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from app.assets import AssetRow, Assets
 from app.errors import DatabaseUnavailableError, DeniedError, EncryptedError, ObjectError
-from app.object_store import ListedPage, ObjectInfo, ReadObject
+from app.object_store import ListedPage, ObjectAttributes, ObjectInfo, ReadObject
 from app.plan import bucket, looking, patience, scanning
 from app.plan.making import Made, Planner, make_plan
 from app.resources import table_names
-from app.testing import Behaviour, Fault, InMemoryStore
+from app.testing import Behaviour, Fault, FixedDeadline, InMemoryStore
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import World, make_settings
 
@@ -257,13 +257,31 @@ def test_object_too_large_for_parts_of_the_usual_size_is_found(world: World, mon
     world.add(1, body=b"1234")
     made = plan(world, inline_bytes=2)
 
-    assert problems(made) == ({"too_large": 1} if not world.behaviour.copy_if_absent else {})
+    assert problems(made) == ({"too_large": 1, "etag": 1} if not world.behaviour.copy_if_absent else {})
 
 
 def locked(world: World, numbers: range) -> None:
     """Put objects under a legal hold."""
     for number in numbers:
         world.store.app_put(f"up/{number}.png", b"v1", {"x-amz-object-lock-legal-hold": "ON"})
+
+
+def test_etags_that_may_change_are_a_remark_and_no_finding(world: World) -> None:
+    """In parts and copied by one request, or the other way round (case 11)."""
+    world.sql("CREATE INDEX k ON assets (object_key)")
+    world.add(1, body=b"1234")
+    world.add(2, body=b"12")
+    world.add(3, body=None)
+    for key, parts in (("up/3.png", (b"12", b"3")), ("up/4.png", (b"1",))):
+        upload = world.store.create_upload(key, ObjectAttributes(), deadline=FixedDeadline())
+        etags = [world.store.put_part(upload, key, number, part, deadline=FixedDeadline()) for number, part in enumerate(parts, 1)]
+        world.store.complete_upload(upload, key, etags, condition=None, deadline=FixedDeadline())
+    world.add(4, "up/4.png", body=None)
+    made = plan(world, inline_bytes=2)
+
+    # By GET and PUT up to two bytes: 1 goes by parts, 4 does not. Where the store copies safely, all go by one request.
+    assert problems(made) == {"etag": 2}
+    assert not made.content["found"]
 
 
 def test_sample_is_extrapolated_and_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
