@@ -52,6 +52,12 @@ class UploadLedger:
         with transaction(self.engine) as connection:
             connection.execute(delete(uploads).where(uploads.c.id.in_(numbers)))
 
+    def completing(self, run: Run) -> frozenset[tuple[int, int]]:
+        """(run number, move id) of the moves for which a completion is on record: few, if any."""
+        question = select(uploads.c.run_no, uploads.c.move_id).where(uploads.c.run_no == run.no, uploads.c.etag.is_not(None))
+        with transaction(self.engine, read_only=True) as connection:
+            return frozenset((run_no, move_id) for run_no, move_id in connection.execute(question))
+
     def joined(self, move: Move) -> set[tuple[str, str]]:
         """The ETags of source and copy of the completions for *move* whose answers nobody heard."""
         mine = (uploads.c.run_no == move.run_no, uploads.c.move_id == move.id)

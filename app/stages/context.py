@@ -84,6 +84,7 @@ class Context:
     room: ByteBudget  # of moves, not bytes: those that the tasks of this process hold beyond a few each
     pace: Pace = field(default_factory=Pace)
     crowd: Crowd = field(default_factory=Crowd)
+    told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick
 
     @property
     def uploads(self) -> UploadLedger:
@@ -145,6 +146,7 @@ class Batch:
         self._alone = alone
         self._started = started
         self._flushed = started
+        self.completing: frozenset[tuple[int, int]] = frozenset()  # moves with an upload on record that may have become their copy
         self.given_back = 0  # moves for which there was no time
 
     @property

@@ -39,6 +39,8 @@ class CopyObjects:
         moves = batch.left[: self.chunk]
         context = batch.context
         claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
+        if any(move.claims > 1 for move in moves):
+            batch.completing = context.uploads.completing(batch.run)
         sources = _looks(batch, moves)
         for move in moves:
             if not batch.holds(move):
@@ -102,7 +104,7 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
             return _copied(move, Copied(source=untouched[0], copy=untouched[1]), recorded=False)
         move = going_back.with_what_is_there(batch, move, sources)
         sources = sources if looks_first(context) else None
-    if move.claims > 1 and _may_be_completed(context, move):
+    if (move.run_no, move.id) in batch.completing and _may_be_completed(context, move):
         raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
     return _copied(move, _write(batch, move, sources), recorded=True)
 
@@ -110,8 +112,6 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
 def _may_be_completed(context: Context, move: Move) -> bool:
     """Whether what is at the new key has the ETag that the ledger expects of an upload of this move: not copied for nothing (H12)."""
     etags = {etag for _, etag in context.uploads.joined(move)}
-    if not etags:
-        return False
     try:
         return context.store.stat(move.new_key).etag in etags
     except MissingObjectError:

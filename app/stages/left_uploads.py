@@ -13,7 +13,7 @@ UPLOADS_A_TICK = 20
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the uploads left: *open* are to be tried again, *refused* say why not."""
+    """What became of the uploads left: *open* are to be tried again, *refused* say why not, each once in a process's life."""
 
     aborted: int
     open: int
@@ -22,16 +22,19 @@ class Swept:
 
 def abort_left_uploads(run: Run, *, context: Context) -> Swept:
     """Abort what no lease covers any more. Safe to repeat; an upload that was completed meanwhile is gone, and its object stays."""
-    aborted, refused = 0, []
+    aborted, denied, refused = 0, 0, []
     left = context.uploads.left(run)
     for upload in left[:UPLOADS_A_TICK]:
         try:
             context.store.abort_upload(upload.upload_id, upload.key)
         except ObjectError as error:
-            refused.append(str(error))
+            denied += 1
+            if upload.id not in context.told:
+                context.told.add(upload.id)
+                refused.append(str(error))
         except TransientError:
             break
         else:
             context.uploads.gone(upload)
             aborted += 1
-    return Swept(aborted=aborted, open=len(left) - aborted - len(refused), refused=tuple(refused))
+    return Swept(aborted=aborted, open=len(left) - aborted - denied, refused=tuple(refused))
