@@ -30,10 +30,19 @@ class BatchKeeper:
             raise StoppedError("the worker or the run stops")
         if batch.result.stage == FIRST and context.clock.boot() - self._since > TASK_SECONDS:
             batch.part_from(self._move)  # the other stages decide the moves of one object together
-        if batch.lease.remaining() < context.settings.lease_seconds / 2:
-            batch.flush()  # what is only in memory is not renewed with the rest
-            batch.keep_alone()
-            context.moves.renew(batch.lease, batch.left, seconds=context.settings.lease_seconds)
+        remaining = batch.lease.remaining()
+        if remaining < context.settings.lease_seconds / 2:
+            try:
+                self._renew()
+            except DatabaseUnavailableError:  # a short outage does not undo what is copied: the lease still lasts for a while
+                if remaining < context.settings.request_timeout_seconds:
+                    raise
+
+    def _renew(self) -> None:
+        batch, context = self._batch, self._batch.context
+        batch.flush()  # what is only in memory is not renewed with the rest
+        batch.keep_alone()
+        context.moves.renew(batch.lease, batch.left, seconds=context.settings.lease_seconds)
 
     def lend(self) -> bool:
         """A place that no task of this process works on or waits for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,8 @@ from sqlalchemy import func, select
 
 from app import copying, large_copies
 from app.database import transaction
-from app.errors import DeniedError
+from app.errors import DatabaseUnavailableError, DeniedError
+from app.ledger.leases import LeaseLedger
 from app.object_store import IfAbsent, ObjectAttributes
 from app.schema import uploads
 from app.states import MoveState, ParkedReason, RunState
@@ -97,6 +99,31 @@ def test_suspect_that_is_not_alone_any_more_stops(world: World) -> None:
 
     assert result.counts["LeaseLost"] == 1
     assert (world.states(), world.store.unfinished_uploads()) == ({"planned": 1}, [])
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(6, "copied"), (60, "planned")], ids=["a moment", "longer than the lease lasts"])
+def test_outage_of_the_ledger_ends_a_long_copy_only_with_its_lease(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, state: str
+) -> None:
+    """What is copied is not thrown away for a restart of the database; and nothing is sent under a lease that is over."""
+    world.add(1, body=LARGE)
+    world.seed()
+    honest, began = LeaseLedger.renew, world.clock.boot() + 18
+
+    def renew(ledger: LeaseLedger, *given: object, **more: object) -> None:
+        if world.clock.boot() < began + seconds:
+            raise DatabaseUnavailableError("the server is restarting")
+        honest(ledger, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LeaseLedger, "renew", renew)
+    world.store.on_call = lambda name, _key: world.later(6) if name == "copy_part" else None
+    with suppress(DatabaseUnavailableError):
+        world.do("copy")
+    world.store.on_call = None
+
+    assert (world.states(), world.store.unfinished_uploads()) == ({state: 1}, [])
+    world.go()
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, LARGE)
 
 
 def test_batch_mates_need_not_wait_for_a_long_copy(world: World) -> None:
