@@ -158,7 +158,7 @@ class MinioStore:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
         body = success(self._client.read("GET", key, {"tagging": ""}), key)
         try:
-            return urlencode(s3_xml.read_tags(body), quote_via=quote)
+            return urlencode(sorted(s3_xml.read_tags(body)), quote_via=quote)  # some stores tell them in another order each time
         except s3_xml.XmlError as error:
             raise StoreRequestError(key, str(error)) from error
 

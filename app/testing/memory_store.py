@@ -134,6 +134,8 @@ class InMemoryStore(ApplicationSide):
         def act() -> Mapping[str, str]:
             if self._behaviour.hides_acl:
                 raise DeniedError(key, "AccessDenied")
+            if self._behaviour.knows_no_acl:
+                raise StoreRequestError(key, "NotImplemented")
             return dict(self._current(key).acl)
 
         return self._read("acl", key, act)

@@ -49,6 +49,7 @@ class Behaviour:
     refuses: frozenset[Attribute] = frozenset()  # what no object has: a write that says it is refused
     denies: frozenset[Attribute] = frozenset()  # what these credentials may not set
     hides_acl: bool = False  # these credentials may not look at ACLs
+    knows_no_acl: bool = False  # the request is none of its own
     refuses_double_slash: bool = False
     refuses_dot_segments: bool = False
     mangles_listed: bool = False  # control characters of listed names
@@ -133,6 +134,9 @@ LIKE_SEAWEED = Behaviour(
     refuses_dot_segments=True,
     longest_segment=255,
     hashes_copied_parts=False,
+    copy_drops=frozenset({Attribute.ENCRYPTION}),
+    lacks=ACLS | {Attribute.REDIRECT},
+    refuses=_LOCKS | {Attribute.KMS},
 )
 LIKE_VERSITYGW = Behaviour(
     copy_if_absent=False,
@@ -144,6 +148,10 @@ LIKE_VERSITYGW = Behaviour(
     mangles_listed=True,
     completes_again=True,
     refuses_neighbours=True,
+    copy_drops=frozenset({Attribute.REDIRECT}),
+    lacks=ACLS | _KEYS | {Attribute.STORAGE_CLASS},
+    refuses=_LOCKS,
+    knows_no_acl=True,
     longest_segment=255,
 )
 
