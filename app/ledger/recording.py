@@ -48,7 +48,7 @@ def row_of(lease: Lease, outcome: Outcome, *, first_stages: Mapping[MoveState, s
         *_side(move.source),
         *_side(move.copy),
         *(int(name in outcome.stamp) for name in _STAMPED),
-        move.new_hash if open_now and not move.follows else None,
+        move.new_hash if open_now and move.new_key and not move.follows else None,  # a name that gave no key wants none
         (outcome.stage or first_stages[move.state]) if open_now else None,
         int(outcome.hinted),
         move.suspect and open_now and outcome.due_in > 0,

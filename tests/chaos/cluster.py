@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,18 +87,30 @@ class Cluster:
 
     def suspend(self, role: str, machine: int) -> psutil.Process | None:
         """SIGSTOP to the process of this role on a machine; the caller lets it go on. None where it is not up just now."""
-        up = self.processes(role, machine=machine)
-        if not up:
-            return None
-        up[0].suspend()
-        self._suspended.append(up[0])
-        return up[0]
+        with suppress(psutil.NoSuchProcess):
+            up = [psutil.Process(self.supervisors[machine].pid)] if role == "supervisor" else self.processes(role, machine=machine)
+            for process in up[:1]:
+                process.suspend()
+                self._suspended.append(process)
+                return process
+        return None
+
+    @contextmanager
+    def held(self, roles: Collection[str]) -> Iterator[None]:
+        """All processes of these roles stand still for the length of the block."""
+        processes = [process for role in roles for process in self.processes(role)]
+        self._suspended += processes
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            resume(processes)
 
     def stop(self) -> None:
         """SIGTERM to all, SIGKILL to what is left."""
-        for process in self._suspended:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
+        resume(self._suspended)
         families = [_children(supervisor.pid) for supervisor in self.supervisors if supervisor.status is None]
         for supervisor in self.supervisors:
             supervisor.send_signal(signal.SIGTERM)
@@ -115,6 +128,13 @@ class Cluster:
         return "\n".join(
             path.read_text(encoding="utf-8", errors="replace") for path in sorted(self._deployment.folder.glob("workers-*.log"))
         )
+
+
+def resume(processes: Iterable[psutil.Process]) -> None:
+    """SIGCONT; to one that goes on already it does nothing."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def _children(pid: int) -> list[psutil.Process]:

@@ -1,10 +1,13 @@
-"""The faults of a round, all drawn from one seed: which, in what order, when, and whom the kills hit. The same seed gives the same plan."""
+"""The faults of a round, all drawn from one seed: which, in what order, when, and whom the kills and stops hit, on which store.
+
+The same seed gives the same plan.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STAGES = ("copy", "rename", "delete")
 MACHINES = 2
@@ -13,8 +16,12 @@ BROKER_FAULTS = ("flush", "purge", "restart broker", "pause broker")
 OUTAGES = ("restart database", "restart store", "freeze store")
 STOPS = tuple(f"stop {stage}" for stage in STAGES)
 NETWORK = "faulty network"
+STORES = ("minio", "seaweed")
+KILL, STOP = "kill", "stop"
 EVERYTHING = (*BROKER_FAULTS, *OUTAGES, *STOPS)
-LONGEST = 1000  # kills that a plan has ready
+LONGEST = 1000  # kills and stops that a plan has ready
+STOP_SHARE = 0.3  # of them
+LONGEST_STOP_SECONDS = 10.0  # some are over before the lease, some after
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ RATES = Rates(
         "truncate": 0.005,
         "stall": 0.001,
         "cut_upload": 0.002,
-        "late": 0.001,
+        "late": 0.006,
         "late_delete": 0.05,
     },
     stall_seconds=5.0,
@@ -54,23 +61,26 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """Whom a kill hits: a process by its role, on one of the machines."""
+    """Whom a kill (SIGKILL) or a stop (SIGSTOP, and SIGCONT after so long) hits: a process by its role, on one of the machines."""
 
     role: str
     machine: int
+    how: str = KILL
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The faults in their order, and the victims of the kills, one a beat."""
+    """The faults in their order, the victims of the kills and stops, one a beat, and the store that the assets lie in."""
 
     seed: int
     faults: tuple[Fault, ...]
     victims: tuple[Victim, ...]
+    store: str = "minio"
 
 
 def everything(seed: int) -> Plan:
-    """Each kind of fault once, in any order, spread over the copying; a kill a beat, now and then of a whole supervisor."""
+    """Each kind of fault once, in any order, spread over the copying; a kill or stop a beat, now and then of a whole supervisor."""
     chance = random.Random(seed)
     kinds = list(EVERYTHING)
     chance.shuffle(kinds)
@@ -79,25 +89,34 @@ def everything(seed: int) -> Plan:
 
 
 def network(seed: int, *, kills: bool = False) -> Plan:
-    """A faulty network between workers and store from the first copies to the end; with a kill a beat, or without."""
+    """A faulty network between workers and store from the first copies to the end; with a kill or stop a beat, or without."""
     chance = random.Random(seed)
     return Plan(seed=seed, faults=(Fault(NETWORK, 0.0),), victims=_victims(chance, ("seed", *STAGES)) if kills else ())
 
 
 def any_of(seed: int) -> Plan:
-    """A plan of one of these forms, for rounds without end."""
+    """A plan of one of these forms, on one of the stores, for rounds without end."""
     mixed = everything(seed)
     mixed = Plan(seed=seed, faults=(Fault(NETWORK, 0.0), *mixed.faults), victims=mixed.victims)
-    return (everything(seed), network(seed), network(seed, kills=True), mixed)[seed % 4]
+    plan = (everything(seed), network(seed), network(seed, kills=True), mixed)[seed % 4]
+    return replace(plan, store=STORES[seed // 4 % len(STORES)])
 
 
-def half_way(seed: int) -> Plan:
-    """A kill a beat of any worker; one FLUSHALL and one purge about half way."""
+def half_way(seed: int, *, store: str) -> Plan:
+    """A kill or stop a beat of any worker; one FLUSHALL and one purge about half way."""
     chance = random.Random(seed)
     first, second = chance.sample(["flush", "purge"], 2)
     faults = (Fault(first, chance.uniform(0.4, 0.5)), Fault(second, chance.uniform(0.5, 0.6)))
-    return Plan(seed=seed, faults=faults, victims=_victims(chance, ("seed", *STAGES)))
+    return Plan(seed=seed, faults=faults, victims=_victims(chance, ("seed", *STAGES)), store=store)
 
 
 def _victims(chance: random.Random, roles: tuple[str, ...]) -> tuple[Victim, ...]:
-    return tuple(Victim(role=chance.choice(roles), machine=chance.randrange(MACHINES)) for _ in range(LONGEST))
+    return tuple(
+        Victim(
+            role=chance.choice(roles),
+            machine=chance.randrange(MACHINES),
+            how=STOP if chance.random() < STOP_SHARE else KILL,
+            seconds=chance.uniform(0.5, LONGEST_STOP_SECONDS),
+        )
+        for _ in range(LONGEST)
+    )

@@ -156,6 +156,7 @@ class Round:
         verdict.tracebacks = [line for line in logs.splitlines() if line.startswith("Traceback")]
         replaced = [kill.replaced_after for kill in self.cluster.kills if kill.replaced_after is not None]
         verdict.figures |= {
+            "store": self.saboteur.plan.store,
             "assets": self.assets,
             "stranded": recount.stranded(),
             "lost leases": lost_leases(logs),
@@ -185,7 +186,7 @@ def play(plan: Plan, *, assets: int, folder: Path, **settings: str) -> Verdict:
     """A round on servers of its own."""
     with ExitStack() as exits:
         postgres, broker = exits.enter_context(real.postgres_server()), exits.enter_context(real.redis_server())
-        store = exits.enter_context(real.minio_server())
+        store = exits.enter_context(real.seaweed_server() if plan.store == "seaweed" else real.minio_server())
         door = exits.enter_context(faulty(store.endpoint))
         deployment = Deployment(
             database_url=postgres.make_database(),

@@ -10,14 +10,15 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.chaos.plan import MACHINES, RATES, STAGES, Plan, Victim
+from tests.chaos.cluster import resume
+from tests.chaos.plan import MACHINES, RATES, STAGES, STOP, Plan, Victim
 
 if TYPE_CHECKING:
     from tests.acceptance.deployment import Deployment
@@ -33,6 +34,7 @@ FROZEN_SECONDS = 6.0  # longer than a request time-out: what the store has read 
 SILENT_SECONDS = 7.0  # longer than a publish waits
 STILL_SECONDS = 120.0  # without any progress
 POLL_SECONDS = 0.1
+FRUITLESS = 20  # strikes without work in flight, before a moment is made for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Saboteur:
         self._stopped_seconds = stopped_seconds
         self._resumptions: list[tuple[float, psutil.Process]] = []
         self._began = time.monotonic()
+        self._tried: Counter[str] = Counter()  # strikes that found nothing in flight
 
     @property
     def hits(self) -> Counter[str]:
@@ -109,15 +112,23 @@ class Saboteur:
                 last, moved_at = str(progress), time.monotonic()
             assert time.monotonic() - moved_at < STILL_SECONDS, f"nothing moves: {progress}, {[str(each) for each in self.strikes]}"
             self._cluster.revive()
-            self._resume()
-            if self.left and progress.states and progress.copied >= self.left[0].when and self._strike(self.left[0].kind, progress):
-                self.left.pop(0)
-            elif time.monotonic() >= beat:
+            self._resume(time.monotonic())
+            if not self._strike_next(progress) and time.monotonic() >= beat:
                 victim = next(self._victims, None)
                 if victim is not None:
-                    self._kill(victim, progress)
+                    (self._stop_any if victim.how == STOP else self._kill)(victim, progress)
                 self._cluster.note_replaced()
                 beat = time.monotonic() + self._beat_seconds
+        self._resume(float("inf"))
+
+    def _strike_next(self, progress: Progress) -> bool:
+        """Carry out the first fault that is due and finds work in flight; one that does not find any lets the others go first."""
+        for fault in [fault for fault in self.left if progress.states and progress.copied >= fault.when]:
+            if self._strike(fault.kind, progress):
+                self.left.remove(fault)
+                return True
+            self._tried[fault.kind] += 1
+        return False
 
     def _strike(self, kind: str, progress: Progress) -> bool:
         what, _, whom = kind.partition(" ")
@@ -138,6 +149,14 @@ class Saboteur:
         if self._cluster.kill(victim.role, victim.machine):
             self._note(f"kill {victim.role}", hit, f"{hit} moves in hand", progress)
 
+    def _stop_any(self, victim: Victim, progress: Progress) -> None:
+        """SIGSTOP to the next victim, whatever it does just now, and SIGCONT after a while."""
+        process = self._cluster.suspend(victim.role, victim.machine)
+        if process is not None:
+            hit = self._evidence.leased(victim.role if victim.role in STAGES else None)
+            self._resumptions.append((time.monotonic() + victim.seconds, process))
+            self._note(f"stop any {victim.role}", hit, f"for {victim.seconds:.1f} s, {hit} moves in hand", progress)
+
     @staticmethod
     def _wait_for(what: Callable[[], int]) -> int:
         end = time.monotonic() + MOMENT_SECONDS
@@ -148,19 +167,27 @@ class Saboteur:
         return 0
 
     def _flush(self, _whom: str) -> tuple[int, str] | None:
-        waiting, hinted = self._evidence.queued(), self._evidence.hinted()
-        if not waiting or not hinted:
-            return None
-        self._servers.broker.flush()
-        return hinted, f"{waiting} messages waited, {hinted} moves were hinted"
+        with self._messages_wait("flush") as waiting:
+            hinted = self._evidence.hinted()
+            if not waiting or not hinted:
+                return None
+            self._servers.broker.flush()
+            return hinted, f"{waiting} messages waited, {hinted} moves were hinted"
 
     def _purge(self, _whom: str) -> tuple[int, str] | None:
-        if not self._evidence.queued():
-            return None
-        purged = self._deployment.run("celery", "-A", "app", "purge", "-f")
+        with self._messages_wait("purge") as waiting:
+            if not waiting:
+                return None
+            purged = self._deployment.run("celery", "-A", "app", "purge", "-f")
         assert purged.status == 0, purged.err
         found = re.search(r"Purged (\d+) message", purged.out)
         return (int(found[1]), f"{found[1]} messages purged") if found else None  # the workers were faster
+
+    @contextmanager
+    def _messages_wait(self, kind: str) -> Iterator[int]:
+        """How many messages wait in the queues; where that was none for a while, the consumers stand still until there are some."""
+        with self._cluster.held(STAGES) if self._tried[kind] > FRUITLESS else nullcontext():
+            yield self._wait_for(self._evidence.queued) if self._tried[kind] > FRUITLESS else self._evidence.queued()
 
     def _pause(self, _broker: str) -> tuple[int, str] | None:
         hit = self._evidence.leased() and self._evidence.hinted()
@@ -215,14 +242,13 @@ class Saboteur:
             if hit:
                 self._resumptions.append((time.monotonic() + self._stopped_seconds, process))
                 return hit, f"{hit} moves in hand"
-            process.resume()
+            resume([process])
         return None
 
-    def _resume(self) -> None:
-        for due in [due for due in self._resumptions if time.monotonic() >= due[0]]:
+    def _resume(self, now: float) -> None:
+        for due in [due for due in self._resumptions if now >= due[0]]:
             self._resumptions.remove(due)
-            with suppress(psutil.NoSuchProcess):
-                due[1].resume()
+            resume([due[1]])
 
 
 def _end_immediately(database: SqlServer) -> None:

@@ -25,7 +25,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 def test_migration_under_steady_kills_ends_and_tells_the_truth(tmp_path: Path) -> None:
     """``enqueue --watch --json`` ends, agrees with the recount of table and bucket, and the live reader has no failed read."""
     try:
-        verdict = play(half_way(SEED), assets=ASSETS, folder=tmp_path)
+        verdict = play(half_way(SEED, store="seaweed"), assets=ASSETS, folder=tmp_path)
     except MissingServerError as missing:
         if os.environ.get("CI") == "true":
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from app.database import MICROSECONDS
 from app.ledger import waking
+from app.ledger.records import Outcome
 from app.ledger.reopening import Selection
 from app.states import KeptReason, MoveState, ParkedReason, RunState
 from tests.builders import make_plan, make_run
@@ -162,3 +164,17 @@ def test_page_that_comes_after_the_cancellation_opens_no_move(context: Context) 
 
     assert context.plans.insert_page(run, plans, in_place=set(), cursor="x", grace_seconds=60) is None
     assert context.moves.load(run, [1]) == []
+
+
+def test_moves_without_a_new_key_are_open_together(context: Context) -> None:
+    """Two names that gave no key are tried again, and both have to wait: neither wants what the other one does (S8)."""
+    run = make_run(context)
+    plans = [make_plan(number, rules=context.rules, new_key="", reason=ParkedReason.BAD_NAME) for number in (1, 2)]
+    context.plans.insert_page(run, plans, in_place=set(), cursor="x", grace_seconds=60)
+    sent = context.reopening.retry(run, Selection())
+    lease, held = context.moves.claim(run, [1, 2], stage="copy", lease_seconds=30, store_time=0, clock=context.clock)
+    written = context.moves.record(lease, [Outcome(move=dataclasses.replace(move, attempts=1), due_in=5) for move in held])
+
+    assert (sent.moves, sent.blocked) == (2, 0)
+    assert written == {(run.no, 1), (run.no, 2)}
+    assert [move.state for move in context.moves.load(run, [1, 2])] == [MoveState.PLANNED] * 2
