@@ -10,7 +10,7 @@ from app.database import MICROSECONDS
 from app.ledger.moves import Other
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent, ObjectInfo
-from app.stages.context import Batch, again, park
+from app.stages.context import GONE_SECONDS, Batch, again, park
 from app.stages.late_writes import late_write, until_next_look, write_over
 from app.stages.restoring import restore
 from app.stages.views import Seen, View
@@ -19,7 +19,6 @@ from app.states import KeptReason, MoveState, ParkedReason, RunState
 CANCELLED = "the run was cancelled after the switch: `rekey release` lets the old object go"
 SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
 LONGEST_SHARED_WAIT = 60.0
-GONE_SECONDS = 10  # an object is gone only if looks so far apart miss it: a present one may answer 404 for a moment (case 16)
 
 
 def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Other]) -> Outcome | ObjectInfo:

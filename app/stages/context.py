@@ -46,6 +46,7 @@ from app.states import MoveState, ParkedReason
 
 _JITTER = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 LOOK_AGE_SECONDS = 5.0  # a look at the store or at the rows is this old at most when the request that relies on it is signed (S4, H3)
+GONE_SECONDS = 10  # an object is gone only if looks so far apart miss it: a present one may answer 404 for a moment (case 16)
 CHANGES_AN_ATTEMPT = 4  # a service may well write an asset a few times while it is moved; only endless change is given up
 TASK_SECONDS = 5.0  # after about so long a task gives the rest back, so that pause and stop are heard (design section 6)
 FLUSH_SECONDS = 1.0

@@ -257,7 +257,7 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     if healed:
         return healed
     now = context.store.store_time()
-    since = move.missed_store_time if move.missed_store_time is not None else now
+    since = move.missed_store_time if move.missed_store_time is not None and move.looks else now  # else it was the copy that was missed
     if move.looks + 1 >= MISSED_LOOKS and now - since >= context.settings.settle_seconds:
         held = going_back.still_held(context.store, move) if batch.run.kind is RunKind.ROLLBACK else None
         if held is not None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from app.errors import MissingObjectError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks
+from app.object_store import ObjectInfo
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, again, changed_too_often, park, refused
+from app.stages.context import GONE_SECONDS, Batch, again, changed_too_often, park, refused
 from app.stages.copy_objects import missed
 from app.states import MoveState, ParkedReason
 
@@ -19,10 +20,9 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
     for key in (move.old_key, move.new_key):
         if key in looks.failed:
             return refused(move, looks.failed[key], settings=context.settings)
-    source, copy = looks.found[move.old_key], looks.found[move.new_key]
-    if copy is None:  # a lifecycle rule or a janitor took it (H22)
-        gone = replace(move, copy=None, copy_recorded=False)
-        return _copy_again(batch, gone, "the copy was gone before the switch")
+    source, copy = looks.found[move.old_key], _found(batch, move, looks)
+    if copy is None:
+        return _lost_copy(batch, move)
     if not move.same_object:  # else there is no copy: whatever the application writes there is the asset
         if not move.is_our_copy(copy):
             return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
@@ -31,6 +31,33 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
         if source is not None and (move.source is None or not source.is_same_version(move.source)):
             return _copy_again(batch, move, "the source changed before the switch")
     return replace(move, copy=copy)
+
+
+def _found(batch: Batch, move: Move, looks: Looks) -> ObjectInfo | None:
+    """What is at the new key; asked for once more where that is not our copy, so that one wrong answer decides nothing (case 10)."""
+    seen = looks.found[move.new_key]
+    if seen is not None and (move.same_object or move.is_our_copy(seen)):
+        return seen
+    try:
+        return batch.context.store.stat(move.new_key)
+    except MissingObjectError:
+        return None
+
+
+def _lost_copy(batch: Batch, move: Move) -> Outcome:
+    """The copy is gone, by a lifecycle rule or a janitor (H22), if looks some time apart miss it: copied again, with nothing to go over.
+
+    One that is there after all would be a stranger to a move that has forgotten it (case 16).
+    """
+    now = batch.context.store.store_time()
+    since = (
+        move.missed_store_time if move.missed_store_time is not None and not move.looks else now
+    )  # else it was the source that was missed
+    if now - since < GONE_SECONDS:
+        missing = replace(move, missed_store_time=since, looks=0, detail=f"no object {move.new_key!r}")
+        return Outcome(move=missing, due_in=GONE_SECONDS / 2)
+    gone = replace(move, copy=None, copy_recorded=False, missed_store_time=None)
+    return _copy_again(batch, gone, "the copy was gone before the switch")
 
 
 def _copy_again(batch: Batch, move: Move, detail: str) -> Outcome:

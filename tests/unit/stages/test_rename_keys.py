@@ -156,12 +156,15 @@ def test_foreign_object_in_the_place_of_our_copy_stops_the_switch(world: World) 
 
 
 def test_copy_that_went_away_is_written_again(world: World) -> None:
-    """A lifecycle rule or a janitor removed the copy before the switch (H22)."""
+    """A lifecycle rule or a janitor removed the copy before the switch (H22): after looks some time apart, and nothing is switched."""
     _copied(world)
     world.store.app_delete(N1)
     world.do("rename")
+    assert (world.key(1), world.move(1).state) == (O1, MoveState.COPIED)
+    world.later(10)
+    world.do("rename")
 
-    assert (world.key(1), world.move(1).state) == (O1, MoveState.PLANNED)
+    assert (world.key(1), world.move(1).state, world.move(1).copy) == (O1, MoveState.PLANNED, None)
     world.go()
     assert world.get(1) == b"v1"
 
