@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
-from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RowLockedError, UsageError
+from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RolledBackError, RowLockedError, UsageError
 
 MICROSECONDS = 1_000_000
 SERVER_TIMEOUT_SECONDS = 5  # a statement and an idle transaction: a stopped worker holds rows no longer (H30)
@@ -35,7 +35,9 @@ READ_ONLY = "rekey_read_only"  # execution option: SQLite then begins without ta
 
 # Deadlock, serialisation failure, lock or statement time-out, shutdown, read-only after a failover: rolled back, may be repeated.
 _TRANSIENT_SQLSTATES = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25006", "25P03", "53")
+_ENDED_SQLSTATES = frozenset({"40001", "40P01", "57014"})
 _LOCK_WAIT_TIMEOUT = 1205  # MySQL
+_ENDED_MYSQL = frozenset({1213, 1317, 3024, 1969})  # deadlock, a statement that was killed or took too long
 # Deadlock, killed, time-outs, too many connections, shutting down, read-only after a failover, cluster not ready.
 _TRANSIENT_MYSQL = frozenset({_LOCK_WAIT_TIMEOUT, 1213, 1317, 3024, 1969, 1927, 1040, 1203, 1226, 1053, 1290, 1836, 1047, 3572})
 
@@ -101,28 +103,36 @@ def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER
 
 def _on_connect(kind: str, statement_seconds: int) -> Any:  # noqa: ANN401 - an event listener
     def listener(connection: Any, _record: Any) -> None:  # noqa: ANN401 - a DBAPI connection
-        cursor = connection.cursor()
-        if kind == "sqlite":
-            # A text column may hold what is no UTF-8 (case 38): it must reach the planner, which parks it, and not end the page.
-            connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=NORMAL")
-            cursor.execute(f"PRAGMA busy_timeout={SERVER_TIMEOUT_SECONDS * 6 * 1000}")
-        elif kind == "postgresql":
-            milliseconds = statement_seconds * 1000
-            cursor.execute(f"SET statement_timeout={milliseconds}")
-            cursor.execute(f"SET lock_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
-            cursor.execute(f"SET idle_in_transaction_session_timeout={SERVER_TIMEOUT_SECONDS * 1000}")
-            cursor.execute("SET TimeZone='UTC'")
-            # A statement outside of a transaction block would have whatever the server is set to (H20).
-            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            connection.commit()
-        else:
-            for statement in _mysql_session(connection.get_server_info(), statement_seconds):
-                cursor.execute(statement)
-        cursor.close()
+        try:
+            _set_up(connection, kind, statement_seconds)
+        except BaseException:  # it broke: nobody else would close it
+            connection.close()
+            raise
 
     return listener
+
+
+def _set_up(connection: Any, kind: str, statement_seconds: int) -> None:  # noqa: ANN401 - a DBAPI connection
+    cursor = connection.cursor()
+    if kind == "sqlite":
+        # A text column may hold what is no UTF-8 (case 38): it must reach the planner, which parks it, and not end the page.
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA busy_timeout={SERVER_TIMEOUT_SECONDS * 6 * 1000}")
+    elif kind == "postgresql":
+        milliseconds = statement_seconds * 1000
+        cursor.execute(f"SET statement_timeout={milliseconds}")
+        cursor.execute(f"SET lock_timeout={LOCK_TIMEOUT_SECONDS * 1000}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout={SERVER_TIMEOUT_SECONDS * 1000}")
+        cursor.execute("SET TimeZone='UTC'")
+        # A statement outside of a transaction block would have whatever the server is set to (H20).
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.commit()
+    else:
+        for statement in _mysql_session(connection.get_server_info(), statement_seconds):
+            cursor.execute(statement)
+    cursor.close()
 
 
 def _mysql_session(server: str, statement_seconds: int) -> list[str]:
@@ -181,13 +191,18 @@ def translated() -> Iterator[None]:
         raise DatabaseUnavailableError("no free connection to the database: its pool is exhausted") from error
     except exc.DBAPIError as error:
         if is_transient(error):
-            kind = RowLockedError if _is_lock_timeout(error) else DatabaseUnavailableError
+            kind = RowLockedError if _is_lock_timeout(error) else RolledBackError if _is_ended(error) else DatabaseUnavailableError
             raise kind(f"the database did not answer: {brief(error)}") from error
         raise
 
 
 def _is_lock_timeout(error: exc.DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) == "55P03" or _mysql_number(error) == _LOCK_WAIT_TIMEOUT
+
+
+def _is_ended(error: exc.DBAPIError) -> bool:
+    """Whether the server has ended the transaction, and goes on with the connection."""
+    return getattr(error.orig, "sqlstate", None) in _ENDED_SQLSTATES or _mysql_number(error) in _ENDED_MYSQL
 
 
 def is_disconnect(error: exc.DBAPIError) -> bool:

@@ -43,7 +43,14 @@ class DatabaseUnavailableError(TransientError):
     """The database did not answer, or ended the transaction (deadlock, serialisation failure, time-out)."""
 
 
-class RowLockedError(DatabaseUnavailableError):
+class RolledBackError(DatabaseUnavailableError):
+    """The server ended the transaction (deadlock, serialisation failure, a statement that took too long): nothing was changed.
+
+    A smaller one may come through.
+    """
+
+
+class RowLockedError(RolledBackError):
     """Somebody else has held a row for longer than we wait: nothing was changed."""
 
 

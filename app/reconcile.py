@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.database import MICROSECONDS
+from app.errors import DatabaseUnavailableError
 from app.ledger.records import Run
 from app.ledger.runs import Clocks
 from app.pipeline import MESSAGES_A_RUN, MOVE_STAGES, MoveStage
@@ -54,7 +55,7 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
         room = max(0, context.settings.max_in_flight - context.queues.in_flight(run))
         if due:
             _look_for_deaths(run, context, clocks, found)
-            room = _send_due(run, context, room, found)
+            room = _send_what_is_stamped(run, context, room, found)
         found.seed = not run.seed_done and run.seed_due_at <= clocks.now and room > 0
     if run.seed_done and not found.messages:
         _end(run, context, found)
@@ -70,7 +71,7 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
     context.reopening.wake_cancelled(run, beyond_seconds=soon, most=context.settings.max_in_flight)
     if context.queues.is_due(run):
         _look_for_deaths(run, context, clocks, found)
-        _send_due(run, context, context.settings.max_in_flight, found)
+        _send_what_is_stamped(run, context, context.settings.max_in_flight, found)
     if not found.messages and not found.uploads_left and not context.queues.is_open(run):
         context.runs.set_unseen(run, max(0, run.rows_estimate - (run.next_move - 1)))
         if context.runs.end(run):
@@ -85,6 +86,17 @@ def _abort_uploads(run: Run, context: Context, found: Found) -> None:
     if swept.aborted:
         found.notes.append(f"{swept.aborted} multipart uploads were left unfinished: aborted")
     found.notes += [f"an unfinished upload cannot be aborted: {reason}" for reason in swept.refused]
+
+
+def _send_what_is_stamped(run: Run, context: Context, room: int, found: Found) -> int:
+    """As ``_send_due``; where the ledger goes away half-way, what is stamped by then is sent: else it would wait for its next hint."""
+    try:
+        return _send_due(run, context, room, found)
+    except DatabaseUnavailableError as error:
+        if not found.messages:
+            raise
+        found.notes.append(str(error))
+        return 0
 
 
 def _send_due(run: Run, context: Context, room: int, found: Found) -> int:

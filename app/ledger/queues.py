@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import BigInteger, Boolean, Engine, Integer, and_, bindparam, case, func, literal, select, union_all, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.errors import OutcomeUnknownError
 from app.ledger.counting import Count, count_moves
 from app.ledger.records import Run
 from app.ledger.waking import change_in_pages, forget_hints, now_of
@@ -59,14 +62,18 @@ class QueueLedger:
 
         *state*: of the moves that are due for *stage*.
         """
-        with transaction(self.engine) as connection:
+        ids: list[int] = []
+        with (
+            suppress(OutcomeUnknownError),
+            transaction(self.engine) as connection,
+        ):  # a message too many does no harm, one too few costs time
             given = {"run": run.no, "now": read_now(connection), "due_in": state, "due_for": stage, "suspects": suspects}
             ids = list(connection.execute(_DUE_IDS, given | {"most": limit}).scalars())
             for start in range(0, len(ids), IDS_A_STATEMENT):
                 chunk = ids[start : start + IDS_A_STATEMENT]
                 stamp = {"due_at": _NOW + self._later, "hints": moves.c.hints + 1}
                 connection.execute(update(moves).where(*_DUE, moves.c.id.in_(chunk)).values(stamp), given)
-            return ids
+        return ids
 
     def forget_hints(self, run: Run) -> None:
         """Messages that were sent before a pause are gone: whatever had one is due now, and so is the seed."""

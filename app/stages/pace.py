@@ -22,8 +22,10 @@ class Pace:
         return min(chunk, self._sizes.get(stage, chunk))
 
     def learn(self, stage: str, *, claimed: int, given_back: int) -> None:
-        """A claim is over: the next one is as large as what was done of it, or larger if that was all."""
-        if given_back:
+        """A claim is over: the next one is as large as what was done of it, or larger if that was all; much smaller if it was nothing."""
+        if given_back >= claimed:
+            self._sizes[stage] = max(1, min(LEAST, claimed // GROWTH))
+        elif given_back:
             self._sizes[stage] = max(LEAST, claimed - given_back)
         elif stage in self._sizes and claimed >= self._sizes[stage]:
             self._sizes[stage] = claimed * GROWTH

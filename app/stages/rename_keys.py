@@ -13,7 +13,7 @@ from sqlalchemy import Connection, exc
 
 from app.assets import AssetRow, Naming
 from app.database import brief, transaction
-from app.errors import OutcomeUnknownError, RowLockedError, UnansweredError
+from app.errors import OutcomeUnknownError, RolledBackError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import MAX_LISTED
@@ -82,7 +82,7 @@ def switch(batch: Batch, moves: Sequence[Move], looks: Looks) -> None:
     looked = Looked(looks, store_time=batch.context.store.store_time())
     try:
         _switch_all(batch, moves, looked)
-    except (RowChangedError, RowLockedError, exc.DBAPIError):  # of the last only those that no repetition mends: the others are translated
+    except (RowChangedError, RolledBackError, exc.DBAPIError):  # of the last only those that no repetition mends: the others are translated
         for move in moves:
             if batch.time_is_up:
                 return
@@ -92,7 +92,7 @@ def switch(batch: Batch, moves: Sequence[Move], looks: Looks) -> None:
 def _switch_one(batch: Batch, move: Move, looked: Looked) -> None:
     try:
         _switch_all(batch, [move], looked)
-    except RowLockedError as error:  # the application holds this row: its mates need not wait for that
+    except RolledBackError as error:  # the application holds this row, or a trigger takes its time: its mates need not wait for that
         batch.add(Outcome(move=replace(move, detail=clean(str(error))), due_in=LOCKED_SECONDS), say="row locked")
     except (RowChangedError, exc.DBAPIError) as refusal:
         try:  # deciding may send a request: the removal of our copy

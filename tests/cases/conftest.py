@@ -33,3 +33,9 @@ def world(tmp_path: Path, behaviour: Behaviour) -> World:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "GIVE_BACK_SECONDS", 0.0)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of an empty database of each kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))

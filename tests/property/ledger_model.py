@@ -34,6 +34,7 @@ class Entry:
     waiting: bool = False
     copied_once: bool = False  # a version of a copy is on record
     follows: bool = False  # of a rollback: another of its moves, which left the same object, has the claim on it
+    had: bool = False  # a worker has claimed it
     holder: str | None = None
     held_until: float = 0.0
     kept: bool = False  # the lease runs to its end, whatever happens: a request is unanswered
@@ -130,19 +131,17 @@ class Ledger:
         return next((run for run in self.runs.values() if run.table == table and run.is_live), None)
 
     def cancel(self, no: int) -> bool:
-        """Nothing more is moved; what nobody holds is due, to be ended."""
+        """Nothing more is moved; what may have lost its message during a pause is due, to be ended."""
         run = self.runs[no]
         if run.state not in {"running", "paused"}:
             return False
         run.state = "cancelled"
-        for entry in self.of(no):
-            if entry.is_open and entry.holder is None:
-                entry.free(due=self.now)
+        self.resume(no)
         return True
 
     def end_cancelled(self, no: int) -> int:
-        """Planned moves that nothing was written for."""
-        ended = [each for each in self.of(no) if each.state == "planned" and not each.copied_once and each.is_free(self.now)]
+        """Planned moves that no worker ever had: nothing can have been written for them."""
+        ended = [each for each in self.of(no) if each.state == "planned" and not (each.had or each.copied_once) and each.is_free(self.now)]
         for entry in ended:
             entry.become("cancelled")
             entry.holder, entry.kept, entry.hints, entry.suspect, entry.waiting = None, False, 0, False, False
@@ -247,6 +246,7 @@ class Ledger:
         ]
         for entry in taken:
             entry.holder, entry.held_until, entry.kept, entry.due = token, self.now + seconds, False, self.now + seconds
+            entry.had = True
         return [entry.id for entry in taken]
 
     def join(self, which: Iterable[Entry], *, stage: str, seconds: float, token: str) -> list[tuple[int, int]]:

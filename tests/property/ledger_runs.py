@@ -109,7 +109,7 @@ class Runs(Checks):
         after = int(run.seed_cursor or 0)
         found = [entry for entry in self.model.switched(run.origin_no or 0) if entry.id > after][:3]
         with transaction(self.ground.engine, read_only=True) as connection:
-            page = self.context.rollbacks.page(connection, run.origin_no or 0, after=after, limit=3, clients=())
+            page, _ = self.context.rollbacks.page(connection, run.origin_no or 0, after=after, limit=3, clients=())
         assert [move.id for move in page] == [entry.id for entry in found]
         if page:
             wanted = self.model.seed_back(run.no, found, seen=seen, cursor=str(found[-1].id))

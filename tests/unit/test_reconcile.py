@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app import reconcile
+from app.errors import DatabaseUnavailableError, OutcomeUnknownError
+from app.ledger import queues
 from app.pipeline import BY_NAME
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Fault
 from tests.builders import World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -294,3 +298,46 @@ def test_switched_moves_that_are_due_go_together_in_a_few_messages(world: World)
 
 def _sizes(world: World, due: int) -> int:
     return min(due, reconcile.message_size(world.run, BY_NAME["delete"], due, world.context))
+
+
+def test_what_is_stamped_when_the_ledger_goes_away_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half-way through a tick: those moves would wait for HINT_SECONDS, and twice as long the next time (H26)."""
+    world.add(1)
+    world.seed()
+    world.later(61)
+    take_due, calls = world.context.queues.take_due, itertools.count()
+
+    def away(*args: Any, **kwargs: Any) -> list[int]:  # noqa: ANN401 - as the ledger's own
+        if next(calls) > 1:
+            raise DatabaseUnavailableError("the server closed the connection")
+        return take_due(*args, **kwargs)
+
+    monkeypatch.setattr(world.context.queues, "take_due", away)
+    found = world.tick()
+    assert ([ids for _, ids in found.messages], found.notes) == ([[1]], ["the server closed the connection"])
+
+    world.later(130)
+    with pytest.raises(DatabaseUnavailableError):  # nothing is stamped: the task says so
+        world.tick()
+
+
+def test_hint_whose_commit_was_not_answered_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message too many does no harm, one too few costs time (S6)."""
+    world.add(1)
+    world.seed()
+    world.later(61)
+    real = queues.transaction
+
+    @contextmanager
+    def lose_the_answer(*args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401 - as the database's own
+        with real(*args, **kwargs) as connection:
+            yield connection
+        if not kwargs.get("read_only"):
+            raise OutcomeUnknownError("the connection to the database broke during COMMIT")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(queues, "transaction", lose_the_answer)
+        sent = world.context.queues.take_due(world.run, stage="copy", state=MoveState.PLANNED, limit=9)
+
+    assert sent == [1]
+    assert world.context.queues.in_flight(world.run) == 1

@@ -27,6 +27,17 @@ def test_claims_shrink_to_what_is_done_and_grow_again() -> None:
     assert pace.size("delete", chunk=1000) == 1000
 
 
+def test_claim_of_which_nothing_was_done_is_followed_by_smaller_ones_down_to_a_single_move() -> None:
+    """A trigger that takes half a second a row: ten of them would be ended by the server each time."""
+    pace = Pace()
+    seen = []
+    for claimed in (200, 10, 5, 2, 1):
+        pace.learn("rename", claimed=claimed, given_back=claimed)
+        seen.append(pace.size("rename", chunk=1000))
+
+    assert seen == [10, 5, 2, 1, 1]
+
+
 def test_task_on_a_far_store_claims_no_more_than_it_gets_done(tmp_path: Path) -> None:
     """The rest of its message is sent on without having been claimed."""
     world = World(tmp_path)
