@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 BUCKET, TABLE = "assets", "assets"
 STARTED = 1_790_000_000  # UTC seconds
 A_SECOND = 600  # assets moved a second, as the times have it
-# As after a run of which most is over: 97 % deleted, 1 % each kept, parked and still within the grace.
+# How the 98 % that are neither kept for a row that names them nor parked stand: as a state for each number from 2 to 99.
+MIXES = {
+    "over": "CASE n % 100 WHEN 2 THEN 'renamed' ELSE 'deleted' END",
+    "within grace": "'renamed'",
+    "half": "CASE WHEN n % 100 < 51 THEN 'renamed' ELSE 'deleted' END",
+    "held": "'kept'",
+}
+# 1 % each kept and parked, and the others as the mix says.
 _FILL = """
 INSERT INTO rekey_moves (
     run_no, id, row_id, client, generation, old_key, new_key, old_hash, new_hash, live_hash, state, stage, parked_from, reason, detail,
@@ -31,24 +38,25 @@ INSERT INTO rekey_moves (
     switch_store_time, looks, sighted, intent_at, updated_at)
 SELECT :run_no, n, '[' || n || ']', (n % 500)::text, 1, 'uploads/2026/file-' || n || '.png',
     'clients/' || n % 500 || '/assets/file-' || n || '.png', sha256(('old' || n)::bytea), sha256(('new' || n)::bytea),
-    CASE WHEN n % 100 = 2 THEN sha256(('new' || n)::bytea) END,
-    CASE n % 100 WHEN 0 THEN 'kept' WHEN 1 THEN 'parked' WHEN 2 THEN 'renamed' ELSE 'deleted' END,
-    CASE WHEN n % 100 = 2 THEN 'delete' END,
+    CASE WHEN state = 'renamed' THEN sha256(('new' || n)::bytea) END,
+    state,
+    CASE WHEN state = 'renamed' THEN 'delete' END,
     CASE WHEN n % 100 = 1 THEN 'planned' END,
-    CASE n % 100 WHEN 0 THEN 'named' WHEN 1 THEN 'denied' END,
+    CASE WHEN n % 100 = 0 THEN 'named' WHEN n % 100 = 1 THEN 'denied' WHEN state = 'kept' THEN 'held' END,
     CASE WHEN n % 100 = 1 THEN 'HEAD uploads/2026/file-' || n || '.png: AccessDenied' END,
     false, md5(n::text), 4096 + n % 1000, t, md5(n::text), 4096 + n % 1000, t + 1, true, t, 1,
-    0, 0, 0, false, 0, false, 0, CASE WHEN n % 100 = 2 THEN us + 3600000000 ELSE us END, 0, 3600, us, us, t + 1, 1, false, us + 2000000,
-    us + 3000000
-FROM (SELECT n, :started + n / :a_second AS t, (:started + n / :a_second) * 1000000 + n % 1000000 AS us
+    0, 0, 0, false, 0, false, 0, CASE WHEN state = 'renamed' THEN us + 3600000000 ELSE us END, 0, 3600, us, us,
+    t + 1, 1, false, us + 2000000, us + 3000000
+FROM (SELECT n, :started + n / :a_second AS t, (:started + n / :a_second) * 1000000 + n % 1000000 AS us,
+          CASE n % 100 WHEN 0 THEN 'kept' WHEN 1 THEN 'parked' ELSE {mix} END AS state
       FROM generate_series(CAST(:first AS bigint), :last) AS n) AS numbers
 """
 _STEP = 50_000  # rows a statement
 
 
 @contextmanager
-def filled_ledger(rows: int, *, within_grace: bool = False) -> Iterator[tuple[str, Run]]:
-    """URL of a PostgreSQL of its own with a run of *rows* moves; *within_grace*: all are switched, and none is deleted yet."""
+def filled_ledger(rows: int, *, mix: str = "over") -> Iterator[tuple[str, Run]]:
+    """URL of a PostgreSQL of its own with a run of *rows* moves, which stand as MIXES has it."""
     with postgres_server() as server:
         url = server.make_database()
         engine = open_engine(url, statement_seconds=600)
@@ -61,9 +69,8 @@ def filled_ledger(rows: int, *, within_grace: bool = False) -> Iterator[tuple[st
         )
         for first in range(1, rows + 1, _STEP):
             with transaction(engine) as connection:
-                fill = _FILL.replace("ELSE 'deleted'", "ELSE 'renamed'").replace("n % 100 = 2", "n % 100 >= 2") if within_grace else _FILL
                 given = {"run_no": run.no, "first": first, "last": min(first + _STEP - 1, rows), "started": STARTED, "a_second": A_SECOND}
-                connection.execute(text(fill), given)
+                connection.execute(text(_FILL.replace("{mix}", MIXES[mix])), given)
         with transaction(engine) as connection:
             ended = {"next": rows + 1, "created": STARTED * MICROSECONDS, "no": run.no}
             connection.execute(
