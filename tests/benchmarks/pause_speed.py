@@ -1,4 +1,4 @@
-"""How soon workers under full load hear of ``pause``, ``cancel`` and ``set``: ``python -m tests.benchmarks.pause_speed``.
+"""How soon workers under full load hear of ``pause``, ``resume``, ``cancel``, ``set``: ``python -m tests.benchmarks.pause_speed``.
 
 A run of so many assets is let go until all stages are at work; then the command is typed. Seconds count from its change of the ledger
 (seen by asking every 10 ms) to the last request that each worker process sent to the store (``ss`` knows of each socket when it sent last)
@@ -90,7 +90,15 @@ def _pause(ground: Ground, environ: Mapping[str, str], sockets: Sockets) -> floa
     left = _one(ground, "SELECT count(*) FROM rekey_moves WHERE state IN ('planned', 'copied')")
     waits = {"ledger": changed - began} | {stage: at - began for stage, at in sockets.last.items() if stage != "seed"}
     _tell("pause", waits, f"{left} assets had not been switched")
-    return max(waits.values()) if left else float("inf")
+    if not left:
+        return float("inf")
+    sockets.last.clear()
+    resumed = _typed(ground, environ, sockets, "running", "resume")
+    while _one(ground, "SELECT max(updated_at) FROM rekey_moves") / 1e6 <= resumed:
+        time.sleep(0.01)
+    going = time.time() - resumed
+    _tell("resume", {"first change": going}, "the reconciler sends out what is due")
+    return max(*waits.values(), going)
 
 
 def _cancel(ground: Ground, environ: Mapping[str, str], sockets: Sockets) -> float:
