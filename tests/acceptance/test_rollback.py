@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,3 +84,34 @@ def test_paused_run_is_cancelled_and_taken_back(working: Deployment) -> None:
     assert back.status == 0, back.err
     assert 20 <= back.report["renamed"] < 300, "it was over before the pause: nothing was cancelled"
     assert _back(service, assets) == []
+
+
+@pytest.mark.timeout(400)
+def test_rollback_of_chosen_rows_is_a_run_like_any_other(working: Deployment) -> None:
+    """It says what it will do, is paused, set and resumed, and has a report of its own; rows that are not meant stay moved."""
+    service, named = working.service()
+    assets = service.fill(60)
+    working.rekey("enqueue", "--watch", "--json", seconds=200, **named)
+    wrong = working.rekey("rollback", "--only-where", "no_such_column = 1", "--yes", **named)
+    chosen = ("--only-where", "id BETWEEN 21 AND 60")
+    plan = working.rekey("rollback", *chosen, "--dry-run", "--json", **named)
+    begun = working.rekey("rollback", *chosen, "--yes", "--copy-rate", "1", "--json", **named)
+    working.wait_for(lambda report: report["copied"] >= 2, **named)
+    paused = working.rekey("pause", **named)
+    resting = working.status(**named)
+    turned = working.rekey("set", "copy_rate=0", **named)
+    resumed = working.rekey("resume", **named)
+    ended = working.rekey("status", "--watch", "--json", seconds=200, **named)
+    listed = working.rekey("report", **named)
+
+    assert (wrong.status, "--only-where" in wrong.complaint) == (2, True)
+    assert (plan.status, plan.report["by_copy"]) == (0, 40)
+    assert begun.status == 0, begun.err
+    assert (paused.status, turned.status, resumed.status) == (0, 0, 0)
+    assert (resting["state"], resting["kind"], resting["copied"] < 40) == ("paused", "rollback", True)
+    assert (ended.report["state"], ended.report["renamed"], ended.report["deleted"]) == ("finished", 40, 40)
+    lines = list(csv.DictReader(io.StringIO(listed.out, newline=""), strict=True))
+    assert {int(line["row_id"]): (line["old_key"], line["new_key"]) for line in lines} == {
+        asset.id: (asset.new_key, asset.old_key) for asset in assets[20:]
+    }
+    assert service.differences([*assets[:20], *(replace(asset, new_key=asset.old_key) for asset in assets[20:])]) == []
