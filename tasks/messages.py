@@ -14,7 +14,7 @@ from contextlib import suppress
 from kombu.exceptions import OperationalError
 
 from app import resources
-from app.celery_app import PUBLISH_SECONDS, celery, send
+from app.celery_app import PUBLISH_SECONDS, RECONCILE_TASK, celery, send
 from app.errors import BrokerUnavailableError, DatabaseUnavailableError, RekeyError
 from app.ledger.records import Run
 from app.pipeline import BY_NAME, SEED, MoveStage
@@ -78,6 +78,12 @@ def enqueue_seed(run: Run) -> None:
         send(celery.tasks[SEED.task], resources.deployment(), run.id)
     except BrokerUnavailableError as error:
         log.warning("%s", error, extra={"action": "broker_warning", "run_id": run.id})
+
+
+def send_for_reconciler() -> None:
+    """Let a reconciler come now and not at its next tick, if the broker is there."""
+    with suppress(BrokerUnavailableError):
+        send(celery.tasks[RECONCILE_TASK])
 
 
 def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> str:

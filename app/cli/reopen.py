@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from app import resources
+from app.cli.hastening import hasten
 from app.cli.options import MOST_DELETES, confirm, echo_json, json_flag, settings_flags, yes_flag
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
@@ -39,6 +40,7 @@ def retry(
         if not resources.reopening().parked(run, which):
             raise UsageError(f"run {run.id[:8]} has no parked asset that is meant: `rekey status` counts them by reason")
         sent = resources.reopening().retry(run, which)
+        hasten(run)
         _say(run, sent, "go on", as_json=as_json)
     finally:
         resources.close()
@@ -63,6 +65,7 @@ def release(*, settings: Settings, max_deletes: int | None, run_id: str | None, 
         resources.steering().allow_deletes(run, max_deletes)
         resources.steering().hold(run, hold=False)
         sent = resources.reopening().release(run, most=max_deletes)
+        hasten(run)
         _say(run, sent, "are released", as_json=as_json)
     finally:
         resources.close()

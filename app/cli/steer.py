@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from app import resources
+from app.cli.hastening import hasten
 from app.cli.options import confirm, echo_json, json_flag, settings_flags, yes_flag
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
@@ -52,6 +53,7 @@ def cancel(*, settings: Settings, run_id: str | None, yes: bool, as_json: bool) 
         )
         if not resources.reopening().cancel(run):
             raise UsageError(f"run {run.id[:8]} is {resources.runs().get(run.id).state} by now: it cannot be cancelled")
+        hasten(run)
         if as_json:
             echo_json({"run": run.id, "state": str(RunState.CANCELLED)})
         else:
@@ -69,6 +71,7 @@ def _change(settings: Settings, run_id: str | None, state: RunState, *, only_fro
                 raise UsageError(f"run {run.id[:8]} is {now.state}: only a {only_from} run can become {state}")
         if state is RunState.RUNNING:
             resources.queues().forget_hints(run)  # their messages were dropped during the pause
+            hasten(run)
         if as_json:
             echo_json({"run": run.id, "state": str(state)})
         else:

@@ -6,13 +6,16 @@ import getpass
 import logging
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app import cli, resources
 from app.cli import identity
 from app.database import SERVER_TIMEOUT_SECONDS
+from app.errors import BrokerUnavailableError
+from app.states import RunState
+from tasks import messages
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -156,6 +159,27 @@ def test_command_is_refused_once_a_run_has_ended(
 ) -> None:
     """What it could do is done."""
     assert words in refused(ended, capsys, *command)
+
+
+@pytest.mark.parametrize("command", [("resume",), ("cancel", "--yes"), ("retry",)], ids=lambda command: command[0])
+def test_reconciler_is_sent_for_at_once(running: World, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    """What goes on or ends waits for no tick; a broker that is away delays nothing but that."""
+    running.tick()
+    if command == ("resume",):
+        running.context.runs.set_state(running.run, RunState.PAUSED, only_from=RunState.RUNNING)
+    running.set_columns(2, state="parked", parked_from="planned", reason="missing_source", live_hash=None, stage=None)
+    sent: list[str] = []
+
+    def send(task: Any) -> None:  # noqa: ANN401 - Celery's
+        sent.append(task.name)
+        raise BrokerUnavailableError("away")
+
+    monkeypatch.setattr(messages, "send", send)
+    done = cli.main([*command, *FLAGS])
+
+    assert (done, sent) == (0, ["reconcile_moves"])
+    clocks = running.context.runs.read_clocks(running.clock)
+    assert running.context.runs.take_tick(running.run, every_seconds=2.5, clocks=clocks, host="h")
 
 
 @pytest.mark.parametrize("command", [("status",), ("report",), ("rollback", "--dry-run")], ids=lambda command: command[0])

@@ -12,6 +12,7 @@ from app.database import MICROSECONDS
 from app.ledger import waking
 from app.ledger.records import Outcome
 from app.ledger.reopening import Selection
+from app.ledger.runs import RunLedger
 from app.states import KeptReason, MoveState, ParkedReason, RunState
 from tests.builders import make_plan, make_run
 
@@ -52,6 +53,25 @@ def test_turns_of_all_workers_keep_the_rate_together(context: Context) -> None:
     assert max(waits) > 9  # twelve turns of a second each, none of them shared
     assert context.steering.turn(run, stage="copy", moves=1, rate=1, patience=0.0) > 9
     assert context.steering.turn(run, stage="rename", moves=1, rate=1, patience=0.0) == 0
+
+
+def test_hastened_tick_passes_and_looks_like_no_jump_of_the_clock(context: Context) -> None:
+    """However shortly before it the last one came; also to a reconciler that has seen no tick itself (H16)."""
+    run = make_run(context)
+    before = context.runs.read_clocks(context.clock)
+
+    def tick() -> bool:
+        return context.runs.take_tick(run, every_seconds=2.5, clocks=context.runs.read_clocks(context.clock), host="h")
+
+    passed = [tick(), tick()]
+    context.steering.hasten(run, seconds=5.0)
+    newcomer = RunLedger(context.moves.engine)
+    jump = newcomer.jump(context.runs.get(run.id), context.runs.read_clocks(context.clock), host="h")
+    passed += [tick(), tick()]
+
+    assert before.boot_us > 5 * MICROSECONDS, "a machine that was started just now: nothing to compare with"
+    assert passed == [True, False, True, False]
+    assert abs(jump) < 1
 
 
 def test_deletes_are_granted_as_long_as_there_are_some_left(context: Context) -> None:
