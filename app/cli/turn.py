@@ -15,7 +15,7 @@ from app.settings import Settings, load
 HOLD, MAX_DELETES = "hold", "max_deletes"
 LETTERS = len(str(MOST_DELETES))  # Python reads no number of some thousands
 NAMES = (*resources.KNOBS, HOLD, MAX_DELETES)
-HELP = """Change a run under way. Workers go by it from their next batch on, a few seconds later.
+HELP = """Change a run under way. Workers hear of it within about a second, and go by it from their next asset on.
 
 \b
 copy_rate, rename_rate, delete_rate  assets a second, all workers together; 0: no bound

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine, case, exc, insert, select, update
+from sqlalchemy import Engine, bindparam, case, exc, insert, select, update
 
 from app.database import MICROSECONDS, read_now, transaction
 from app.ledger.records import Run
 from app.schema import runs, turns
 from app.states import RunState
+
+_WISHES = select(runs.c.state, runs.c.knobs).where(runs.c.no == bindparam("run"))
 
 
 class SteerLedger:
@@ -21,10 +23,11 @@ class SteerLedger:
         """Keep the engine; nothing is asked yet."""
         self.engine = engine
 
-    def state(self, run: Run) -> RunState:
-        """The run's state now."""
+    def wishes(self, run: Run) -> tuple[RunState, dict[str, Any]]:
+        """The run's state now, and what was set since its start."""
         with transaction(self.engine, read_only=True) as connection:
-            return RunState(connection.execute(select(runs.c.state).where(runs.c.no == run.no)).scalar_one())
+            state, knobs = connection.execute(_WISHES, {"run": run.no}).one()
+            return RunState(state), json.loads(knobs)
 
     def set_knobs(self, run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
         """Lay *knobs* over those of the run; workers go by them from their next message on.

@@ -53,10 +53,25 @@ class Redirect:
     """One move's paths, as people see them and as they are sent."""
 
     move: int
+    prefix: str
+    old_key: str
     path: str  # the old one, decoded and with single slashes: nginx's $uri
-    old_url: str
-    new_path: str
-    new_url: str
+    new_key: str
+
+    @property
+    def new_path(self) -> str:
+        """The new one, decoded."""
+        return self.prefix + self.new_key
+
+    @property
+    def old_url(self) -> str:
+        """The old one as it is sent; made when it is asked for, since the first pass needs none."""
+        return self.prefix + quote(self.old_key)
+
+    @property
+    def new_url(self) -> str:
+        """The new one as it is sent."""
+        return self.prefix + quote(self.new_key)
 
     @property
     def problem(self) -> str | None:
@@ -101,13 +116,8 @@ def _pages(ledger: ReportLedger, run: Run, prefix: str) -> Iterator[Sequence[Red
 
 
 def _redirect(row: Row[Any], prefix: str) -> Redirect:
-    return Redirect(
-        move=row.id,
-        path=prefix + _SLASHES.sub("/", row.old_key).lstrip("/"),
-        old_url=prefix + quote(row.old_key),
-        new_path=prefix + row.new_key,
-        new_url=prefix + quote(row.new_key),
-    )
+    path = prefix + _SLASHES.sub("/", row.old_key).lstrip("/")
+    return Redirect(move=row.id, prefix=prefix, old_key=row.old_key, path=path, new_key=row.new_key)
 
 
 def _csv_line(each: Redirect, verdict: Verdict, left_out: Counter[str]) -> tuple[bytes, int]:
@@ -121,13 +131,14 @@ def _csv_line(each: Redirect, verdict: Verdict, left_out: Counter[str]) -> tuple
 def _nginx_line(each: Redirect, verdict: Verdict, left_out: Counter[str]) -> tuple[bytes, int]:
     # A map compares without regard to case, and refuses two strings that differ by nothing else: those are compared as expressions.
     word = (_expression(each.path) if verdict is Verdict.FOLDED else each.path).translate(_WORD)
+    new_url = each.new_url
     problem = each.problem or (str(verdict) if verdict in LEFT_OUT else None)
-    if problem is None and max(len(word.encode()), len(each.new_url)) > _LONGEST_WORD:
+    if problem is None and max(len(word.encode()), len(new_url)) > _LONGEST_WORD:
         problem = "too_long"
     if problem:
         left_out[problem] += 1
-        return f"# {each.old_url} -> {each.new_url} left out: {LEFT_OUT[problem]}\n".encode(), 0
-    return f'"{word}" "{each.new_url}";\n'.encode(), 1
+        return f"# {each.old_url} -> {new_url} left out: {LEFT_OUT[problem]}\n".encode(), 0
+    return f'"{word}" "{new_url}";\n'.encode(), 1
 
 
 def _expression(path: str) -> str:

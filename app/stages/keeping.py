@@ -26,7 +26,7 @@ class BatchKeeper:
     def keep(self) -> None:
         """Stop if asked to; renew the lease when half of it is gone, and with it the right of a suspect to be worked on alone (H28)."""
         batch, context = self._batch, self._batch.context
-        if context.stopping() or not context.watch.still(batch.run):
+        if context.stopping() or not context.watch.goes_on(batch.run):
             raise StoppedError("the worker or the run stops")
         if batch.result.stage == FIRST and context.clock.boot() - self._since > TASK_SECONDS:
             batch.part_from(self._move)  # the other stages decide the moves of one object together

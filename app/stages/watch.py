@@ -1,9 +1,11 @@
-"""Whether a run still is in the state that a task found it in, so that pause and cancel are heard in the middle of a batch (section 3)."""
+"""Whether a run still is as a task found it, so that pause, cancel and set are heard in the middle of a batch (section 3)."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from app.clock import Clock
 from app.errors import DatabaseUnavailableError
@@ -13,27 +15,37 @@ from app.states import RunState
 
 WATCH_SECONDS = 1.0
 
+Wishes = tuple[RunState, Mapping[str, Any]]
+
 
 class RunWatch:
-    """The last known states of the runs that this process works on; safe for threads."""
+    """What was last known of the runs that this process works on; safe for threads."""
 
     def __init__(self, steering: SteerLedger, *, clock: Clock) -> None:
         """Nothing is asked yet."""
         self._steering = steering
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[int, tuple[float, RunState]] = {}
+        self._known: dict[int, tuple[float, Wishes]] = {}
 
     def still(self, run: Run) -> bool:
-        """Whether *run* is in the state that it was read in. An outage of the ledger changes no answer."""
+        """Whether *run* is in the state that it was read in, with the same settings. An outage of the ledger changes no answer."""
+        return self._wishes(run) == (run.state, run.knobs)
+
+    def goes_on(self, run: Run) -> bool:
+        """Whether it is in that state, whatever was set since: what takes long and goes by no setting need not begin anew."""
+        return self._wishes(run)[0] is run.state
+
+    def _wishes(self, run: Run) -> Wishes:
         now = self._clock.boot()
-        asked_at, state = self._known.get(run.no, (float("-inf"), run.state))
-        due = now - asked_at >= WATCH_SECONDS or state is not run.state  # the task may know better: it read the run after we asked
+        asked_at, wishes = self._known.get(run.no, (float("-inf"), (run.state, run.knobs)))
+        # The task may know better: it read the run after we asked.
+        due = now - asked_at >= WATCH_SECONDS or wishes != (run.state, run.knobs)
         if due and self._lock.acquire(blocking=False):  # one asks, the others go by the last answer
             try:
                 with suppress(DatabaseUnavailableError):
-                    state = self._steering.state(run)
-                self._known[run.no] = (now, state)
+                    wishes = self._steering.wishes(run)
+                self._known[run.no] = (now, wishes)
             finally:
                 self._lock.release()
-        return state is run.state
+        return wishes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from app.errors import DatabaseUnavailableError, LeaseLostError, OutcomeUnknownE
 from app.ledger import leases
 from app.ledger import moves as ledger_moves
 from app.ledger.records import Outcome
+from app.pipeline import BY_NAME
+from app.stages.runner import run_stage
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Fault
 from tests.builders import World
@@ -121,6 +124,23 @@ def test_pause_after_the_message_was_read_still_stops_the_claim(world: World) ->
     _, claimed = world.context.moves.claim(run, [1], stage="copy", lease_seconds=30, store_time=0, clock=world.clock)
 
     assert claimed == []
+
+
+def test_task_that_had_to_wait_for_a_place_goes_by_what_was_set_meanwhile(world: World) -> None:
+    """It read the run before the wait: its first chunk would go at the old speed."""
+    _add(world, 4)
+    run, crowd = world.run, world.context.crowd
+
+    @contextmanager
+    def place(**_: object) -> Iterator[bool]:
+        world.context.steering.set_knobs(run, {"copy_rate": 1})
+        world.later(2)
+        yield True
+
+    waiting = world.worker(crowd=SimpleNamespace(place=place, lend=crowd.lend, give_back=crowd.give_back))
+    result = run_stage("copy", BY_NAME["copy"].work, run, [1, 2, 3, 4], context=waiting)
+
+    assert (result.again, world.writes()) == ([1, 2, 3, 4], [])
 
 
 def test_paused_run_goes_on_where_it_was(world: World) -> None:

@@ -54,6 +54,23 @@ def test_paused_batch_ends_within_a_second_and_gives_the_rest_back(world: World)
     assert world.states() == {"copied": len(result.ready), "planned": 20 - len(result.ready)}
 
 
+def test_batch_under_way_goes_by_a_new_rate_within_a_second(world: World) -> None:
+    """What it has not begun is given back, and taken again under the rate that was set."""
+    _fill(world, 20)
+    world.seed()
+
+    def turn(call: str, _key: str) -> None:
+        world.clock.advance(0.4)
+        if call in {"put", "copy"} and len(world.writes()) == 3:
+            world.context.steering.set_knobs(world.run, {"copy_rate": 1})
+
+    world.store.on_call = turn
+    result = world.do("copy")
+
+    assert 3 <= len(result.ready) <= 8
+    assert len(result.again) == 20 - len(result.ready)
+
+
 def test_cancelled_run_leaves_every_row_readable_and_removes_copies_that_no_row_names(world: World) -> None:
     """Planned: as it was; copied: the copy goes; switched: both objects stay; deleted: stays so (H17)."""
     _fill(world, 4)
