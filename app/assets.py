@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    String,
     bindparam,
     collate,
     func,
@@ -107,6 +108,11 @@ class Assets:
     def key_type(self) -> object:
         """The SQL type of the key column."""
         return self._key.type
+
+    @property
+    def longest_key(self) -> int | None:
+        """How many characters the key column takes, where it is bounded."""
+        return self._key.type.length if isinstance(self._key.type, String) else None
 
     def count(self, connection: Connection) -> int:
         """How many rows the run's WHERE selects."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from app.errors import UsageError
+from app.key_suffix import with_suffix
 from app.key_values import KeyRefusedError, check_new_key, check_old_key, has_bad_segment, is_utf8, segment_text
 from app.states import ParkedReason
 
@@ -188,10 +189,29 @@ class Template:
         before = self.parts[: next((at for at, part in enumerate(self.parts) if part == _Field("client_id")), 0)]
         return any(isinstance(part, _Literal) and re.search(r"\w", part.text) for part in before)
 
+    @property
+    def has_name(self) -> bool:
+        """Whether a key of this form has a name in it that a suffix can be put behind."""
+        return self._name_at is not None
+
+    @property
+    def _name_at(self) -> int | None:
+        return next((at for at, part in enumerate(self.parts) if isinstance(part, _Field) and part.name in {"file_name", "key"}), None)
+
     def new_key(
-        self, old_key: object, client_id: object, file_name: object, columns: Mapping[str, object], *, equivalence: Equivalence = EXACT
+        self,
+        old_key: object,
+        client_id: object,
+        file_name: object,
+        columns: Mapping[str, object],
+        *,
+        equivalence: Equivalence = EXACT,
+        suffix: str | None = None,
+        longest: int | None = None,
     ) -> str:
         """The new key of a row; *file_name* is NAME_COLUMN's value (not looked at where there is no such column).
+
+        With a *suffix* behind its name, where it ``has_name``; then in *longest* characters at most.
 
         Values are taken as the database gave them: text as it is, whole numbers, UUIDs and dates in their usual text form.
 
@@ -209,7 +229,10 @@ class Template:
             else:
                 value = columns.get(part.column) if part.column else values[part.name]
                 pieces.append(segment_text(value, part.title, backslash_is_slash=equivalence.folds_backslash))
-        return check_new_key("".join(pieces))
+        at = self._name_at
+        if suffix is None or at is None:
+            return check_new_key("".join(pieces))
+        return with_suffix("".join(pieces[:at]), pieces[at], "".join(pieces[at + 1 :]), suffix, longest=longest)
 
     def has_form(self, key: str) -> bool:
         """Whether *key* has the template's form for any client at all."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.assets import AssetRow
+from app.key_suffix import suffix_of
 from app.key_values import RESERVED_PREFIX, is_utf8
-from app.object_keys import Equivalence, KeyRefusedError, Template, key_hash
-from app.object_store import Capabilities
+from app.object_keys import Equivalence, Folds, KeyRefusedError, Template, key_hash
 from app.settings import Settings
 from app.states import ParkedReason, RunKind
 
@@ -28,6 +28,14 @@ class Plan:
     in_place: bool = False
     reason: ParkedReason | None = None
     detail: str | None = None
+    own_key: str | None = None  # for the case that another asset has the new key: one with a suffix (REKEY_ON_COLLISION=suffix)
+    own_hash: bytes | None = None
+
+    def with_own_key(self) -> Plan:
+        """The plan for that case; this one, if there is no such key."""
+        if self.own_key is None or self.own_hash is None:
+            return self
+        return replace(self, new_key=self.own_key, new_hash=self.own_hash, own_key=None, own_hash=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,8 @@ class Rules:
     bucket: str
     template: Template
     equivalence: Equivalence
+    suffix_in: str | None = None  # the table, where a row gets a suffix if another asset has its new key; None: it is parked then
+    longest_key: int | None = None  # characters that the key column takes
 
     def hash_of(self, key: str) -> bytes:
         """The ledger's name for the object that *key* means."""
@@ -53,6 +63,7 @@ class Rules:
                 return self._plan(row, client, str(row.key), str(row.key), in_place=True)
             new_key = self.template.new_key(row.key, row.client, row.name, row.columns, equivalence=self.equivalence)
             self._refuse_reserved(new_key, "the template gives")
+            own_key = self._own_key(row, new_key)
         except KeyRefusedError as error:
             old_key = printable(row.key)[:LONGEST_KEPT]
             return Plan(
@@ -65,7 +76,20 @@ class Rules:
                 reason=error.reason,
                 detail=error.detail,
             )
-        return self._plan(row, client, str(row.key), new_key)
+        own = {} if own_key is None else {"own_key": own_key, "own_hash": self.hash_of(own_key)}
+        return self._plan(row, client, str(row.key), new_key, **own)
+
+    def _own_key(self, row: AssetRow, new_key: str) -> str | None:
+        """The key with a suffix for *row*, whose new key is *new_key*; none where both keys are one object: nothing has to move then."""
+        if self.suffix_in is None or self.equivalence.same(str(row.key), new_key):
+            return None
+        suffix = suffix_of(self.suffix_in, row.row_id, str(row.key))
+        try:
+            return self.template.new_key(
+                row.key, row.client, row.name, row.columns, equivalence=self.equivalence, suffix=suffix, longest=self.longest_key
+            )
+        except KeyRefusedError:  # no room for it
+            return None
 
     def is_reserved(self, key: str) -> bool:
         """Whether the object that *key* means is one of the product's own, the journal among them."""
@@ -78,7 +102,7 @@ class Rules:
     def still_gives(self, row: AssetRow, new_key: str, *, same_object: bool) -> bool:
         """Whether *row*, as it is now, asks for *new_key*: the asset may have moved to another client meanwhile (H10)."""
         plan = self.plan(row)
-        return plan.reason is None and (plan.new_key == new_key or (plan.in_place and same_object))
+        return plan.reason is None and (new_key in {plan.new_key, plan.own_key} or (plan.in_place and same_object))
 
     def _plan(self, row: AssetRow, client: str | None, old_key: str, new_key: str, **more: Any) -> Plan:  # noqa: ANN401 - fields of Plan
         return Plan(
@@ -114,7 +138,12 @@ def printable(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def rules_of(settings: Settings, capabilities: Capabilities, *, kind: RunKind = RunKind.MOVE) -> Rules:
+def rules_of(settings: Settings, capabilities: Folds, *, kind: RunKind = RunKind.MOVE) -> Rules:
     """The rules of a run, from its settings and what its store was seen to honour."""
     made = Rules if kind is RunKind.MOVE else RollbackRules
-    return made(bucket=settings.s3_bucket, template=settings.key_template, equivalence=Equivalence.of(capabilities))
+    return made(
+        bucket=settings.s3_bucket,
+        template=settings.key_template,
+        equivalence=Equivalence.of(capabilities),
+        suffix_in=settings.table if settings.on_collision == "suffix" else None,
+    )

@@ -53,6 +53,7 @@ RUN_SETTINGS = (
     "key_column",
     "name_column",
     "template",
+    "on_collision",
     "where",
     "references",
     "version_column",
@@ -214,15 +215,16 @@ def context(run: Run) -> Context:
 def _context(run: Run) -> _Served:
     own = settings_of(run)
     rules = rules_of(own, run.capabilities, kind=run.kind)
+    assets = Assets(engine(), table_names(own), rules.equivalence)
     opened_store = store(own.s3_bucket, run.capabilities)
     made = Context(
         store=opened_store,
-        assets=Assets(engine(), table_names(own), rules.equivalence),
+        assets=assets,
         moves=moves(),
         runs=runs(),
         plans=PlanLedger(engine(), hint_seconds=own.hint_seconds, first_stage=SEED.next or ""),
         queues=queues(),
-        rules=rules,
+        rules=replace(rules, longest_key=assets.longest_key),
         settings=own,
         clock=BootClock(),
         budget=_budget,

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
         "clients/{client_id}/assets/{file_name}",
         description="Form of the new keys; fields: {client_id}, {file_name}, {key} (the old key whole), {col.NAME} (any column).",
     )
+    on_collision: Literal["park", "suffix"] = Field(
+        "park",
+        description="What becomes of an asset whose new key is another asset's: park, or suffix: a key of its own, name-7x3k9q2m4t.png.",
+    )
     where: OptionalText = Field(None, description="SQL condition on the rows to move, used as it is.")
     references: Annotated[tuple[str, ...], BeforeValidator(rules.references)] = Field(
         (), description="Other columns that hold object keys, as table.column or schema.table.column: what they name is not deleted."
@@ -161,6 +165,8 @@ class Settings(BaseSettings):
             if low > high or (low == high and not may_be_equal):
                 relation = "at most" if may_be_equal else "below"
                 raise ValueError(f"{env_name(first)} ({low}) must be {relation} {env_name(second)} ({high}): {why}")
+        if self.on_collision == "suffix" and not self.key_template.has_name:
+            raise ValueError("REKEY_ON_COLLISION=suffix needs {file_name} or {key} in REKEY_TEMPLATE: the suffix is put behind that")
         if self.key_column in self.id_columns:
             raise ValueError(
                 f"REKEY_ID_COLUMN holds {self.key_column!r}, which is REKEY_KEY_COLUMN: a row's id must stay when its key changes"

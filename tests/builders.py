@@ -110,14 +110,15 @@ def table_names(settings: Settings) -> TableNames:
 def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, clock: ManualClock) -> Context:
     """A worker's context on *engine* and *store*."""
     rules = rules_of(settings, store.capabilities)
+    assets = Assets(engine, table_names(settings), rules.equivalence)
     return Context(
         store=store,
-        assets=Assets(engine, table_names(settings), rules.equivalence),
+        assets=assets,
         moves=MoveLedger(engine, hint_seconds=settings.hint_seconds, first_stages=FIRST_STAGES),
         runs=RunLedger(engine),
         plans=PlanLedger(engine, hint_seconds=settings.hint_seconds, first_stage=SEED.next or ""),
         queues=QueueLedger(engine, hint_seconds=settings.hint_seconds),
-        rules=rules,
+        rules=dataclasses.replace(rules, longest_key=assets.longest_key),
         settings=settings,
         clock=clock,
         budget=ByteBudget(),

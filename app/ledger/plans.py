@@ -62,7 +62,7 @@ class PlanLedger:
         """Write one page's moves and advance the cursor from where *run* has it.
 
         *in_place*: row ids whose object was seen at the new key. A plan for a new key that a live move wants already is
-        parked as a collision, with a ledger row of its own (H25).
+        parked as a collision, with a ledger row of its own (H25), or planned for the key with a suffix where it has one.
 
         Returns:
             None if another seed advanced the cursor first: nothing was written.
@@ -94,17 +94,18 @@ class PlanLedger:
             if fresh.rowcount != 1:
                 return None
             next_move = connection.execute(select(runs.c.next_move).where(runs.c.no == run.no).with_for_update()).scalar_one()
-            wanted = [plan.new_hash for plan in plans if plan.reason is None]
+            wanted = [hashed for plan in plans if plan.reason is None for hashed in (plan.new_hash, plan.own_hash) if hashed is not None]
             live = connection.execute(select(moves.c.live_hash).where(among(moves.c.live_hash, wanted))).scalars()
             taken = {bytes(value) for value in live}
             now = read_now(connection)
             rows, copy_ids = [], []
             for number, plan in enumerate(plans, start=next_move):
+                chosen = plan.with_own_key() if plan.new_hash in taken else plan
                 row = self._row(
-                    run, number, plan, now, grace_seconds=grace_seconds, seen=plan.row_id in in_place, taken=plan.new_hash in taken
+                    run, number, chosen, now, grace_seconds=grace_seconds, seen=plan.row_id in in_place, taken=chosen.new_hash in taken
                 )
                 if row["state"] == MoveState.PLANNED:
-                    taken.add(plan.new_hash)
+                    taken.add(chosen.new_hash)
                     copy_ids.append(number)
                 rows.append(row)
             if rows:

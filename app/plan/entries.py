@@ -18,6 +18,7 @@ from app.errors import RekeyError
 
 CACHE_KIB = 32 * 1024
 BLOCK = 5000
+ROWS_A_PAGE = 500
 
 
 class Role(IntEnum):
@@ -50,6 +51,7 @@ class Entries:
             self._file.execute(f"PRAGMA {setting}")
         self._file.execute("CREATE TABLE entries (key TEXT NOT NULL, role INTEGER NOT NULL, row_id TEXT)")
         self._file.execute("CREATE TABLE parked (row_id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._file.execute("CREATE TABLE suffixed (row_id TEXT PRIMARY KEY) WITHOUT ROWID")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -64,6 +66,23 @@ class Entries:
     def park(self, row_ids: Collection[str]) -> None:
         """Note rows that would not be moved; a row that is noted twice counts once."""
         self._write("INSERT OR IGNORE INTO parked VALUES (?)", [(row_id,) for row_id in row_ids])
+
+    def suffix(self, row_ids: Collection[str]) -> None:
+        """Note rows that get a key with a suffix, since another asset has theirs."""
+        self._write("INSERT OR IGNORE INTO suffixed VALUES (?)", [(row_id,) for row_id in row_ids])
+
+    def suffixed(self) -> Iterator[list[str]]:
+        """Those of them that would be moved, some at a time."""
+        page = "SELECT row_id FROM suffixed WHERE row_id > ? AND row_id NOT IN (SELECT row_id FROM parked) ORDER BY row_id LIMIT ?"
+        after = ""
+        while rows := [row_id for (row_id,) in self._file.execute(page, (after, ROWS_A_PAGE))]:
+            yield rows
+            after = rows[-1]
+
+    def suffixed_among(self, row_ids: Sequence[str]) -> list[str]:
+        """Which of a few rows are among them."""
+        chosen = ", ".join("?" for _ in row_ids)
+        return [row_id for (row_id,) in self._file.execute(f"SELECT row_id FROM suffixed WHERE row_id IN ({chosen})", list(row_ids))]
 
     def parked(self) -> int:
         """How many rows were noted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Engine
@@ -24,7 +24,8 @@ from app.plan.looking import SAMPLE_OBJECTS, Looker
 from app.plan.matching import Matching, Sample, single_bytes
 from app.plan.problems import Found, Kind
 from app.plan.scanning import Scanned, Scanner
-from app.planning import Rules
+from app.plan.suffixes import Suffixes
+from app.planning import Rules, rules_of
 from app.settings import Settings
 
 SAMPLES = 10  # rows shown with old and new key
@@ -66,7 +67,7 @@ def make_plan(planner: Planner, progress: Progress) -> Made:
     """Plan all rows, changing nothing."""
     equivalence = Equivalence.of(planner.capabilities) if planner.capabilities else folds_of(planner.store)
     ordered = not equivalence.folds_case and (planner.capabilities is None or planner.capabilities.ordered_listing)
-    rules = Rules(bucket=planner.settings.s3_bucket, template=planner.settings.key_template, equivalence=equivalence)
+    rules = rules_of(planner.settings, equivalence)
     try:
         return _Making(planner, rules, progress, by_listing=ordered).run()
     except ListingUnsoundError:  # seen only now: no probe had told
@@ -78,7 +79,8 @@ class _Making:
 
     def __init__(self, planner: Planner, rules: Rules, progress: Progress, *, by_listing: bool) -> None:
         self._planner = planner
-        self._rules = rules
+        assets = Assets(planner.engine, planner.names, rules.equivalence)
+        self._rules = replace(rules, longest_key=assets.longest_key)
         self._progress = progress
         self._by_listing = by_listing
         self._found = Found()
@@ -94,12 +96,15 @@ class _Making:
             sample = Sample(SAMPLE_OBJECTS)
             single = single_bytes(copies_by_store=planner.copies_by_store, inline_bytes=planner.settings.inline_bytes)
             with BucketWalk(planner.store, by_listing=self._by_listing, keys=entries.count) as walk:
-                matching = Matching(entries, walk, found, inline_bytes=single, sample=sample)
+                matching = Matching(entries, walk, found, inline_bytes=single, sample=sample, suffixes=self._rules.suffix_in is not None)
                 matching.run(lambda done: self._progress("matching with the bucket", done, entries.count))
+                suffixes = Suffixes(planner.engine, scanner.assets, self._rules, entries, found)
+                suffixes.run(walk)
                 looker = self._look(entries, walk, sample)
             self._indexes()
             _complete_examples(found, planner.engine, scanner.assets, self._rules)
             content = self._content(scanned, matching, walk, looker, parked=entries.parked())
+            content["samples"] = _samples(scanned.sample, suffixes)
         fingerprint = scanned.sample.fingerprint(nameless=found.rows(Kind.NAMELESS))
         return Made(content=content, fingerprint=fingerprint, equivalence=self._rules.equivalence)
 
@@ -154,15 +159,16 @@ class _Making:
                 "by_listing": walk.by_listing,
                 "probed": planner.capabilities is not None,
             },
-            "samples": _samples(scanned.sample),
             "problems": self._found.as_objects(),
         }
 
 
-def _samples(sample: RowSample) -> list[dict[str, str]]:
+def _samples(sample: RowSample, suffixes: Suffixes) -> list[dict[str, str]]:
     moving = [planned for planned in sample.rows if planned.moves]
     step = max(1, len(moving) // SAMPLES)
-    return [{"row": one.row_id, "old_key": one.old_key, "new_key": one.new_key} for one in moving[::step][:SAMPLES]]
+    chosen = moving[::step][:SAMPLES]
+    own = suffixes.key_of([one.row_id for one in chosen])
+    return [{"row": one.row_id, "old_key": one.old_key, "new_key": own.get(one.row_id, one.new_key)} for one in chosen]
 
 
 def _complete_examples(found: Found, engine: Engine, assets: Assets, rules: Rules) -> None:
@@ -174,4 +180,4 @@ def _complete_examples(found: Found, engine: Engine, assets: Assets, rules: Rule
     for example in examples:
         if example["row"] in plans:
             plan = plans[example["row"]]
-            example["old_key"], example["new_key"] = plan.old_key, plan.new_key or None
+            example["old_key"], example["new_key"] = plan.old_key, example["new_key"] or plan.new_key or None

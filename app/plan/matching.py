@@ -54,7 +54,9 @@ class Sample:
 class Matching:
     """Counts what each key's entries and its object make of each other."""
 
-    def __init__(self, entries: Entries, walk: BucketWalk, found: Found, *, inline_bytes: int, sample: Sample) -> None:
+    def __init__(
+        self, entries: Entries, walk: BucketWalk, found: Found, *, inline_bytes: int, sample: Sample, suffixes: bool = False
+    ) -> None:
         self.sizes = Sizes()
         self.in_place = 0
         self.waiting = 0  # rows whose new key is the old key of another row: they go second
@@ -63,6 +65,8 @@ class Matching:
         self._found = found
         self._single_bytes = inline_bytes
         self._sample = sample
+        self._suffixes = suffixes  # whether a row whose new key is another asset's gets one of its own
+        self._suffixed: list[str] = []
         self._parked: list[str] = []
         self._key = ""
         self._seen: Seen = None
@@ -136,7 +140,11 @@ class Matching:
 
     def _new(self, row_id: str | None) -> None:
         counts = self._counts
-        if counts[Role.NEW] > 1:
+        if self._suffixes and row_id is not None and (counts[Role.NEW] > 1 or counts[Role.PLACED] or counts[Role.NAMED]):
+            self._suffixed.append(row_id)
+            if len(self._suffixed) >= PARK_AT:
+                self._flush()
+        elif counts[Role.NEW] > 1:
             self._add(Kind.COLLISION, row_id, f"{counts[Role.NEW] - 1} other row(s) before it get the key {self._key!r} too")
         elif counts[Role.PLACED] or counts[Role.NAMED]:
             self._add(Kind.TARGET_EXISTS, row_id, "another row names the new key")
@@ -171,7 +179,8 @@ class Matching:
 
     def _flush(self) -> None:
         self._entries.park(self._parked)
-        self._parked = []
+        self._entries.suffix(self._suffixed)
+        self._parked, self._suffixed = [], []
 
 
 def single_bytes(*, copies_by_store: bool, inline_bytes: int) -> int:

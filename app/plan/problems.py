@@ -30,6 +30,7 @@ class Kind(StrEnum):
     FIDELITY = ParkedReason.FIDELITY
     TOO_LARGE = "too_large"
     ETAG = "etag"
+    SUFFIXED = "suffixed"
     SHARED = "shared"
     NAMELESS = "nameless"
     MISSING_INDEX = "missing_index"
@@ -58,7 +59,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     Kind.MISSING_SOURCE: ("missing sources: no object has the key that the row names", "upload the objects, or correct the rows"),
     Kind.COLLISION: (
         "collisions: another row before it gets the same new key",
-        "choose a template that tells them apart, such as {col.id}",
+        "choose a template that tells them apart, such as {col.id}, or REKEY_ON_COLLISION=suffix",
     ),
     Kind.TARGET_EXISTS: (
         "foreign targets: an object or another row is at the new key already",
@@ -80,6 +81,10 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     Kind.ETAG: (
         "ETags that may change: an object in parts is copied by one request, or one that was written whole goes by parts",
         "nothing needs mending: caches ask once more; `etag_changed` in `rekey report` says which did change",
+    ),
+    Kind.SUFFIXED: (
+        "suffixed: another asset has the new key, so these get one of their own, with a suffix behind the name",
+        "nothing needs mending; a template that tells them apart, such as one with {col.id}, needs no suffixes",
     ),
     Kind.SHARED: (
         "shared objects: several rows name the old object; each gets a copy, and the old one goes last or stays",

@@ -15,6 +15,7 @@ from app import backoff
 from app.assets import Assets
 from app.byte_budget import ByteBudget
 from app.clock import Clock
+from app.database import transaction
 from app.errors import (
     ArchivedError,
     BadKeyError,
@@ -260,11 +261,23 @@ class Batch:
         try:
             return self.context.moves.record(self.lease, [outcome])
         except exc.IntegrityError:  # the new key of a re-planned move is wanted by another live move (H9, H25)
+            own = self._with_own_key(outcome.move)
+            if own is not None:
+                return self._record_singly(replace(outcome, move=own))
             self.context.moves.record(
                 self.lease, [park(outcome.move, ParkedReason.COLLISION, "another asset gets the same new key", at=MoveState.PLANNED)]
             )
             self.result.counts["parked:collision"] += 1
             return set()
+
+    def _with_own_key(self, move: Move) -> Move | None:
+        """*move* for the key with a suffix, if it is to have one and does not want it already."""
+        with transaction(self.context.moves.engine, read_only=True) as connection:
+            row = self.context.assets.rows(connection, [move.row_id]).get(move.row_id)
+        plan = self.context.rules.plan(row) if row is not None and row.key == move.old_key else None
+        if plan is None or plan.own_key is None or plan.own_hash is None or plan.own_key == move.new_key:
+            return None
+        return replace(move, new_key=plan.own_key, new_hash=plan.own_hash)
 
     def give_back(self, *, due_in: float = 0.0, hinted: bool = False) -> None:
         """Release all moves without an outcome; *hinted*: they are sent again at once."""

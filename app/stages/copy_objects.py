@@ -20,7 +20,7 @@ from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, nothing_written, park, refused
 from app.stages.keeping import BatchKeeper
 from app.stages.naming import Claims, who_claims
-from app.stages.replanning import replan
+from app.stages.replanning import replan, with_own_key
 from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
@@ -126,7 +126,9 @@ def _not_now(batch: Batch, move: Move, claims: Claims) -> Outcome | None:
     if named and not batch.run.seed_done and named[0].row_id is not None:
         return _wait(move)  # that row's own move may be planned yet: then its object goes first (H19)
     if named:
-        return park(move, ParkedReason.TARGET_EXISTS, f"row {named[0].row_id or 'of a table in REFERENCES'} names the new key")
+        return with_own_key(batch, move) or park(
+            move, ParkedReason.TARGET_EXISTS, f"row {named[0].row_id or 'of a table in REFERENCES'} names the new key"
+        )
     return None
 
 

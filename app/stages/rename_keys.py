@@ -21,7 +21,7 @@ from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, again, clean
 from app.stages.last_looks import before_switch
-from app.stages.replanning import replan
+from app.stages.replanning import replan, with_own_key
 from app.states import MoveState, ParkedReason, RunKind
 
 LOCKED_SECONDS = 5.0  # a row that somebody holds is tried again after so long
@@ -242,7 +242,7 @@ def _changed_row(batch: Batch, move: Move) -> Outcome:
         occupied = _occupied(batch, connection, [move], naming)
     if row is not None and row.key == move.old_key and _same_plan(batch, move, row):
         if occupied:
-            return park_before_switch(batch, move, ParkedReason.TARGET_EXISTS, "a row names the new key")
+            return with_own_key(batch, move) or park_before_switch(batch, move, ParkedReason.TARGET_EXISTS, "a row names the new key")
         # It was as planned after all, or changes while we look: once more.
         return again(move, settings=context.settings, detail="the row changed during the switch", to=MoveState.COPIED)
     return replan(batch, move, row)

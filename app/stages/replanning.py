@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.assets import AssetRow
+from app.database import transaction
 from app.ledger.records import Move, Outcome
 from app.stages.cleaning import park_before_switch, remove_copy
 from app.stages.context import Batch, changed_too_often, clean, park
@@ -22,7 +23,7 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
     plan = batch.context.rules.plan(row) if row is not None else None
     if plan is not None and not plan.in_place and changed_too_often(move, batch.context.settings):
         return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
-    if plan is not None and plan.reason is None and not plan.in_place and plan.new_key == move.new_key:
+    if plan is not None and plan.reason is None and not plan.in_place and move.new_key in {plan.new_key, plan.own_key}:
         return Outcome(move=_next_generation(move, plan.old_key, plan.old_hash, plan.client))
     if row is not None and row.key == move.new_key:
         return Outcome(move=replace(move, state=MoveState.SUPERSEDED, detail="the row names its new key already"))
@@ -42,6 +43,21 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         detail=left,
     )
     return park(again, plan.reason, plan.detail or "", at=MoveState.PLANNED) if plan.reason else Outcome(move=again)
+
+
+def with_own_key(batch: Batch, move: Move) -> Outcome | None:
+    """Plan *move*, whose new key another row names, for the key with a suffix; None where it has none, or wants that already."""
+    context = batch.context
+    with transaction(context.moves.engine, read_only=True) as connection:
+        row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
+    if row is None or row.key != move.old_key:
+        return replan(batch, move, row)
+    plan = context.rules.plan(row)
+    if plan.own_key is None or plan.own_hash is None or move.new_key == plan.own_key or changed_too_often(move, context.settings):
+        return None
+    left = remove_copy(batch, move)
+    fresh = _next_generation(move, plan.old_key, plan.old_hash, plan.client)
+    return Outcome(move=replace(fresh, new_key=plan.own_key, new_hash=plan.own_hash, copy=None, copy_recorded=False, detail=left))
 
 
 def _next_generation(move: Move, old_key: str, old_hash: bytes, client: str | None) -> Move:

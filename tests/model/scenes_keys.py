@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
-from tests.model.scenario import O, Scenario
+from tests.model.scenario import N, O, Scenario
 
 if TYPE_CHECKING:
     from tests.model.ground import Ground
@@ -82,7 +82,27 @@ def _used_again(parties: Parties) -> None:
     parties.reader(2, name="reader 2")
 
 
+def _one_name(parties: Parties) -> None:
+    parties.seed()
+    parties.worker("copy", name="copy 1")
+    parties.worker("copy", name="copy 2")
+    parties.worker("rename")
+    parties.party("application", lambda: parties.re_point(2, "up/2/1.png", "3"))
+    parties.reader(2)
+
+
+def _name_taken(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("application", lambda: parties.upload_late(9, N, "9"))
+    parties.reader(1)
+    parties.time(31)
+
+
+SUFFIX = {"on_collision": "suffix"}
 SCENARIOS = (
+    Scenario(name="H25_one_new_key_and_a_suffix", slow=True, stage="seed", parties=_one_name, before=beginnings.same_name, settings=SUFFIX),
+    Scenario(name="H5_new_key_taken_and_a_suffix", stage="copy", parties=_name_taken, settings=SUFFIX),
     Scenario(name="H29_shared_object_taken_back", slow=True, stage="copy", parties=_two_go_back, before=_shared_back),
     Scenario(name="H29_shared_object_taken_back_while_held", slow=True, stage="copy", parties=_two_go_back, before=_shared_back_held),
     Scenario(name="H29_shared_object_taken_back_apart", slow=True, stage="copy", parties=_two_go_back, before=_apart),

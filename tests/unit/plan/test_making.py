@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 
 from app.assets import AssetRow, Assets
 from app.errors import DatabaseUnavailableError, DeniedError, EncryptedError, ObjectError
+from app.key_suffix import suffix_of
 from app.object_store import ListedPage, ObjectAttributes, ObjectInfo, ReadObject
-from app.plan import bucket, looking, patience, scanning
+from app.plan import bucket, entries, looking, matching, patience, scanning
 from app.plan.making import Made, Planner, make_plan
 from app.resources import table_names
 from app.testing import Behaviour, Fault, FixedDeadline, InMemoryStore
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
-from tests.builders import World, make_settings
+from tests.builders import ASSETS, World, make_settings
 
 TREE = dataclasses.replace(CONDITIONAL, ordered_listing=False)  # lists folder by folder, as SeaweedFS does
 
@@ -123,6 +124,71 @@ def test_collision_counts_all_rows_but_the_first(world: World) -> None:
     assert problems(made) == {"collision": 2}
     assert [example["row"] for example in problem(made, "collision")["examples"]] == ["[2]", "[3]"]
     assert made.content["to_move"] == 1
+
+
+def test_suffixes_are_shown_with_their_keys(world: World) -> None:
+    """What the run would give them; only the first has the plain name."""
+    for number, folder in enumerate("abc", start=1):
+        world.add(number, f"{folder}/logo.png")
+    made = plan(world, on_collision="suffix")
+    own = [
+        f"clients/7/assets/logo-{suffix_of('assets', f'[{number}]', f'{folder}/logo.png')}.png" for number, folder in ((2, "b"), (3, "c"))
+    ]
+
+    assert problems(made) == {"suffixed": 2}
+    assert [example["new_key"] for example in problem(made, "suffixed")["examples"]] == own
+    assert [sample["new_key"] for sample in made.content["samples"]] == ["clients/7/assets/logo.png", *own]
+    assert (made.content["to_move"], made.content["would_park"]) == (3, 0)
+
+
+def test_row_whose_name_a_row_in_place_has_gets_a_suffix(world: World) -> None:
+    """And so does one whose name a row has that cannot be moved itself."""
+    world.add(1, "clients/7/assets/1.png")
+    world.add(2, "up/1.png")
+    world.add(3, "up/3.png")
+    world.add(4, "clients/7/assets/3.png", client=None)
+
+    assert problems(plan(world, on_collision="suffix")) == {"bad_name": 1, "in_place": 1, "suffixed": 2}
+
+
+def test_what_is_at_the_key_with_the_suffix_is_found(world: World) -> None:
+    """It would not be overwritten: the row would be parked."""
+    for number in (1, 2):
+        world.add(number, f"up/{number}/logo.png")
+    key = f"clients/7/assets/logo-{suffix_of('assets', '[2]', 'up/2/logo.png')}.png"
+    world.store.app_put(key, b"someone else's")
+    made = plan(world, on_collision="suffix")
+
+    assert problems(made) == {"target_exists": 1}
+    assert problem(made, "target_exists")["examples"][0]["new_key"] == key
+    assert made.content["to_move"] == 1
+
+
+def test_foreign_object_at_the_plain_key_gives_no_suffix(world: World) -> None:
+    """As in a run."""
+    world.add(1)
+    world.store.app_put("clients/7/assets/1.png", b"someone else's")
+
+    assert problems(plan(world, on_collision="suffix")) == {"target_exists": 1}
+
+
+def test_row_without_room_for_a_suffix_is_a_collision(tmp_path: Path) -> None:
+    """The key column takes the plain key and no more."""
+    world = World(tmp_path, table=ASSETS.replace("object_key TEXT", "object_key VARCHAR(22)"))
+    for number in (1, 2):
+        world.add(number, f"up/{number}/1.png")
+
+    assert problems(plan(world, on_collision="suffix")) == {"collision": 1}
+
+
+def test_more_suffixes_than_a_page_are_all_planned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read from the temporary file a page at a time."""
+    monkeypatch.setattr(entries, "ROWS_A_PAGE", 2)
+    monkeypatch.setattr(matching, "PARK_AT", 2)
+    for number in range(1, 9):
+        world.add(number, f"up/{number}/logo.png")
+
+    assert problems(plan(world, on_collision="suffix")) == {"suffixed": 7}
 
 
 def test_names_that_differ_in_case_collide_only_where_the_store_folds_it(tmp_path: Path) -> None:
