@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from unicodedata import normalize
 
 from app.errors import ObjectError
 from app.object_keys import Equivalence
@@ -19,13 +20,21 @@ def folds_of(store: ObjectStore) -> Equivalence:
     plain = next((info for info in objects if not info.key.startswith("/")), None)
     nested = next((info for info in objects if "/" in info.key.strip("/") and "//" not in info.key), None)
     cased = next((info for info in objects if info.key.swapcase() != info.key and info.key.swapcase() not in keys), None)
+    accented = next((info for info in objects if _respelled(info.key) not in {info.key, *keys}), None)
     return Equivalence(
         folds_leading_slash=plain is not None and _same(store, plain, "/" + plain.key),
         folds_double_slash=nested is not None and _same(store, nested, nested.key.replace("/", "//", 1)),
         folds_backslash=nested is not None and _same(store, nested, nested.key.replace("/", "\\", 1)),
         folds_dots=nested is not None and _same(store, nested, nested.key.replace("/", "/./", 1)),
         folds_case=cased is not None and _same(store, cased, cased.key.swapcase()),
+        folds_unicode=accented is not None and _same(store, accented, _respelled(accented.key)),
     )
+
+
+def _respelled(key: str) -> str:
+    """The key with its accents as one letter each, or apart where they are so already."""
+    composed = normalize("NFC", key)
+    return composed if composed != key else normalize("NFD", key)
 
 
 def _same(store: ObjectStore, there: ObjectInfo, spelling: str) -> bool:

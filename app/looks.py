@@ -87,6 +87,7 @@ class _Looking:
     end: float
     credit: float
     density: float = GUESS
+    above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
 
     def look(self, keys: Collection[str]) -> None:
         """By listings where they lie close together, then by HEADs in their order."""
@@ -128,6 +129,8 @@ class _Looking:
                 return
             covered = [key for key in keys if not page.truncated or (page.last is not None and key <= page.last)]
             seen = {info.key: info for info in page.objects}
+            if any(key not in seen for key in covered) and self.hides(folder):
+                return  # what the page lacks may be there all the same
             self.looks.found.update({key: seen.get(key) for key in covered})
             self.looks.sent_at.update(dict.fromkeys(covered, sent_at))
             self.credit -= max(cost - len(covered), 0.0)
@@ -137,6 +140,26 @@ class _Looking:
             passed = bisect_right([info.key for info in page.objects], covered[-1])
             self.density = len(covered) / max(len(covered), passed)
             keys = keys[len(covered) :]
+
+    def hides(self, folder: str) -> bool:
+        """Whether listings of *folder* may hide what is in it, since it lies below an object: MinIO's do."""
+        if self.store.capabilities.lists_below_objects:
+            return False
+        return any(self._is_object(folder[:at]) for at, letter in enumerate(folder) if letter == "/")
+
+    def _is_object(self, key: str) -> bool:
+        """Whether an object has the key, or may have."""
+        if key not in self.above:
+            self.credit -= 1.0
+            try:
+                self.store.stat(key)
+            except MissingObjectError:
+                self.above[key] = False
+            except ObjectError:  # neither present nor absent
+                self.above[key] = True
+            else:
+                self.above[key] = True
+        return self.above[key]
 
     def _page(self, folder: str, start_after: str, limit: int) -> ListedPage | None:
         """The page, or None where there is none to rely on."""

@@ -11,6 +11,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
+from unicodedata import normalize
 
 from app.errors import UsageError
 from app.key_suffix import with_suffix
@@ -51,6 +52,10 @@ class Folds(Protocol):
     def folds_dots(self) -> bool:
         """``a/./b`` and ``a/x/../b`` are the object ``a/b``."""
 
+    @property
+    def folds_unicode(self) -> bool:
+        """An accent written as one letter or as two is the same object."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equivalence:
@@ -61,6 +66,7 @@ class Equivalence:
     folds_backslash: bool = False
     folds_case: bool = False
     folds_dots: bool = False
+    folds_unicode: bool = False
 
     @classmethod
     def of(cls, folds: Folds) -> Self:
@@ -71,6 +77,7 @@ class Equivalence:
             folds_backslash=folds.folds_backslash,
             folds_case=folds.folds_case,
             folds_dots=folds.folds_dots,
+            folds_unicode=folds.folds_unicode,
         )
 
     def canonical(self, key: str) -> str:
@@ -83,7 +90,11 @@ class Equivalence:
             key = _without_leading_slash(key)
         if self.folds_double_slash:
             key = re.sub("/{2,}", "/", key)
-        return key.lower() if self.folds_case else key
+        if self.folds_unicode:
+            key = normalize("NFC", key)
+        if self.folds_case:
+            key = normalize("NFC", key.lower()) if self.folds_unicode else key.lower()
+        return key
 
     def same(self, one: str, other: str) -> bool:
         """Whether both keys name the same object."""
@@ -93,8 +104,8 @@ class Equivalence:
         r"""The spellings of *key*'s object to ask a database for: a bounded list, the key itself and its canonical form among them.
 
         No list can hold them all (``a//b``, ``a///b`` ...). It holds what applications write, where the store folds it: one or two leading
-        slashes, every slash doubled, backslashes all through, all letters small or large, dots in each place. On what the database finds,
-        ``same`` decides.
+        slashes, every slash doubled, backslashes all through, accents all apart, all letters small or large, dots in each place. On what
+        the database finds, ``same`` decides.
         """
         canonical = self.canonical(key)
         doubled = canonical.replace("/", "//")
@@ -105,6 +116,8 @@ class Equivalence:
             found += ["./" + canonical, canonical.replace("/", "/./")]
         if self.folds_backslash:
             found += [spelling.replace("/", "\\") for spelling in found]
+        if self.folds_unicode:
+            found += [normalize("NFD", spelling) for spelling in found]
         if self.folds_case:
             found += [letters for spelling in found for letters in (spelling.lower(), spelling.upper())]
         return tuple(dict.fromkeys(spelling for spelling in found if self.canonical(spelling) == canonical))

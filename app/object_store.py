@@ -108,6 +108,8 @@ class Capabilities:
     folds_case: bool  # "A" is the object "a"
     versioning: bool  # a DELETE without a version id leaves a marker
     folds_dots: bool = False  # "a/./b" and "a/x/../b" are the object "a/b"
+    folds_unicode: bool = False  # an accent written as one letter or as two is the same object
+    lists_below_objects: bool = False  # a listing shows "a/b" also where "a" is an object (MinIO's does not)
     pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
     fidelity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # way of copying -> attribute -> fate (app.fidelity)
 

@@ -89,6 +89,8 @@ class _Trial:
             folds_backslash=self._same("back/x", f"{self._prefix}back\\x"),
             folds_case=self._same("Case", f"{self._prefix}cASE"),
             folds_dots=self._same("dots/x", f"{self._prefix}dots/./x"),
+            folds_unicode=self._same("caf\u00e9", f"{self._prefix}cafe\u0301"),
+            lists_below_objects=self._lists_below_objects(),
             versioning=self._is_versioned(),
             pins_version=self._pins_version(),
             fidelity=probe_fidelity(self._store, self._key, lease=self._lease),
@@ -211,6 +213,17 @@ class _Trial:
                 if [(info.key, info.etag) for info in page.objects] != expected:
                     return False
         return True
+
+    def _lists_below_objects(self) -> bool:
+        """Whether a listing shows what lies below an object as in a folder: MinIO's shows the one and hides the other."""
+        self._write("nest", _OLD)
+        folder = self._prefix + "nest/"
+        try:
+            self._write("nest/x", _NEW)
+            page = self._store.list_page(prefix=folder, start_after="", limit=2)
+        except ObjectError:
+            return False
+        return [info.key for info in page.objects] == [folder + "x"]
 
     def _same(self, written: str, asked: str) -> bool:
         """Whether the store takes the key *asked* for the object *written*."""

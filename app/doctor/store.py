@@ -179,6 +179,8 @@ def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings)
         found.note("it does not refuse expired requests: an unanswered one counts as possibly done for 15 minutes")
     if not seen.ordered_listing:
         found.note("its listings are not in byte order or not fresh: every check is a HEAD of its own, which is slower")
+    if seen.ordered_listing and not seen.lists_below_objects:
+        found.note("its listings hide what lies below another object as in a folder (a and a/b): there, each check is a HEAD of its own")
     if not seen.delete_if_match:
         found.note("it deletes unconditionally: what protects a late write is the look just before the delete (README, safety)")
     if seen.versioning:
@@ -195,4 +197,5 @@ def _folds(seen: Capabilities) -> dict[str, bool]:
         "a\\b and a/b": seen.folds_backslash,
         "A and a": seen.folds_case,
         "a/./b and a/b": seen.folds_dots,
+        "an accent written as one letter or as two": seen.folds_unicode,
     }

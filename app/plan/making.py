@@ -66,7 +66,11 @@ class Made:
 def make_plan(planner: Planner, progress: Progress) -> Made:
     """Plan all rows, changing nothing."""
     equivalence = Equivalence.of(planner.capabilities) if planner.capabilities else folds_of(planner.store)
-    ordered = not equivalence.folds_case and (planner.capabilities is None or planner.capabilities.ordered_listing)
+    ordered = (
+        not equivalence.folds_case
+        and not equivalence.folds_unicode
+        and (planner.capabilities is None or planner.capabilities.ordered_listing)
+    )
     rules = rules_of(planner.settings, equivalence)
     try:
         return _Making(planner, rules, progress, by_listing=ordered).run()

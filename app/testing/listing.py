@@ -18,6 +18,12 @@ class NamePage:
     last: str | None
 
 
+def without_nested(names: Iterable[str]) -> list[str]:
+    """*names* without those below another name as in a folder, which MinIO's listings hide."""
+    known = set(names)
+    return [name for name in known if not any(name[:at] in known for at, letter in enumerate(name) if letter == "/")]
+
+
 def list_names(names: Iterable[str], *, prefix: str, start_after: str, delimiter: str, limit: int, by_folder: bool) -> NamePage:
     """One page; *by_folder*: in the order of a tree of folders ("p/x" before "p-b"), as SeaweedFS lists, instead of byte by byte."""
     entries: dict[str, bool] = {}  # name or common prefix -> whether it is an object

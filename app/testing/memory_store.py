@@ -23,7 +23,7 @@ from app.object_store import (
 )
 from app.testing import attributes as attributes_of
 from app.testing.application import ApplicationSide
-from app.testing.listing import list_names
+from app.testing.listing import list_names, without_nested
 from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour, StoredVersion, etag_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class InMemoryStore(ApplicationSide):
 
         def act() -> ListedPage:
             page = list_names(
-                self._bucket.names(),
+                self._bucket.names() if self._behaviour.lists_below_objects else without_nested(self._bucket.names()),
                 prefix=prefix,
                 start_after=start_after,
                 delimiter=delimiter,

@@ -38,6 +38,8 @@ class Behaviour:
     folds_backslash: bool = False
     folds_case: bool = False
     folds_dots: bool = False
+    folds_unicode: bool = False
+    lists_below_objects: bool = True
     versioning: bool = False
     pins_version: bool = True  # where there are versions
     tells_parts: bool = True  # HEAD with partNumber
@@ -112,6 +114,7 @@ LIKE_MINIO = Behaviour(
     copy_if_match=False,
     delete_if_match=False,
     folds_leading_slash=True,
+    lists_below_objects=False,
     copy_ignores=frozenset({Attribute.EXPIRES}),
     lacks=ACLS | {Attribute.REDIRECT},
     refuses=_LOCKS | _KEYS,

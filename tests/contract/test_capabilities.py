@@ -33,12 +33,20 @@ ALL_HONOURED = Capabilities(
     folds_double_slash=False,
     folds_backslash=False,
     folds_case=False,
+    folds_unicode=False,
+    lists_below_objects=True,
     versioning=False,
     pins_version=False,
     fidelity=CONDITIONAL.capabilities().fidelity,
     folds_dots=False,
 )
-MINIO = {"copy_if_absent": False, "copy_if_match": False, "delete_if_match": False, "folds_leading_slash": True}
+MINIO = {
+    "copy_if_absent": False,
+    "copy_if_match": False,
+    "delete_if_match": False,
+    "folds_leading_slash": True,
+    "lists_below_objects": False,
+}
 SEAWEED = {"ordered_listing": False, "folds_leading_slash": True, "folds_double_slash": True, "folds_backslash": True}
 VERSITYGW = {
     "copy_if_absent": False,
@@ -159,7 +167,7 @@ def test_probe_uses_keys_that_nobody_guesses() -> None:
 
 @pytest.mark.parametrize(
     ("method", "lacking"),
-    [("list_page", {"ordered_listing": False}), ("delete_key", {"delete_if_match": False})],
+    [("list_page", {"ordered_listing": False, "lists_below_objects": False}), ("delete_key", {"delete_if_match": False})],
 )
 def test_probe_goes_on_without_a_right_that_a_run_can_do_without(method: str, lacking: dict[str, bool]) -> None:
     """Without the right to list every look is a HEAD; without the right to delete copies and switches go on (CASES 15)."""

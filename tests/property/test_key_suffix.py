@@ -14,7 +14,7 @@ TEMPLATES = ["clients/{client_id}/assets/{file_name}", "moved/{client_id}/{key}"
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="/\0")
 names = st.text(letters, min_size=1, max_size=120)
 keys = st.lists(names, min_size=1, max_size=4).map("/".join)
-equivalences = st.builds(Equivalence, folds_leading_slash=st.booleans(), folds_case=st.booleans(), folds_backslash=st.booleans())
+equivalences = st.builds(Equivalence, folds_leading_slash=st.booleans(), folds_case=st.booleans(), folds_unicode=st.booleans())
 
 
 def _row(number: int, key: str) -> AssetRow:

@@ -45,10 +45,10 @@ _keys = st.lists(st.text(LETTERS, min_size=1, max_size=4), min_size=1, max_size=
 
 
 @settings(max_examples=300, deadline=None)
-@given(there=st.sets(_keys, max_size=60), asked=st.lists(_keys, max_size=60), versioned=st.booleans())
-def test_look_finds_what_heads_find(there: set[str], asked: list[str], versioned: bool) -> None:  # noqa: FBT001
+@given(there=st.sets(_keys, max_size=60), asked=st.lists(_keys, max_size=60), versioned=st.booleans(), hides=st.booleans())
+def test_look_finds_what_heads_find(there: set[str], asked: list[str], versioned: bool, hides: bool) -> None:  # noqa: FBT001
     """Whatever lies beside the keys and between them, nothing present is taken for absent, nor the other way about."""
-    store = _store(sorted(there), behaviour=Behaviour(versioning=versioned))
+    store = _store(sorted(there), behaviour=Behaviour(versioning=versioned, lists_below_objects=not hides))
 
     looks = look(store, asked, clock=store.clock)
 
@@ -100,6 +100,40 @@ def test_look_takes_one_page_for_absent_keys_of_an_empty_folder() -> None:
 
     assert _counts(store) == (1, 0)
     assert looks.found == dict.fromkeys(keys)
+
+
+def test_look_sees_what_a_listing_hides_below_an_object() -> None:
+    """MinIO's listing of a folder whose name is an object's is empty; what the page lacks is asked for one by one (case 3)."""
+    keys = [f"up/doc/{number}.png" for number in range(50)]
+    store = _store(["up/doc", *keys], behaviour=Behaviour(lists_below_objects=False))
+
+    looks = look(store, [*keys, "up/doc/absent.png"], clock=store.clock)
+
+    assert [info.key for info in looks.found.values() if info is not None] == keys
+    assert looks.found["up/doc/absent.png"] is None
+
+
+def test_look_asks_once_whether_a_folder_is_an_object() -> None:
+    """Where it is none, a page says of absent keys that they are absent."""
+    store = _store(["other"], behaviour=Behaviour(lists_below_objects=False))
+    keys = [f"clients/7/assets/{number}.png" for number in range(50)]
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert _counts(store) == (1, len(["clients", "clients/7", "clients/7/assets"]))
+    assert looks.found == dict.fromkeys(keys)
+
+
+def test_look_relies_on_no_page_where_the_folder_itself_may_not_be_looked_at() -> None:
+    """Neither present nor absent: the keys are asked for one by one."""
+    keys = [f"up/{number}" for number in range(50)]
+    store = _store(keys[:25], behaviour=Behaviour(lists_below_objects=False))
+    store.faults.add(Fault.refuse(DeniedError), on="stat", key="up")
+
+    looks = look(store, keys, clock=store.clock)
+
+    assert sum(info is not None for info in looks.found.values()) == 25
+    assert _counts(store)[1] == 51
 
 
 def test_look_takes_one_page_for_every_second_of_few_keys() -> None:

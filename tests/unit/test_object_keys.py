@@ -249,6 +249,8 @@ def test_is_in_place_compares_client_and_columns_but_no_names(template: str, key
         (VERSITYGW, "up//x//../b.png", "up/b.png"),
         (VERSITYGW, "../../up/b/", "up/b/"),
         (Equivalence(folds_dots=True), "up/../../b", "b"),
+        (Equivalence(folds_unicode=True), "7/cafe\u0301.png", "7/caf\u00e9.png"),
+        (Equivalence(folds_unicode=True, folds_case=True), "7/CAFE\u0301.png", "7/caf\u00e9.png"),
     ],
 )
 def test_canonical_folds_what_the_store_folds(equivalence: Equivalence, key: str, canonical: str) -> None:
