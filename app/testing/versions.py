@@ -148,6 +148,7 @@ LIKE_VERSITYGW = Behaviour(
     folds_leading_slash=True,
     folds_double_slash=True,
     folds_dots=True,
+    lists_below_objects=False,
     mangles_listed=True,
     completes_again=True,
     refuses_neighbours=True,

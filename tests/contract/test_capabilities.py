@@ -55,6 +55,7 @@ VERSITYGW = {
     "folds_leading_slash": True,
     "folds_double_slash": True,
     "folds_dots": True,
+    "lists_below_objects": False,
 }
 LIKE: dict[str, dict[str, bool]] = {"aws": {}, "minio": MINIO, "seaweed": SEAWEED, "versitygw": VERSITYGW}
 KNOWN = {"memory": {}} | LIKE | {f"memory-like-{name}": facts for name, facts in LIKE.items()}
