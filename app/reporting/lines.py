@@ -121,10 +121,10 @@ def _bytes_held(given: Mapping[str, Sequence[Any]], *, versioned: bool) -> Seque
     if not versioned:
         return [""] * len(given["outcome"])
     held = zip(given["source_size"], given["outcome"], given["delete_sent_at"], strict=True)
-    return [str(size) if size is not None and _is_held(outcome, sent) else "" for size, outcome, sent in held]
+    return [str(size) if size is not None and is_held(outcome, sent) else "" for size, outcome, sent in held]
 
 
-def _is_held(outcome: str, sent_at: int | None) -> bool:
+def is_held(outcome: str, sent_at: int | None) -> bool:
     """Whether, in a versioned bucket, a delete of ours has left a marker over the old object."""
     return outcome == _DELETED and sent_at is not None
 
@@ -150,7 +150,7 @@ def _jsonl_row(run: str, row: Sequence[Any], *, versioned: bool) -> str:
         f'"delete_sent_at":{_text(from_micros(intent_at))},"updated_at":{_text(from_micros(updated_at))},'
         f'"generation":{generation},"attempts":{attempts},"changes":{changes},"deaths":{deaths},'
         f'"etag_changed":{_etag_changed(source_etag, copy_etag, outcome) or "null"},'
-        f'"bytes_held":{_number(source_size if versioned and _is_held(outcome, intent_at) else None)}}}\n'
+        f'"bytes_held":{_number(source_size if versioned and is_held(outcome, intent_at) else None)}}}\n'
     )
 
 

@@ -86,6 +86,8 @@ def _summary(head: Mapping[str, Any], figures: Figures, *, unseen: int) -> str:
         "Rate": f"{head['per_second']:,.0f} assets/s",
         "Moved": f"{size_text(figures.size)} in {totals['renamed']:,} objects",
     }
+    if figures.held.objects:  # a delete in a versioned bucket leaves a marker
+        facts["Still held by old versions"] = f"{size_text(figures.held.bytes)} in {figures.held.objects:,} objects, at least"
     listed = "".join(f"<div><dt>{name}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
     return f'<section><h2>Summary</h2><div class="tiles">{"".join(tiles)}</div><dl class="facts">{listed}</dl></section>'
 

@@ -15,6 +15,7 @@ from app.reporting.charts import rate_panels
 from app.reporting.figures import MOST_BINS, Rates, count_figures
 from app.reporting.page import html_lines, size_text
 from app.states import RunKind
+from app.testing.versions import CONDITIONAL
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -203,3 +204,14 @@ def test_page_of_a_run_without_moves_says_so(world: World) -> None:
 def test_sizes_are_told_for_people(size: int, text: str) -> None:
     """With the unit that fits."""
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_page_says_what_old_versions_still_hold(tmp_path: Path, *, versioned: bool) -> None:
+    """In a versioned bucket a delete frees nothing (case 13)."""
+    world = World(tmp_path, dataclasses.replace(CONDITIONAL, versioning=versioned), settings={"grace_seconds": 0})
+    for number in (1, 2):
+        world.add(number, body=b"x" * 1024)
+    world.go()
+
+    assert ("2.0 KiB in 2 objects, at least" in Seen(page_of(world)).text) is versioned
