@@ -110,9 +110,9 @@ class Settings(BaseSettings):
     )
     fidelity: Annotated[str, AfterValidator(rules.fidelity)] = Field(
         "",
-        description="What to do where an attribute of an object cannot be kept, as NAME=RULE,...: keep parks the object, warn moves it and "
-        "says so, fail starts no run at all. Names: readers (what a GET shows: keep, unless you say otherwise), owners (the rest: warn), "
-        "all, and each attribute that `rekey doctor` lists.",
+        description="What it means that this store cannot keep an attribute of objects, as NAME=RULE,...: fail starts no run at all, keep "
+        "and warn are told by `rekey doctor`. Names: readers (what a GET shows: keep, unless you say otherwise), "
+        "owners (the rest: warn), all, and each attribute that `rekey doctor` lists.",
     )
     batch_size: int = Field(
         200,

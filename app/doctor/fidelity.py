@@ -32,14 +32,14 @@ def check_fidelity(settings: Settings, seen: Capabilities, found: Findings) -> N
     if refused:
         found.problem(
             f"REKEY_FIDELITY wants no run where these cannot be kept: {names(refused)}",
-            remedy="allow the credentials to set them, or take another rule for them (keep parks the objects that have them)",
+            remedy="allow the credentials to set them, or take another rule for them",
         )
     lost = [one for one in Attribute if one is not Attribute.LAST_MODIFIED and any(_is_lost(seen, way, one) for way in ways)]
     parked, told = policy.parking(lost), in_order(one for one in lost if policy.rule(one) is Rule.WARN)
     if parked:
-        found.note(f"objects that have these are parked, since they cannot be kept on some way: {names(parked)}")
+        found.note(f"objects may lose these (rule keep) on some way: {names(parked)}")
     if told:
-        found.note(f"objects that have these may be moved without, which the report tells: {names(told)}")
+        found.note(f"objects may lose these (rule warn) on some way: {names(told)}")
     if not lost:
         found.ok("all that an object has besides its bytes arrives, but for the time of its last change (which the report keeps)")
 

@@ -112,14 +112,14 @@ def test_case_35_rows_that_come_and_go_while_seeding_are_planned_once(
     monkeypatch.setattr(seed_stage, "PAGE_ROWS", 20)
     world = World(tmp_path, table=PAIRS, url=database_url, settings={"id_column": "tenant,id", **WAITS})
     largest: list[int] = []
-    pages = Assets.page
+    stretches = Assets.stretch
 
-    def page(self: Assets, *args: object, **kwargs: object) -> object:
-        found = pages(self, *args, **kwargs)  # type: ignore[arg-type]
+    def stretch(self: Assets, *args: object, **kwargs: object) -> object:
+        found, beyond = stretches(self, *args, **kwargs)  # type: ignore[arg-type]
         largest.append(len(found))
-        return found
+        return found, beyond
 
-    monkeypatch.setattr(Assets, "page", page)
+    monkeypatch.setattr(Assets, "stretch", stretch)
     numbers = iter(range(10_000))
 
     def insert(tenant: str) -> tuple[str, str]:

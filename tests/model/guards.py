@@ -122,8 +122,8 @@ ALL = (
     _guard(
         "switch though our copy is gone",
         f"{LAST}:before_switch",
-        "looks.found[move.old_key], looks.found[move.new_key]",
-        "looks.found[move.old_key], looks.found[move.new_key] or move.copy",
+        "looks.found[move.old_key], _found(batch, move, looks)",
+        "looks.found[move.old_key], _found(batch, move, looks) or move.copy",
         ("H22_copy_removed_before_the_switch", C),
     ),
     _guard(
