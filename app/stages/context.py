@@ -15,6 +15,7 @@ from app import backoff
 from app.assets import Assets
 from app.byte_budget import ByteBudget
 from app.clock import Clock
+from app.copying import is_equal
 from app.database import transaction
 from app.errors import (
     ArchivedError,
@@ -37,7 +38,7 @@ from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
 from app.ledger.uploads import UploadLedger
-from app.object_store import ObjectStore
+from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings
 from app.stages.crowd import Crowd
@@ -92,6 +93,17 @@ class Context:
     def uploads(self) -> UploadLedger:
         """The multipart uploads under way."""
         return UploadLedger(self.moves.engine)
+
+    def read_if_equal(self, move: Move) -> tuple[ReadObject, ReadObject] | None:
+        """What is at the old and at the new key of *move*, as read, if the one is equal to the other; else None."""
+        return is_equal(
+            self.store,
+            move.old_key,
+            move.new_key,
+            max_bytes=self.settings.inline_bytes,
+            budget=self.budget,
+            joined=self.uploads.joined(move),
+        )
 
     def concurrency(self, stage: str) -> int:
         """Most requests of *stage* that this process has under way."""

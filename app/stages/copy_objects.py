@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.assets import AssetRow
-from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through, is_equal
+from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
 from app.database import transaction
 from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
 from app.ledger.records import Move, Outcome
@@ -225,14 +225,7 @@ def _occupied(batch: Batch, move: Move) -> Outcome:
     if not _is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
         detail = "source or copy changed while it was copied"
         return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
-    equal = is_equal(
-        context.store,
-        move.old_key,
-        move.new_key,
-        max_bytes=context.settings.inline_bytes,
-        budget=context.budget,
-        joined=context.uploads.joined(move),
-    )
+    equal = context.read_if_equal(move)
     if equal is not None:
         source, there = equal[0].info, equal[1].info
         earlier_claim = move.claims > 1 and move.claimed_store_time is not None

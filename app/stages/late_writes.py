@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.copying import copy_by_parts, is_equal
+from app.copying import copy_by_parts
 from app.ledger.records import Move, Outcome
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.context import Batch, changed_too_often, park
@@ -48,14 +48,7 @@ def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
     """Two versions, unless they are equal: then it was our own late copy, whose reply was lost (H12), or takes nothing from anybody."""
     context = batch.context
     if not view.claims.named_by_others(move, move.new_key):
-        equal = is_equal(
-            context.store,
-            move.old_key,
-            move.new_key,
-            max_bytes=context.settings.inline_bytes,
-            budget=context.budget,
-            joined=context.uploads.joined(move),
-        )
+        equal = context.read_if_equal(move)
         if equal is not None:
             fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
             return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)))
