@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from app.stages import runner
-from app.testing.versions import CONDITIONAL, LIKE_MINIO
-from tests.builders import World
+from tests.worlds import behaviour, no_waiting, world
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from app.testing import Behaviour
-
-BEHAVIOURS = {"conditional": CONDITIONAL, "like-minio": LIKE_MINIO}
-
-
-@pytest.fixture(params=BEHAVIOURS)
-def behaviour(request: pytest.FixtureRequest) -> Behaviour:
-    """How the store behaves: each case that asks for a world is played on both kinds."""
-    return BEHAVIOURS[request.param]
-
-
-@pytest.fixture
-def world(tmp_path: Path, behaviour: Behaviour) -> World:
-    """One table, one bucket, one run; nothing in them yet."""
-    return World(tmp_path, behaviour)
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "GIVE_BACK_SECONDS", 0.0)
+__all__ = ["behaviour", "database_url", "no_waiting", "world"]
 
 
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])

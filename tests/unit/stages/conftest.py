@@ -1,35 +1,5 @@
 """The world of the stage tests, on stores that honour all conditions and on one that does not."""
 
-from __future__ import annotations
+from tests.worlds import behaviour, no_waiting, world
 
-from typing import TYPE_CHECKING
-
-import pytest
-
-from app.stages import runner
-from app.testing.versions import CONDITIONAL, LIKE_MINIO
-from tests.builders import World
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from app.testing import Behaviour
-
-BEHAVIOURS = {"conditional": CONDITIONAL, "like-minio": LIKE_MINIO}
-
-
-@pytest.fixture(params=BEHAVIOURS)
-def behaviour(request: pytest.FixtureRequest) -> Behaviour:
-    """How the store behaves: every test that asks for a world runs on both kinds."""
-    return BEHAVIOURS[request.param]
-
-
-@pytest.fixture
-def world(tmp_path: Path, behaviour: Behaviour) -> World:
-    """One table, one bucket, one run; nothing in them yet."""
-    return World(tmp_path, behaviour)
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "GIVE_BACK_SECONDS", 0.0)
+__all__ = ["behaviour", "no_waiting", "world"]

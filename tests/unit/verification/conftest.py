@@ -6,21 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import World
+from tests.worlds import behaviour
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from app.testing import Behaviour
 
-BEHAVIOURS = {"conditional": CONDITIONAL, "like-minio": LIKE_MINIO}
-
-
-@pytest.fixture(params=BEHAVIOURS)
-def behaviour(request: pytest.FixtureRequest) -> Behaviour:
-    """How the store behaves."""
-    return BEHAVIOURS[request.param]
+__all__ = ["behaviour", "world"]
 
 
 @pytest.fixture
