@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from app import logs, minio_store, resources  # noqa: F401 - minio is there before the first task, which would wait for it
 from app.celery_app import celery
+from app.doctor.broker import eviction
 from app.errors import RekeyError
 from workers import memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
 from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
@@ -85,6 +86,14 @@ def log_start(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's object
     worker = sender.controller
     queues = ", ".join(worker.app.amqp.queues.consume_from)
     _log.info("worker %s consumes %s, %d tasks at once", worker.hostname, queues, worker.concurrency, extra={"action": "worker_started"})
+    policy = eviction(resources.settings())
+    if policy is not None:
+        _log.warning(
+            "the broker's maxmemory-policy is %s: when its memory is full it throws messages away, which are sent again only after "
+            "REKEY_HINT_SECONDS; CONFIG SET maxmemory-policy noeviction",
+            policy,
+            extra={"action": "broker_evicts"},
+        )
 
 
 def close_resources(**_: Any) -> None:  # noqa: ANN401 - Celery's objects

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5
 LEAST_VERSION = (6, 2)  # kombu 5.7 uses commands of Redis 6.2
+KEEPING = "noeviction"
 
 
 def check_broker(settings: Settings) -> list[Finding]:
@@ -36,6 +37,18 @@ def check_broker(settings: Settings) -> list[Finding]:
     finally:
         client.close()
     return found
+
+
+def eviction(settings: Settings) -> str | None:
+    """The policy by which the broker throws messages away when its memory is full; None where it keeps them, or does not say."""
+    client = connect(settings.broker_url.get_secret_value())
+    try:
+        policy = str(client.info("memory").get("maxmemory_policy", KEEPING))
+    except (redis.RedisError, OSError):
+        return None
+    finally:
+        client.close()
+    return None if policy == KEEPING else policy
 
 
 def connect(url: str) -> redis.Redis:
@@ -65,8 +78,8 @@ def _check_writing(client: redis.Redis, prefix: str, found: Findings) -> None:
 
 
 def _check_keeping(info: dict[str, Any], found: Findings) -> None:
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction":
+    policy = str(info.get("maxmemory_policy", KEEPING))
+    if policy != KEEPING:
         found.problem(
             f"maxmemory-policy is {policy}: it throws messages away when its memory is full",
             remedy="CONFIG SET maxmemory-policy noeviction, and the same in its configuration file",
