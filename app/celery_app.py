@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -201,14 +201,14 @@ def _refuse_other_brokers(broker_url: str) -> None:
             raise UsageError(f"{name} (or BROKER_URL, or celery's -b) names another broker than REKEY_BROKER_URL: unset it")
 
 
-def send(task: Task, *args: Any) -> None:  # noqa: ANN401 - ids and cursors of any JSON type
+def send(task: Task, *args: Any, headers: Mapping[str, int] | None = None) -> None:  # noqa: ANN401 - ids and cursors of any JSON type
     """Publish *task* with *args* within a bounded time.
 
     Raises:
         BrokerUnavailableError: The broker took no message, or its answer was lost; the ledger still says what is to be done (S6).
     """
     try:
-        task.apply_async(args)
+        task.apply_async(args, headers=dict(headers) if headers else None)
     except (OperationalError, OSError, AttributeError) as error:
         # AttributeError: the worker's own thread has just dropped the channel that this one publishes on, after the broker's restart
         # (kombu sets its connection to None, and looks into it: kombu/transport/redis.py, _connparams).

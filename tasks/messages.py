@@ -1,7 +1,8 @@
 """What the tasks have in common: whose message it is, and how the next stage's is sent.
 
-A message is a hint (S6): one of another deployment or of a run that this ledger does not know is acknowledged and dropped, since the
-ledger that it belongs to will hint again.
+A message is a hint (S6): one of a run that this ledger does not know is acknowledged and dropped, since the ledger that it belongs to will
+hint again. One of another deployment, which shares our broker and prefix, is put back for that one's workers, a bounded number of times:
+else each would throw away half of the other's messages, and both would wait for their hints, which double (case 44).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from celery import current_task
 from kombu.exceptions import OperationalError
 
 from app import resources
@@ -24,6 +26,8 @@ from tasks.hand_over import HandOver
 
 LEDGER_PATIENCE_SECONDS = 20.0
 LEDGER_PAUSE_SECONDS = 1.0
+PASSES = 10  # of a message that is another deployment's; then that is gone, or has few workers
+PASSED = "passed_on"  # a header of the message
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +46,22 @@ def known_run(deployment: str, run_id: str) -> Run | None:
         except DatabaseUnavailableError:
             if time.monotonic() > end or stopping.wait(LEDGER_PAUSE_SECONDS):
                 raise
-    if run is None:
+    if run is None and not (deployment != resources.deployment() and _pass_on()):
         log.warning("dropped a message of another deployment or run %s", run_id[:8], extra={"action": "batch_refused"})
     return run
+
+
+def _pass_on() -> bool:
+    """Put the message that is being worked on back on its queue; False where it has come round too often, or the broker takes nothing."""
+    request = current_task.request
+    passed = int((request.headers or {}).get(PASSED, 0))
+    if passed >= PASSES:
+        return False
+    try:
+        send(celery.tasks[current_task.name], *request.args, headers={PASSED: passed + 1})
+    except BrokerUnavailableError:
+        return False
+    return True
 
 
 def check_broker() -> None:

@@ -49,7 +49,7 @@ def drop_connections(broker: Redis) -> None:
 
 @pytest.mark.parametrize("pool", [(), ("-P", "prefork")], ids=["threads", "prefork"])
 @pytest.mark.parametrize("outage", [restart, drop_connections])
-def test_worker_with_messages_in_hand_outlives_an_outage_of_its_broker(
+def test_case_41_a_worker_with_messages_in_hand_outlives_an_outage_of_its_broker(
     outage: Callable[[Redis], None], pool: tuple[str, ...], broker: Redis, tmp_path: Path
 ) -> None:
     """Two messages are being worked on and slots are free, so that a request for the next message is under way when the connection goes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery._state import _task_stack
 
 import tasks
 from app import resources
@@ -14,7 +15,7 @@ from tasks import messages
 from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 DEPLOYMENT = "this deployment"
@@ -25,14 +26,16 @@ class Broker:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, tuple[Any, ...]]] = []
+        self.headers: list[Mapping[str, int] | None] = []
         self.away = 0
 
-    def send(self, task: Any, *args: Any) -> None:  # noqa: ANN401 - as app.celery_app.send
+    def send(self, task: Any, *args: Any, headers: Mapping[str, int] | None = None) -> None:  # noqa: ANN401 - as app.celery_app.send
         """Keep a message."""
         if self.away > 0:
             self.away -= 1
             raise BrokerUnavailableError("the broker took no message")
         self.sent.append((task.name, args))
+        self.headers.append(headers)
 
     def take(self) -> Sequence[tuple[str, tuple[Any, ...]]]:
         """What was sent since the last time."""
@@ -113,10 +116,35 @@ def test_message_of_another_deployment_or_an_unknown_run_is_refused(world: World
     world.add(1)
     world.seed()
     more = [] if name == "seed_moves" else [[1]]
-    said = [getattr(tasks, name)(deployment, run, *more) for deployment, run in (("another", world.run.id), (DEPLOYMENT, "0" * 32))]
+    theirs = ("another", world.run.id, *more)
+    said = [getattr(tasks, name)(*message) for message in (theirs, (DEPLOYMENT, "0" * 32, *more))]
 
     assert said == ["ignored: not a run of this deployment"] * 2
-    assert (world.states(), world.writes(), broker.sent) == ({"planned": 1}, [], [])
+    assert (world.states(), world.writes()) == ({"planned": 1}, [])
+    assert (broker.sent, broker.headers) == ([(name, theirs)], [{"passed_on": 1}]), "put back for the deployment that it is for"
+
+
+@pytest.mark.parametrize(("passed", "taken"), [(9, 1), (10, 0)])
+def test_message_of_another_deployment_comes_round_a_bounded_number_of_times(world: World, broker: Broker, passed: int, taken: int) -> None:
+    """That deployment may be gone (case 44)."""
+    task = tasks.copy_objects
+    task.push_request(args=("another", world.run.id, [1]), headers={"passed_on": passed})
+    _task_stack.push(task)
+    try:
+        assert messages.known_run("another", world.run.id) is None
+    finally:
+        _task_stack.pop()
+        task.pop_request()
+
+    assert len(broker.sent) == taken
+
+
+def test_message_of_another_deployment_that_the_broker_does_not_take_back_is_dropped(world: World, broker: Broker) -> None:
+    """Its ledger sends it again (S6)."""
+    broker.away = 1
+
+    assert tasks.copy_objects("another", world.run.id, [1]) == "ignored: not a run of this deployment"
+    assert broker.sent == []
 
 
 def test_broker_that_takes_no_message_loses_nothing(world: World, broker: Broker) -> None:
