@@ -31,6 +31,20 @@ def folds_of(store: ObjectStore) -> Equivalence:
     )
 
 
+def are_two(store: ObjectStore, one: ObjectInfo, other: ObjectInfo) -> bool:
+    """Whether two keys surely name two objects: versions that differ, or a listing that has each key as it is spelled.
+
+    A store may fold keys in a way that no probe asks for; then the equal object at the other key is the object itself (case 1).
+    """
+    return not one.is_same_version(other) or (_is_listed(store, one.key) and _is_listed(store, other.key))
+
+
+def _is_listed(store: ObjectStore, key: str) -> bool:
+    with contextlib.suppress(ObjectError):
+        return any(found.key == key for found in store.list_page(prefix=key, start_after="", delimiter="", limit=1).objects)
+    return False
+
+
 def _respelled(key: str) -> str:
     """The key with its accents as one letter each, or apart where they are so already."""
     composed = normalize("NFC", key)

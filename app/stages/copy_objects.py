@@ -12,9 +12,10 @@ from app.assets import AssetRow
 from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
 from app.database import transaction
 from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
+from app.folding import are_two
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
-from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo, ReadObject
 from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, nothing_written, park, refused
@@ -226,17 +227,22 @@ def _occupied(batch: Batch, move: Move) -> Outcome:
         detail = "source or copy changed while it was copied"
         return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
     equal = context.read_if_equal(move)
-    if equal is not None:
-        source, there = equal[0].info, equal[1].info
-        earlier_claim = move.claims > 1 and move.claimed_store_time is not None
-        if earlier_claim and there.last_modified >= (move.claimed_store_time or 0):
-            return _copied(move, Copied(source=source, copy=there), recorded=False)
-        if context.store.store_time() - there.last_modified > context.settings.settle_seconds:
-            return _copied(move, Copied(source=source, copy=there), recorded=False)
-        shared = going_back.put_back_already(batch, move, there)
-        if shared:
-            return shared if isinstance(shared, Outcome) else _copied(move, Copied(source=source, copy=there), recorded=False)
-    return park(move, ParkedReason.TARGET_EXISTS, "another object is at the new key")
+    adopted = _adopted(batch, move, *equal) if equal is not None else None
+    return adopted or park(move, ParkedReason.TARGET_EXISTS, "another object is at the new key")
+
+
+def _adopted(batch: Batch, move: Move, old: ReadObject, new: ReadObject) -> Outcome | None:
+    """The equal object at the new key as *move*'s copy, if it is one by its history; None: a stranger's."""
+    context, source, there = batch.context, old.info, new.info
+    if not are_two(context.store, source, there):
+        return park(move, ParkedReason.TARGET_EXISTS, "what is at the new key may be the old object itself, under another spelling")
+    by_earlier_claim = move.claims > 1 and move.claimed_store_time is not None and there.last_modified >= move.claimed_store_time
+    if by_earlier_claim or context.store.store_time() - there.last_modified > context.settings.settle_seconds:
+        return _copied(move, Copied(source=source, copy=there), recorded=False)
+    shared = going_back.put_back_already(batch, move, there)
+    if isinstance(shared, Outcome):
+        return shared
+    return _copied(move, Copied(source=source, copy=there), recorded=False) if shared else None
 
 
 def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:

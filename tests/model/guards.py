@@ -57,7 +57,7 @@ ALL = (
     ),
     _guard(
         "take an equal upload for our copy",
-        f"{COPY}:_occupied",
+        f"{COPY}:_adopted",
         "> context.settings.settle_seconds",
         ">= 0",
         ("H12_equal_upload_to_the_new_key", C),
@@ -68,6 +68,7 @@ ALL = (
         "Equivalence.of(capabilities)",
         "Equivalence()",
         ("H6_object_under_two_spellings", M),
+        besides=_guard("adopt what may be the old object", f"{COPY}:_adopted", "not are_two(", "False and not are_two(", ("", "")),
     ),
     # The switch (S5)
     _guard(

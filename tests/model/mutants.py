@@ -30,11 +30,14 @@ class Mutant:
     made_by: tuple[str, str] | None = None  # a name of the module, and the expression that makes it anew from the mutant
     and_edit: tuple[str, str] | None = None  # another place in the function, what it reads and what it shall
     faults: int = 1  # that it takes
+    besides: Mutant | None = None  # a second guard against the same harm, taken out with it: each is enough alone
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Within the block the product is the mutant."""
         with ExitStack() as stack:
+            if self.besides:
+                stack.enter_context(self.besides.installed())
             module = importlib.import_module(self.module)
             owner_name, _, name = self.function.rpartition(".")
             owner: Any = getattr(module, owner_name) if owner_name else module

@@ -89,6 +89,27 @@ def test_equal_object_that_nobody_names_is_adopted_once_it_is_old(world: World) 
     assert not world.move(1).copy_recorded
 
 
+@pytest.mark.parametrize("written", ["long_ago", "after_an_earlier_claim"])
+def test_old_object_itself_is_not_adopted_where_the_store_folds_keys_unknown_to_the_probe(
+    world: World, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """Old and new key are one object there, and no answer of the probe says so: the delete would take the only copy (case 1)."""
+    folding = dataclasses.replace(world.store.capabilities, folds_case=False)
+    monkeypatch.setattr(world.store, "_behaviour", dataclasses.replace(world.behaviour, folds_case=True))
+    monkeypatch.setattr(type(world.store), "capabilities", property(lambda _: folding))
+    world.add(1, "Clients/7/Assets/1.png")
+    if written == "after_an_earlier_claim":
+        world.seed()
+        world.crash_in("copy")
+        world.later(1)
+        world.store.app_put("Clients/7/Assets/1.png", b"v1")
+    world.later(3600)
+    world.go()
+
+    assert world.parked() == {"target_exists": 1}
+    assert world.get(1) == b"v1"
+
+
 def test_equal_object_that_is_young_is_not_adopted(world: World) -> None:
     """The row of an upload may still be on its way (A3)."""
     world.add(1)
