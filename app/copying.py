@@ -11,12 +11,15 @@ import hashlib
 import re
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from app.attributes import Load, comparable, load_of
 from app.byte_budget import ByteBudget
 from app.errors import ProofError, RekeyError, UnansweredError
+from app.fidelity import Way
+from app.fidelity_rules import Attribute, Policy
 from app.large_copies import PART_BYTES, Keeper, copy_parts, joined_etag, ranges_of
-from app.object_store import Condition, Deadline, ObjectAttributes, ObjectInfo, ObjectStore, ReadObject
+from app.object_store import Condition, Deadline, ObjectInfo, ObjectStore, ReadObject
 
 SINGLE_COPY_BYTES = 256 * 1024**2  # above this the store copies part by part, so that no request outlasts its time-out
 # Such an ETag is an MD5 of the content, or of the MD5s of its parts, or an encrypted store's random number.
@@ -29,13 +32,7 @@ class Copied:
 
     source: ObjectInfo | None
     copy: ObjectInfo
-
-
-def attributes_to_send(store: ObjectStore, read: ReadObject) -> ObjectAttributes:
-    """What a write must carry so that readers see the object as it was, tags included."""
-    if not read.attributes.tag_count:
-        return read.attributes
-    return replace(read.attributes, headers=dict(read.attributes.headers) | {"x-amz-tagging": store.tags(read.info.key)})
+    lost: frozenset[Attribute] = frozenset()  # what the source has and the copy has not
 
 
 def copy_through(
@@ -48,29 +45,32 @@ def copy_through(
     max_bytes: int,
     budget: ByteBudget,
     keeper: Keeper,
+    policy: Policy,
 ) -> Copied:
     """GET and conditional PUT, or by parts above *max_bytes*. The bytes written are of exactly one version: the one read.
 
     Raises:
-        ConditionFailedError, MissingObjectError, ProofError and what ``app.object_store`` says.
+        ConditionFailedError, MissingObjectError, FidelityError, ProofError and what ``app.object_store`` says.
     """
     with budget.share() as admit:
         read = store.read(key, max_bytes=max_bytes, admit=admit)
         if read.body is not None:
-            written = store.put(new_key, read.body, attributes_to_send(store, read), condition=condition, deadline=deadline)
-            return Copied(source=read.info, copy=proved(store, read.info, written))
-    return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper)
+            load = load_of(store, read, Way.PUT, policy)
+            written = store.put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
+            return Copied(source=read.info, copy=proved(store, read.info, written), lost=load.lost)
+    return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper, policy=policy)
 
 
 def copy_by_parts(
-    store: ObjectStore, read: ReadObject, new_key: str, *, condition: Condition, deadline: Deadline, keeper: Keeper
+    store: ObjectStore, read: ReadObject, new_key: str, *, condition: Condition, deadline: Deadline, keeper: Keeper, policy: Policy
 ) -> Copied:
     """A multipart upload whose parts the store copies from exactly the version *read*; its completion carries the condition.
 
     An upload that is not completed is aborted; *keeper* knows of it for as long as it may be there.
     """
+    load = load_of(store, read, Way.PARTS, policy)
     ranges = ranges_of(store, read.info, part_bytes=PART_BYTES, keeper=keeper)
-    upload = store.create_upload(new_key, attributes_to_send(store, read), deadline=deadline)
+    upload = store.create_upload(new_key, load.attributes, deadline=deadline)
     try:
         keeper.begun(new_key, upload)
         if ranges:
@@ -90,12 +90,15 @@ def copy_by_parts(
     found = store.stat(new_key)
     if found.etag != etag:
         raise ProofError(new_key, "another object stands there than the one that was written")
-    return Copied(source=read.info, copy=sized(read.info, found))
+    return Copied(source=read.info, copy=sized(read.info, found), lost=load.lost)
 
 
-def copy_by_store(store: ObjectStore, source: ObjectInfo, new_key: str, *, condition: Condition | None, deadline: Deadline) -> Copied:
+def copy_by_store(
+    store: ObjectStore, source: ObjectInfo, new_key: str, *, condition: Condition | None, deadline: Deadline, load: Load
+) -> Copied:
     """CopyObject of exactly *source*; *condition* None only on the operator's word that nobody else writes there."""
-    return Copied(source=source, copy=proved(store, source, store.copy(source, new_key, condition=condition, deadline=deadline)))
+    written = store.copy(source, new_key, condition=condition, deadline=deadline, headers=load.attributes.headers)
+    return Copied(source=source, copy=proved(store, source, written), lost=load.lost)
 
 
 def proved(store: ObjectStore, source: ObjectInfo, written: ObjectInfo) -> ObjectInfo:
@@ -124,12 +127,19 @@ def sized(source: ObjectInfo, copy: ObjectInfo) -> ObjectInfo:
 
 
 def is_equal(
-    store: ObjectStore, one: str, other: str, *, max_bytes: int, budget: ByteBudget, joined: Collection[tuple[str, str]] = ()
+    store: ObjectStore,
+    one: str,
+    other: str,
+    *,
+    max_bytes: int,
+    budget: ByteBudget,
+    policy: Policy,
+    joined: Collection[tuple[str, str]] = (),
 ) -> tuple[ReadObject, ReadObject] | None:
     """Read an object and what may be its copy, and compare bytes, headers and tags.
 
-    Above *max_bytes* ETags and sizes stand for the bytes, if they are hashes; *joined* are pairs of ETags, of a source and of the copy
-    that was made of it by parts.
+    What *policy* lets go need not be equal. Above *max_bytes* ETags and sizes stand for the bytes, if they are hashes; *joined* are pairs
+    of ETags, of a source and of the copy that was made of it by parts.
 
     Returns:
         Both as read, or None where they differ or cannot be compared.
@@ -137,7 +147,7 @@ def is_equal(
     with budget.share() as admit:  # the second body counts against the same share: two shares could wait for each other for ever
         first = store.read(one, max_bytes=max_bytes, admit=admit)
         second = store.read(other, max_bytes=max_bytes, admit=admit)
-        if first.info.size != second.info.size or attributes_to_send(store, first) != attributes_to_send(store, second):
+        if first.info.size != second.info.size or comparable(store, first, policy) != comparable(store, second, policy):
             return None
         if first.body is not None and second.body is not None:
             return (first, second) if first.body == second.body else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Attribute(StrEnum):
@@ -54,8 +55,9 @@ class Policy:
 
     rules: Mapping[Attribute, Rule] = field(default_factory=dict)
 
-    @classmethod
-    def parse(cls, text: str) -> Policy:
+    @staticmethod
+    @lru_cache(maxsize=32)
+    def parse(text: str) -> Policy:
         """From ``acl=keep,tags=warn``; ``readers``, ``owners`` and ``all`` name several, and what comes later counts.
 
         Raises:
@@ -71,7 +73,7 @@ class Policy:
                     f"the names are {', '.join(_GROUPS)}"
                 )
             rules |= dict.fromkeys(members, Rule(rule.strip()))
-        return cls(rules)
+        return Policy(rules)
 
     def rule(self, attribute: Attribute) -> Rule:
         """What holds for *attribute*: parked where readers would see the loss, else told."""

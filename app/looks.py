@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from app.clock import Clock
-    from app.object_store import ListedPage, ObjectInfo, ObjectStore
+    from app.object_store import ListedPage, ObjectInfo, ObjectStore, ReadObject
 
 MAX_AGE_SECONDS = 5.0  # a look is this old at most when the request that relies on it is signed (S4)
 LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it can still be relied on
@@ -42,6 +42,7 @@ class Looks:
     clock: Clock
     found: dict[str, ObjectInfo | None] = field(default_factory=dict)  # None: no object has the key
     failed: dict[str, ObjectError] = field(default_factory=dict)  # denied, encrypted, a bad key ...: neither present nor absent
+    read: dict[str, ReadObject] = field(default_factory=dict)  # with their attributes, where those were wanted
     sent_at: dict[str, float] = field(default_factory=dict)  # boot-clock seconds
     trouble: list[TransientError] = field(default_factory=list)  # what ended the look early
 
@@ -59,16 +60,17 @@ class Looks:
             raise self.trouble[0]
 
 
-def look(store: ObjectStore, keys: Collection[str], *, clock: Clock, seconds: float = LOOK_SECONDS) -> Looks:
+def look(store: ObjectStore, keys: Collection[str], *, clock: Clock, seconds: float = LOOK_SECONDS, attributes: bool = False) -> Looks:
     """Look at *keys*; after *seconds*, or a request that failed, no further one is sent, and the keys left are in no mapping.
 
-    Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side.
+    Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side. With
+    *attributes* all go by HEADs, since a listing shows none.
 
     Raises:
         TransientError: The store did not answer the first request.
     """
     keys = dict.fromkeys(keys)
-    looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0)
+    looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0, attributes=attributes)
     try:
         looking.look(keys)
     except TransientError as error:
@@ -86,12 +88,13 @@ class _Looking:
     looks: Looks
     end: float
     credit: float
+    attributes: bool
     density: float = GUESS
     above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
 
     def look(self, keys: Collection[str]) -> None:
         """By listings where they lie close together, then by HEADs in their order."""
-        if self.store.capabilities.ordered_listing and not self.store.capabilities.folds_case:
+        if self.store.capabilities.ordered_listing and not self.store.capabilities.folds_case and not self.attributes:
             folders: dict[str, list[str]] = defaultdict(list)
             for key in keys:
                 if _PLAIN(key):
@@ -109,12 +112,18 @@ class _Looking:
             if sent_at >= self.end and looks.sent_at:
                 return
             try:
-                looks.found[key] = self.store.stat(key)
+                looks.found[key] = self._stat(key)
             except MissingObjectError:
                 looks.found[key] = None
             except ObjectError as error:
                 looks.failed[key] = error
             looks.sent_at[key] = sent_at
+
+    def _stat(self, key: str) -> ObjectInfo:
+        if not self.attributes:
+            return self.store.stat(key)
+        read = self.looks.read[key] = self.store.head(key)
+        return read.info
 
     def list_folder(self, folder: str, keys: Sequence[str]) -> None:
         """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""

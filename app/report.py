@@ -8,6 +8,7 @@ from typing import Any
 
 from app.database import MICROSECONDS
 from app.ledger.counting import Count
+from app.ledger.losses import LossLedger, Lost
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
@@ -30,10 +31,12 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     now = runs.now()
     counts = queues.counts(run)
     totals = totals_of(counts)
+    lost = LossLedger(queues.engine).count(run)
     next_delete = queues.next_delete_at(run) if totals["renamed"] > totals["deleted"] + totals["kept"] else None
     report = (
         {"run": run.id, "kind": str(run.kind), "state": str(run.state), "ended": not run.is_live, "stall": None}
         | totals
+        | lost_of(lost)
         | {"unseen": run.unseen, "deletes_due_at": next_delete}
     )
     report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
@@ -68,6 +71,11 @@ def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
         "parked_reasons": dict(sorted(reasons[_S.PARKED].items())),
         "kept_reasons": dict(sorted(reasons[_S.KEPT].items())),
     }
+
+
+def lost_of(lost: Lost) -> dict[str, Any]:
+    """not_kept: assets that were moved without something that they had; not_kept_attributes: how many without each."""
+    return {"not_kept": lost.moves, "not_kept_attributes": dict(lost.attributes)}
 
 
 def rates(run: Run, *, now: int, done: int, rows: int) -> dict[str, Any]:

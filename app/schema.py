@@ -38,8 +38,8 @@ from app.database import transaction
 from app.errors import UsageError
 from app.states import MoveState, RunKind, RunState
 
-SCHEMA_VERSION = "3"
-_GROWN_FROM = frozenset({"2"})  # versions that lack nothing but whole tables
+SCHEMA_VERSION = "4"
+_GROWN_FROM = frozenset({"2", "3"})  # versions that lack nothing but whole tables
 ROW_ID_LENGTH = 2600  # ASCII characters (app.row_ids); InnoDB indexes at most 3072 bytes, PostgreSQL 2704
 
 metadata = MetaData()
@@ -202,6 +202,15 @@ uploads = Table(
     Column("is_gone", Boolean, nullable=False),
     Column("begun_at", BigInteger, nullable=False),
     Index("rekey_uploads_move", "run_no", "move_id"),
+    **_options,
+)
+
+losses = Table(
+    "rekey_losses",  # of moves whose copy lacks something that its source had
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("move_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("attributes", String(255), nullable=False),  # names of app.fidelity_rules.Attribute, with commas
     **_options,
 )
 

@@ -54,6 +54,7 @@ def subject_of(world: World, run: Run | None = None, **changes: Any) -> Subject:
         run=run,
         has_ledger=True,
         settle_seconds=context.settings.settle_seconds,
+        policy=context.settings.fidelity_policy,
         whole_table=context.settings.where is None,
         clock=world.clock,
         progress=Silent(),

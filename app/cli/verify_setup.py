@@ -75,6 +75,7 @@ def subject_of(settings: Settings, run: Run | None, progress: Steps, *, has_ledg
             run=run,
             has_ledger=has_ledger,
             settle_seconds=own.settle_seconds,
+            policy=own.fidelity_policy,
             whole_table=own.where is None and run is not None and run.kind is RunKind.MOVE and not run.selection,
             clock=BootClock(),
             progress=progress,

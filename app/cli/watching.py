@@ -97,7 +97,9 @@ def line(report: dict[str, Any]) -> str:
     if report["eta_seconds"] is not None and report["open"]:
         parts.append(f"about {report['eta_seconds']} s left")
     if report["parked"]:
-        parts.append(f"{report['parked']} parked: " + ", ".join(f"{reason} {n}" for reason, n in report["parked_reasons"].items()))
+        parts.append(f"{report['parked']} parked: " + _counted(report["parked_reasons"]))
+    if report["not_kept"]:
+        parts.append(f"{report['not_kept']} moved without: " + _counted(report["not_kept_attributes"]))
     return " | ".join(parts)
 
 
@@ -109,6 +111,13 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  {name.replace('_', ' '):<9} {report[name]:>9}" for name in names if report[name]]
     lines += [f"  {'parked':<9} {report['parked']:>9}"] if report["parked"] else []
     lines += [f"    {reason:<20} {n}" for reason, n in report["parked_reasons"].items()]
+    without = _counted(report["not_kept_attributes"])
+    lost = f"  {report['not_kept']} moved without something that they had: {without} (`rekey report` names them)"
+    lines += [lost] if report["not_kept"] else []
     held = sum(report["kept_reasons"].get(reason, 0) for reason in RELEASABLE)
     lines += [f"  {held} old objects are held: `rekey release` lets them go"] if held else []
     return "\n".join(lines)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -12,19 +12,20 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, func, select
+from sqlalchemy import Engine, Row, and_, func, select
 
 from app.backoff import delay
 from app.database import transaction
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Run
-from app.schema import moves, runs
+from app.schema import losses, moves, runs
 from app.states import MoveState
 
 WINDOW = 5000  # ids a statement: some megabytes, some 20 ms
 SUMMED = 100_000  # ids a statement that only adds up
 TRIES = 7  # of one window: an hour's report outlives a failover of a minute
 LONGEST_WAIT_SECONDS = 30.0
+NOT_KEPT = "not_kept"  # beside the columns of rekey_moves: what the move's copy lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ class ReportLedger:
         Raises:
             DatabaseUnavailableError: The database did not come back within about a minute.
         """
-        statement = select(*(moves.c[name] for name in columns)).where(moves.c.run_no == run.no).order_by(moves.c.id)
+        wanted = [losses.c.attributes.label(NOT_KEPT) if name == NOT_KEPT else moves.c[name] for name in columns]
+        statement = select(*wanted).where(moves.c.run_no == run.no).order_by(moves.c.id)
+        if NOT_KEPT in columns:
+            statement = statement.outerjoin_from(moves, losses, and_(losses.c.run_no == moves.c.run_no, losses.c.move_id == moves.c.id))
         if states is not None:
             statement = statement.where(moves.c.state.in_(sorted(states)))
         last = self._last(run)

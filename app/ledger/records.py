@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import Clock
+from app.fidelity_rules import Attribute
 from app.object_store import Capabilities, ObjectInfo
 from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason, RunKind, RunState
 
@@ -187,4 +188,5 @@ class Outcome:
     stage: str | None = None  # the stage that is due next; None: the first one for the move's state
     hinted: bool = False  # a message for it is about to be sent: due again only if that gets lost
     keep_lease: bool = False  # a request is unanswered: nobody may act before the lease ends (S7)
+    lost: frozenset[Attribute] | None = None  # attributes that the copy has not and its source has; None: as it was noted before
     stamp: frozenset[str] = frozenset()  # of "switched_at", "grace_from", "intent_at": set to the database's now

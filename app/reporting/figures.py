@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from app.database import MICROSECONDS
 from app.ledger.counting import Count
-from app.ledger.reading import Held, ReportLedger
+from app.ledger.losses import summed
+from app.ledger.reading import NOT_KEPT, Held, ReportLedger
 from app.ledger.records import Run, reason_of
 from app.redaction import redact
-from app.report import totals_of
+from app.report import lost_of, totals_of
 from app.reporting.lines import is_held, plain_row_id
 from app.states import MoveState
 
@@ -25,9 +26,10 @@ EXAMPLES = 3
 LONGEST_SHOWN = 300  # characters of a client, a key or a detail
 COLUMNS = (
     "row_id", "client", "state", "parked_from", "reason", "detail", "waiting", "old_key", "claimed_store_time", "copy_store_time",
-    "source_size", "intent_at", "copy_size", "switch_store_time", "switched_at", "updated_at", "attempts", "changes",
+    "source_size", "intent_at", "copy_size", "switch_store_time", "switched_at", "updated_at", "attempts", "changes", NOT_KEPT,
 )  # fmt: skip
 _SWITCHED = frozenset({MoveState.RENAMED, MoveState.DELETED, MoveState.KEPT})
+_COPIED = _SWITCHED | {MoveState.COPIED}
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000)
 
 
@@ -82,12 +84,15 @@ def count_figures(ledger: ReportLedger, run: Run, *, now: int) -> Figures:
     clock = _Bins(run, now=now)
     counts: Counter[tuple[str, str | None, str | None, bool]] = Counter()
     examples: dict[str, list[Example]] = {}
+    lost: Counter[str] = Counter()
     size = held_objects = held_bytes = 0
     versioned = run.capabilities.versioning
     with _Clients() as clients:
         for page in ledger.pages(run, COLUMNS):
             counts.update((row.state, row.parked_from, row.reason, bool(row.waiting)) for row in page)
             for row in page:
+                if row.not_kept and (row.parked_from if row.state == MoveState.PARKED else row.state) in _COPIED:
+                    lost[row.not_kept] += 1
                 if row.state in _SWITCHED:
                     size += row.copy_size or 0
                     if versioned and is_held(row.state, row.intent_at):
@@ -97,7 +102,7 @@ def count_figures(ledger: ReportLedger, run: Run, *, now: int) -> Figures:
             clock.add(page)
             clients.add(page)
         return Figures(
-            totals=totals_of(list(_counts(counts))),
+            totals=totals_of(list(_counts(counts))) | lost_of(summed(lost)),
             size=size,
             held=Held(held_objects, held_bytes),
             rates=clock.rates(),

@@ -12,13 +12,14 @@ from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Any
 
+from app.ledger.reading import NOT_KEPT
 from app.redaction import redact
 from app.reporting.csv_columns import cell, csv_page, csv_text, numbers, texts, words
 from app.reporting.times import from_micros, from_seconds
 from app.row_ids import from_text
 from app.states import MoveState
 
-# Name in the report, column of rekey_moves; the order is that of ``_row``.
+# Name in the report, column of rekey_moves (but for NOT_KEPT); the order is that of ``_row``.
 COLUMNS = {
     "move": "id",
     "row_id": "row_id",
@@ -44,6 +45,7 @@ COLUMNS = {
     "attempts": "attempts",
     "changes": "changes",
     "deaths": "deaths",
+    "not_kept": NOT_KEPT,
 }
 COMPUTED = ("etag_changed", "bytes_held")
 HEADER = ("run", *COLUMNS, *COMPUTED)
@@ -138,7 +140,7 @@ def _jsonl_row(run: str, row: Sequence[Any], *, versioned: bool) -> str:
     (
         move, row_id, client, old_key, new_key, outcome, reason, detail, parked_from,
         source_etag, source_size, source_version, source_time, copy_etag, copy_size, copy_version, copy_time,
-        switched_at, intent_at, updated_at, generation, attempts, changes, deaths,
+        switched_at, intent_at, updated_at, generation, attempts, changes, deaths, not_kept,
     ) = row  # fmt: skip
     return (
         f'{{"run":{run},"move":{move},"row_id":{row_id},"client":{_text(client)},"old_key":{_text(old_key)},"new_key":{_text(new_key)},'
@@ -148,7 +150,7 @@ def _jsonl_row(run: str, row: Sequence[Any], *, versioned: bool) -> str:
         f'"copy_etag":{_text(copy_etag)},"copy_size":{_number(copy_size)},"copy_version":{_text(copy_version)},'
         f'"copied_at":{_text(from_seconds(copy_time))},"switched_at":{_text(from_micros(switched_at))},'
         f'"delete_sent_at":{_text(from_micros(intent_at))},"updated_at":{_text(from_micros(updated_at))},'
-        f'"generation":{generation},"attempts":{attempts},"changes":{changes},"deaths":{deaths},'
+        f'"generation":{generation},"attempts":{attempts},"changes":{changes},"deaths":{deaths},"not_kept":{_text(not_kept)},'
         f'"etag_changed":{_etag_changed(source_etag, copy_etag, outcome) or "null"},'
         f'"bytes_held":{_number(source_size if versioned and is_held(outcome, intent_at) else None)}}}\n'
     )

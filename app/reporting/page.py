@@ -113,7 +113,9 @@ def _parked(figures: Figures) -> str:
 
 def _kept(figures: Figures) -> str:
     reasons = ", ".join(f"{_text(reason)} {count:,}" for reason, count in figures.totals["kept_reasons"].items())
-    return f'<p class="note">Moved, and the old object stays: {reasons}.</p>' if reasons else ""
+    kept = f'<p class="note">Moved, and the old object stays: {reasons}.</p>' if reasons else ""
+    lost = ", ".join(f"{_text(name)} {count:,}" for name, count in figures.totals["not_kept_attributes"].items())
+    return kept + (f'<p class="note">Moved without something that they had: {lost}.</p>' if lost else "")
 
 
 def _examples(examples: Sequence[Example]) -> str:

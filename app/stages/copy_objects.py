@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.assets import AssetRow
-from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
+from app.attributes import missing
+from app.copying import Copied
 from app.database import transaction
 from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
+from app.fidelity import needs_head
 from app.folding import are_two
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
-from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo, ReadObject
+from app.object_store import ReadObject
 from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, nothing_written, park, refused
-from app.stages.keeping import BatchKeeper
 from app.stages.naming import Claims, who_claims
 from app.stages.replanning import replan, with_own_key
+from app.stages.writing import is_there, looks_first, write
 from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
@@ -64,15 +66,11 @@ class CopyObjects:
 def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
     """What has to be known of the objects before the copy: of a rollback, what is at both keys."""
     context = batch.context
+    by_store = looks_first(context)
+    attributes = by_store and needs_head(context.store.capabilities.fidelity)
     if batch.run.kind is RunKind.ROLLBACK:
-        return look(context.store, going_back.keys_of(moves), clock=context.clock)
-    return look(context.store, [move.old_key for move in moves], clock=context.clock) if looks_first(context) else None
-
-
-def looks_first(context: Context) -> bool:
-    """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
-    capable = context.store.capabilities
-    return context.settings.copy_mode == "server" or (capable.copy_if_absent and capable.copy_source_if_match)
+        return look(context.store, going_back.keys_of(moves), clock=context.clock, attributes=attributes)
+    return look(context.store, [move.old_key for move in moves], clock=context.clock, attributes=attributes) if by_store else None
 
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:
@@ -107,7 +105,7 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
         sources = sources if looks_first(context) else None
     if (move.run_no, move.id) in batch.completing and _may_be_completed(context, move):
         raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
-    return _copied(move, _write(batch, move, sources), recorded=True)
+    return _copied(move, write(batch, move, sources), recorded=True)
 
 
 def _may_be_completed(context: Context, move: Move) -> bool:
@@ -137,52 +135,9 @@ def _lacking(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     """An object that was needed is not there: the source, or what was just written and went away before it could be proved."""
     if error.object_key == move.old_key:
         return missed(batch, move, error)
-    if not _is_there(batch.context, move.new_key):
+    if not is_there(batch.context, move.new_key):
         move = replace(move, copy=None, copy_recorded=False)
     return again(move, settings=batch.context.settings, detail=str(error), to=MoveState.PLANNED)
-
-
-def _write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
-    context = batch.context
-    keeper = BatchKeeper(batch, move)
-    # A re-copy goes over the copy that this very move wrote, and over nothing else.
-    condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
-    if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
-        source = _looked_at(sources, move.old_key)
-        operator_vouches = context.settings.copy_mode == "server" and not context.store.capabilities.copy_if_absent
-        if operator_vouches and _is_there(context, move.new_key):
-            raise ConditionFailedError(move.new_key, "an object is there already")
-        if source.size <= SINGLE_COPY_BYTES:
-            return copy_by_store(
-                context.store, source, move.new_key, condition=None if operator_vouches else condition, deadline=batch.lease
-            )
-    return copy_through(
-        context.store,
-        move.old_key,
-        move.new_key,
-        condition=condition,
-        deadline=batch.lease,
-        max_bytes=context.settings.inline_bytes,
-        budget=context.budget,
-        keeper=keeper,
-    )
-
-
-def _looked_at(sources: Looks, key: str) -> ObjectInfo:
-    if key in sources.failed:
-        raise sources.failed[key]
-    found = sources.found[key]
-    if found is None:
-        raise MissingObjectError(key)
-    return found
-
-
-def _is_there(context: Context, key: str) -> bool:
-    try:
-        context.store.stat(key)
-    except MissingObjectError:
-        return False
-    return True
 
 
 def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
@@ -199,7 +154,8 @@ def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
         waiting=False,
         detail=None,
     )
-    return Outcome(move=done, hinted=True)
+    may_be_noted = move.changes > 0 or move.claims > 1 or move.copy is not None  # what an earlier copy had lost
+    return Outcome(move=done, hinted=True, lost=copied.lost if copied.lost or may_be_noted else None)
 
 
 def _same_object(context: Context, move: Move) -> Outcome:
@@ -223,7 +179,7 @@ def _occupied(batch: Batch, move: Move) -> Outcome:
     row = _row_of(context, move)
     if row is None or row.key != move.old_key:
         return replan(batch, move, row)
-    if not _is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
+    if not is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
         detail = "source or copy changed while it was copied"
         return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
     equal = context.read_if_equal(move)
@@ -236,13 +192,14 @@ def _adopted(batch: Batch, move: Move, old: ReadObject, new: ReadObject) -> Outc
     context, source, there = batch.context, old.info, new.info
     if not are_two(context.store, source, there):
         return park(move, ParkedReason.TARGET_EXISTS, "what is at the new key may be the old object itself, under another spelling")
+    copied = Copied(source=source, copy=there, lost=missing(old, new))
     by_earlier_claim = move.claims > 1 and move.claimed_store_time is not None and there.last_modified >= move.claimed_store_time
     if by_earlier_claim or context.store.store_time() - there.last_modified > context.settings.settle_seconds:
-        return _copied(move, Copied(source=source, copy=there), recorded=False)
+        return _copied(move, copied, recorded=False)
     shared = going_back.put_back_already(batch, move, there)
     if isinstance(shared, Outcome):
         return shared
-    return _copied(move, Copied(source=source, copy=there), recorded=False) if shared else None
+    return _copied(move, copied, recorded=False) if shared else None
 
 
 def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:

@@ -63,7 +63,15 @@ def write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, 
     read = context.store.read(old.key, max_bytes=0)
     if not read.info.is_same_version(old):
         return Outcome(move=replace(move, looks=move.looks + 1), due_in=1.0)  # it changed once more while we looked
-    copied = copy_by_parts(context.store, read, move.new_key, condition=condition, deadline=batch.lease, keeper=BatchKeeper(batch, move))
+    copied = copy_by_parts(
+        context.store,
+        read,
+        move.new_key,
+        condition=condition,
+        deadline=batch.lease,
+        keeper=BatchKeeper(batch, move),
+        policy=context.settings.fidelity_policy,
+    )
     fresh = replace(
         move,
         source=copied.source,
@@ -74,7 +82,7 @@ def write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, 
         intent_at=None,  # no delete of this version was meant yet, nor is it in the journal
         detail=detail,
     )
-    return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)))
+    return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)), lost=copied.lost)
 
 
 def until_next_look(batch: Batch, move: Move, left: float) -> float:

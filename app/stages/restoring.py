@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from app.copying import copy_through
 from app.errors import ConditionFailedError, MissingObjectError
+from app.fidelity_rules import LENIENT
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent
 from app.stages.context import Batch, park
@@ -34,6 +35,7 @@ def _put_back(batch: Batch, move: Move) -> Outcome:
             max_bytes=context.settings.inline_bytes,
             budget=context.budget,
             keeper=BatchKeeper(batch, move),
+            policy=LENIENT,  # bytes that a row names are worth more than what goes with them
         )
     except (ConditionFailedError, MissingObjectError) as error:
         return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")

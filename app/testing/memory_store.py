@@ -167,10 +167,10 @@ class InMemoryStore(ApplicationSide):
 
         def act() -> ObjectInfo:
             name = rules.name(key)
-            attributes_of.check(rules, key, headers or {})
             found = self._source(source)
             self._check(key, name, condition, absent=rules.copy_if_absent, match=rules.copy_if_match)
             kept, tags = attributes_of.copied(rules, found, headers or {})
+            attributes_of.check(rules, key, {**kept, "x-amz-tagging": tags} if tags else kept)
             return self._add(name, found.body or b"", etag_of(found.body or b""), kept, tags=tags).info(key)
 
         return self._write("copy", key, deadline, act)

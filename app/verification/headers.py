@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import select
 
 from app.arrays import among
-from app.copying import attributes_to_send
+from app.attributes import comparable
 from app.database import transaction
 from app.errors import MissingObjectError, ObjectError
 from app.ledger.records import Move
@@ -62,7 +62,7 @@ def _compare(subject: Subject, row_id: str, move: Move, copy: ReadObject) -> Fin
         source = subject.store.head(move.old_key)
         if move.source is None or not source.info.is_same_version(move.source):
             return None
-        theirs, ours = attributes_to_send(subject.store, source).headers, attributes_to_send(subject.store, copy).headers
+        theirs, ours = comparable(subject.store, source, subject.policy).headers, comparable(subject.store, copy, subject.policy).headers
     except ObjectError:
         return None  # the source is gone by now, or may not be read: nothing to compare with
     names = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from app.assets import Assets
 from app.clock import Clock
 from app.errors import RowLockedError, TransientError
+from app.fidelity_rules import Policy
 from app.ledger.moves import MoveLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
@@ -45,6 +46,7 @@ class Subject:
     run: Run | None
     has_ledger: bool  # a database restored from before `rekey init` has none
     settle_seconds: int
+    policy: Policy  # what of its attributes an object may lose
     whole_table: bool  # the run selects all rows, so that one without a ledger row was not examined
     clock: Clock
     progress: Progress

@@ -17,7 +17,7 @@ from app.errors import (
     StoreRequestError,
 )
 from app.fidelity import Fate, Way, fate_of
-from app.fidelity_rules import Attribute
+from app.fidelity_rules import Attribute, Policy
 from app.large_copies import joined_etag
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
 from app.testing import FixedDeadline
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NOTHING = ObjectAttributes()
 HEADERS = {"content-type": "image/png", "cache-control": "no-store", "x-amz-meta-a": "b"}
 OTHER = "0" * 32
+POLICY = Policy()
 NEW = b"new bytes"
 
 
@@ -355,7 +356,7 @@ def test_copy_by_parts_arrives_with_the_etag_of_a_source_in_parts(subject: Subje
     subject.store.complete_upload(upload, key, etags, condition=None, deadline=subject.lease)
     source = subject.store.read(key, max_bytes=0)
     keeper = PlainKeeper(spare=2)
-    copied = copy_by_parts(subject.port, source, target, condition=IfAbsent(), deadline=subject.lease, keeper=keeper)
+    copied = copy_by_parts(subject.port, source, target, condition=IfAbsent(), deadline=subject.lease, keeper=keeper, policy=POLICY)
     there = subject.store.read(target, max_bytes=len(body))
 
     assert (there.body, there.attributes) == (body, source.attributes)
@@ -364,7 +365,7 @@ def test_copy_by_parts_arrives_with_the_etag_of_a_source_in_parts(subject: Subje
     assert keeper.open == {}
     assert subject.application.uploads(target) == []
     with pytest.raises(ConditionFailedError):
-        copy_by_parts(subject.port, source, target, condition=IfAbsent(), deadline=subject.lease, keeper=keeper)
+        copy_by_parts(subject.port, source, target, condition=IfAbsent(), deadline=subject.lease, keeper=keeper, policy=POLICY)
     assert subject.application.uploads(target) == []
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app import copying, large_copies
+from app.attributes import Load
 from app.byte_budget import ByteBudget
 from app.copying import copy_by_parts, copy_by_store, copy_through, is_equal, proved
 from app.errors import ConditionFailedError, MissingObjectError, ProofError, StoreUnavailableError, UnansweredError
-from app.object_store import IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
+from app.fidelity_rules import Policy
+from app.object_store import IfAbsent, IfMatch, ObjectInfo
 from app.stages.runner import StoppedError
 from app.testing import Fault, FixedDeadline, InMemoryStore
 from tests.keepers import PlainKeeper
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from app.object_store import Condition
 
 LEASE = FixedDeadline()
+POLICY = Policy()
 ABSENT = IfAbsent()
 
 
@@ -46,7 +49,15 @@ def _through(
     keeper: PlainKeeper | None = None,
 ) -> Copied:
     return copy_through(
-        store, "old", "new", condition=condition, deadline=LEASE, max_bytes=max_bytes, budget=ByteBudget(), keeper=keeper or PlainKeeper()
+        store,
+        "old",
+        "new",
+        condition=condition,
+        deadline=LEASE,
+        max_bytes=max_bytes,
+        budget=ByteBudget(),
+        keeper=keeper or PlainKeeper(),
+        policy=POLICY,
     )
 
 
@@ -124,17 +135,17 @@ def test_failed_abort_hides_no_error(store: InMemoryStore) -> None:
     store.faults.add(Fault.slow_down(), on="abort_upload", times=2)
     store.faults.add(Fault.delay(), on="complete_upload")
     with pytest.raises(UnansweredError):  # it may still be carried out, whatever the abort says (S7)
-        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
+        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper(), policy=POLICY)
     store.app_put("new", b"theirs")
     with pytest.raises(ConditionFailedError):
-        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
+        copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper(), policy=POLICY)
 
 
 def test_empty_object_has_one_empty_part(store: InMemoryStore) -> None:
     """There is no byte range to copy."""
     store.app_put("old", b"")
     read = store.read("old", max_bytes=0)
-    copied = copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
+    copied = copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper(), policy=POLICY)
 
     assert (copied.copy.size, store.app_get("new")) == (0, b"")
 
@@ -152,10 +163,10 @@ def test_number_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch, store: InMe
 def test_store_copies_exactly_the_version_looked_at(store: InMemoryStore) -> None:
     """copy-source-if-match."""
     source = store.stat("old")
-    assert copy_by_store(store, source, "new", condition=IfAbsent(), deadline=LEASE).source == source
+    assert copy_by_store(store, source, "new", condition=IfAbsent(), deadline=LEASE, load=Load()).source == source
     store.app_put("old", b"changed")
     with pytest.raises(ConditionFailedError):
-        copy_by_store(store, source, "other", condition=IfAbsent(), deadline=LEASE)
+        copy_by_store(store, source, "other", condition=IfAbsent(), deadline=LEASE, load=Load())
 
 
 def _info(**values: object) -> ObjectInfo:
@@ -183,7 +194,7 @@ def test_other_hash_needs_the_size_of_what_stands_there(store: InMemoryStore) ->
 
 
 def _equal(store: InMemoryStore, *, max_bytes: int) -> bool:
-    return is_equal(store, "old", "new", max_bytes=max_bytes, budget=ByteBudget()) is not None
+    return is_equal(store, "old", "new", max_bytes=max_bytes, budget=ByteBudget(), policy=POLICY) is not None
 
 
 @pytest.mark.parametrize("max_bytes", [100, 3], ids=["bytes", "hashes"])
@@ -206,7 +217,7 @@ def test_equal_is_bytes_headers_and_tags(store: InMemoryStore, max_bytes: int) -
 def test_copy_by_parts_is_recognised_by_the_hash_of_its_one_part(store: InMemoryStore) -> None:
     """Above the limit no bytes are compared: the ETag of a copy in one part follows from that of its source."""
     read = store.read("old", max_bytes=0)
-    copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
+    copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper(), policy=POLICY)
     assert store.versions("new")[-1].etag.endswith("-1")
 
     assert _equal(store, max_bytes=3)
@@ -235,19 +246,14 @@ def test_bodies_on_their_way_are_within_the_budget(store: InMemoryStore) -> None
     """Both bodies of a comparison count against one share, and all of it is given back."""
     budget = ByteBudget(limit=10)
     store.app_put("new", b"0123456789", {"content-type": "image/png"}, tags="a=1")
-    assert is_equal(store, "old", "new", max_bytes=100, budget=budget) is not None
-    copy_through(store, "old", "third", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper())
+    assert is_equal(store, "old", "new", max_bytes=100, budget=budget, policy=POLICY) is not None
+    copy_through(
+        store, "old", "third", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper(), policy=POLICY
+    )
     store.faults.add(Fault.slow_down(), on="put")
     with pytest.raises(StoreUnavailableError):
-        copy_through(store, "old", "fourth", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper())
+        copy_through(
+            store, "old", "fourth", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper(), policy=POLICY
+        )
 
     assert budget.held == 0
-
-
-def test_attributes_of_an_object_without_tags_need_no_request(store: InMemoryStore) -> None:
-    """Only tagged objects cost one more."""
-    store.app_put("old", b"plain")
-    read = store.read("old", max_bytes=10)
-    assert copying.attributes_to_send(store, read) == ObjectAttributes(headers=read.attributes.headers)
-
-    assert "tags" not in dict(store.calls)

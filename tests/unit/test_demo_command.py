@@ -34,6 +34,8 @@ REPORT = {
     "rolled_back": 0,
     "unseen": 0,
     "parked_reasons": {},
+    "not_kept": 0,
+    "not_kept_attributes": {},
     "kept_reasons": {},
     "deletes_due_at": None,
     "seconds": 1.5,

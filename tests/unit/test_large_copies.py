@@ -12,6 +12,7 @@ from app import copying, large_copies
 from app.byte_budget import ByteBudget
 from app.copying import copy_by_parts, is_equal
 from app.errors import ConditionFailedError, MissingObjectError, ProofError, StoreUnavailableError, UnansweredError
+from app.fidelity_rules import Policy
 from app.large_copies import joined_etag, ranges_of
 from app.object_store import IfAbsent, ObjectAttributes, ObjectInfo
 from app.testing import Behaviour, Fault, FixedDeadline, InMemoryStore
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from app.copying import Copied
 
 LEASE = FixedDeadline()
+POLICY = Policy()
 BODY = bytes(range(40))
 
 
@@ -46,7 +48,7 @@ def store() -> InMemoryStore:
 
 def _copy(store: InMemoryStore, keeper: PlainKeeper | None = None) -> Copied:
     read = store.read("old", max_bytes=0)
-    return copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=keeper or PlainKeeper())
+    return copy_by_parts(store, read, "new", condition=IfAbsent(), deadline=LEASE, keeper=keeper or PlainKeeper(), policy=POLICY)
 
 
 def _upload(store: InMemoryStore, sizes: Sequence[int]) -> ObjectInfo:
@@ -199,7 +201,7 @@ def test_what_the_object_will_be_is_on_record_before_it_is_completed(store: InMe
     source, etag = keeper.expected[0]
 
     assert (source, etag) == (etag_of(BODY), store.stat("new").etag)
-    ask = {"max_bytes": 3, "budget": ByteBudget()}
+    ask = {"max_bytes": 3, "budget": ByteBudget(), "policy": POLICY}
     assert is_equal(store, "old", "new", **ask) is None
     assert is_equal(store, "old", "new", **ask, joined={(source, etag)}) is not None
     store.app_put("old", b"something else" + BODY[14:], {"content-type": "image/png"}, tags="a=1")
@@ -265,6 +267,6 @@ def test_version_that_is_gone_for_good_is_missing() -> None:
     read = store.read("old", max_bytes=0)
     gone = replace(read, info=replace(read.info, version_id="v99"))
     with pytest.raises(MissingObjectError):
-        copy_by_parts(store, gone, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper())
+        copy_by_parts(store, gone, "new", condition=IfAbsent(), deadline=LEASE, keeper=PlainKeeper(), policy=POLICY)
 
     assert store.unfinished_uploads() == []

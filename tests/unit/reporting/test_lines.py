@@ -37,6 +37,7 @@ PLAIN: dict[str, Any] = {
     "attempts": 2,
     "changes": 3,
     "deaths": 4,
+    "not_kept": None,
 }
 ODD_KEYS = (
     'say "hi", twice.png',
@@ -97,6 +98,7 @@ def test_csv_line_says_everything_of_a_move() -> None:
             "attempts": "2",
             "changes": "3",
             "deaths": "4",
+            "not_kept": "",
             "etag_changed": "false",
             "bytes_held": "",
         }

@@ -1,0 +1,66 @@
+"""What the copies of a run have not and their sources had: one row for each such move, and none for all others.
+
+It is written before the outcome of the copy is: a move that is recorded as copied has told what it lost, whoever dies in between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, and_, delete, func, insert, or_, select
+
+from app.arrays import among
+from app.database import transaction
+from app.fidelity_rules import Attribute, names
+from app.ledger.records import Run
+from app.schema import losses, moves
+from app.states import MoveState
+
+_S = MoveState
+_COPIED = sorted({_S.COPIED, _S.RENAMED, _S.DELETED, _S.KEPT})
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """How many assets were moved without something, and without what."""
+
+    moves: int
+    attributes: Mapping[str, int]
+
+
+class LossLedger:
+    """The rows of rekey_losses."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+
+    def note(self, run_no: int, found: Mapping[int, frozenset[Attribute]]) -> None:
+        """Note what the copies of some moves of a run, by their ids, have lost now; nothing is as good as no row."""
+        rows = [{"run_no": run_no, "move_id": move_id, "attributes": names(lost)} for move_id, lost in sorted(found.items()) if lost]
+        with transaction(self.engine) as connection:
+            connection.execute(delete(losses).where(losses.c.run_no == run_no, among(losses.c.move_id, sorted(found))))
+            if rows:
+                connection.execute(insert(losses), rows)
+
+    def count(self, run: Run) -> Lost:
+        """Count the moves of *run* whose copies stand and lack something."""
+        stands = or_(moves.c.state.in_(_COPIED), and_(moves.c.state == _S.PARKED, moves.c.parked_from.in_(_COPIED)))
+        question = (
+            select(losses.c.attributes, func.count())
+            .join(moves, and_(moves.c.run_no == losses.c.run_no, moves.c.id == losses.c.move_id))
+            .where(losses.c.run_no == run.no, stands)
+            .group_by(losses.c.attributes)
+        )
+        with transaction(self.engine, read_only=True) as connection:
+            return summed({attributes: int(count) for attributes, count in connection.execute(question)})
+
+
+def summed(by_text: Mapping[str, int]) -> Lost:
+    """From how many moves lost just which attributes."""
+    counted: Counter[str] = Counter()
+    for text, count in by_text.items():
+        counted.update(dict.fromkeys(text.split(","), count))
+    return Lost(sum(by_text.values()), {str(one): counted[one] for one in Attribute if counted[one]})

@@ -1,0 +1,76 @@
+"""The writes of the copy stage: which way one object takes to its new key, under which condition (S3)."""
+
+from __future__ import annotations
+
+from app.attributes import load_of_copy
+from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
+from app.errors import ConditionFailedError, MissingObjectError
+from app.fidelity import Way
+from app.ledger.records import Move
+from app.looks import Looks
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
+from app.stages.context import Batch, Context
+from app.stages.keeping import BatchKeeper
+
+
+def looks_first(context: Context) -> bool:
+    """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
+    capable = context.store.capabilities
+    return context.settings.copy_mode == "server" or (capable.copy_if_absent and capable.copy_source_if_match)
+
+
+def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
+    """Write *move*'s copy; *sources*: what was looked at, where the store copies by itself."""
+    context = batch.context
+    # A re-copy goes over the copy that this very move wrote, and over nothing else.
+    condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
+    if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
+        source = _looked_at(sources, move.old_key)
+        operator_vouches = context.settings.copy_mode == "server" and not context.store.capabilities.copy_if_absent
+        if operator_vouches and is_there(context, move.new_key):
+            raise ConditionFailedError(move.new_key, "an object is there already")
+        copied = _copy_by_store(batch, move, source, sources, condition=None if operator_vouches else condition)
+        if copied is not None:
+            return copied
+    return copy_through(
+        context.store,
+        move.old_key,
+        move.new_key,
+        condition=condition,
+        deadline=batch.lease,
+        max_bytes=context.settings.inline_bytes,
+        budget=context.budget,
+        keeper=BatchKeeper(batch, move),
+        policy=context.settings.fidelity_policy,
+    )
+
+
+def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks, *, condition: Condition | None) -> Copied | None:
+    """CopyObject, unless the object is too large for one request, or arrives less damaged another way."""
+    context = batch.context
+    if source.size > SINGLE_COPY_BYTES:
+        return None
+    otherwise = Way.PUT if source.size <= context.settings.inline_bytes else Way.PARTS
+    seen = sources.read.get(move.old_key)
+    found = load_of_copy(context.store, source, seen=seen, otherwise=otherwise, policy=context.settings.fidelity_policy)
+    if found is None:
+        return None
+    return copy_by_store(context.store, found[0], move.new_key, condition=condition, deadline=batch.lease, load=found[1])
+
+
+def _looked_at(sources: Looks, key: str) -> ObjectInfo:
+    if key in sources.failed:
+        raise sources.failed[key]
+    found = sources.found[key]
+    if found is None:
+        raise MissingObjectError(key)
+    return found
+
+
+def is_there(context: Context, key: str) -> bool:
+    """Whether an object has the key."""
+    try:
+        context.store.stat(key)
+    except MissingObjectError:
+        return False
+    return True
