@@ -276,5 +276,9 @@ def _remembered(connection: Connection) -> dict[str, str]:
 
 
 def _check_version(found: str) -> None:
+    if found in _GROWN_FROM and found < SCHEMA_VERSION:
+        raise UsageError(
+            f"the ledger's tables are of version {found}, this program needs {SCHEMA_VERSION}: run `rekey init`, which adds to them"
+        )
     if found != SCHEMA_VERSION:
         raise UsageError(f"the ledger's tables are of version {found}, this program needs {SCHEMA_VERSION}: upgrade the older of the two")

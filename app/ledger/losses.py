@@ -1,6 +1,6 @@
 """What the copies of a run have not and their sources had: one row for each such move, and none for all others.
 
-It is written before the outcome of the copy is: a move that is recorded as copied has told what it lost, whoever dies in between.
+It is written with the outcome of the copy, under the same lease: a move that is recorded as copied has told what it lost.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
 
 from app.arrays import among
 from app.database import transaction
@@ -30,20 +30,22 @@ class Lost:
     attributes: Mapping[str, int]
 
 
+def note(connection: Connection, found: Mapping[tuple[int, int], frozenset[Attribute]]) -> None:
+    """Note what the copies of some moves, by run and number, have lost now; nothing is as good as no row."""
+    for run_no in sorted({run_no for run_no, _ in found}):
+        ids = sorted(move_id for of, move_id in found if of == run_no)
+        connection.execute(delete(losses).where(losses.c.run_no == run_no, among(losses.c.move_id, ids)))
+    rows = [{"run_no": run_no, "move_id": move_id, "attributes": names(lost)} for (run_no, move_id), lost in sorted(found.items()) if lost]
+    if rows:
+        connection.execute(insert(losses), rows)
+
+
 class LossLedger:
     """The rows of rekey_losses."""
 
     def __init__(self, engine: Engine) -> None:
         """Keep the engine; nothing is asked yet."""
         self.engine = engine
-
-    def note(self, run_no: int, found: Mapping[int, frozenset[Attribute]]) -> None:
-        """Note what the copies of some moves of a run, by their ids, have lost now; nothing is as good as no row."""
-        rows = [{"run_no": run_no, "move_id": move_id, "attributes": names(lost)} for move_id, lost in sorted(found.items()) if lost]
-        with transaction(self.engine) as connection:
-            connection.execute(delete(losses).where(losses.c.run_no == run_no, among(losses.c.move_id, sorted(found))))
-            if rows:
-                connection.execute(insert(losses), rows)
 
     def count(self, run: Run) -> Lost:
         """Count the moves of *run* whose copies stand and lack something."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, Select, and_, bindparam, or_, select
 
 from app.arrays import among
 from app.database import transaction
-from app.ledger import recording, sharing
+from app.fidelity_rules import Attribute
+from app.ledger import losses, recording, sharing
 from app.ledger.leases import LeaseLedger, Other, moves_of
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.schema import moves
@@ -45,7 +46,7 @@ class MoveLedger(LeaseLedger):
         self._first_stages = first_stages
 
     def record(self, lease: Lease, outcomes: Sequence[Outcome], *, connection: Connection | None = None) -> set[tuple[int, int]]:
-        """Write outcomes for moves that *lease* still holds, all in one statement.
+        """Write outcomes for moves that *lease* still holds, all in one statement; and, where copies have lost something, what.
 
         Returns:
             (run number, move id) of those written; a move that is missing was lost to somebody else, and its outcome is void.
@@ -53,14 +54,16 @@ class MoveLedger(LeaseLedger):
         if not outcomes:
             return set()
         if connection is None:
-            with transaction(self.engine, single=True) as own:
+            with transaction(self.engine, single=all(outcome.lost is None for outcome in outcomes)) as own:
                 return self.record(lease, outcomes, connection=own)
         rows = [recording.row_of(lease, outcome, first_stages=self._first_stages, hint_us=self._hint_us) for outcome in outcomes]
         if connection.dialect.name == "postgresql":
-            return recording.write_held(connection, rows)
-        held = set(self.held(connection, lease, [outcome.move for outcome in outcomes]))
-        if held:
-            recording.write(connection, [row for row in rows if row[-3:-1] in held])
+            held = recording.write_held(connection, rows)
+        else:
+            held = set(self.held(connection, lease, [outcome.move for outcome in outcomes]))
+            if held:
+                recording.write(connection, [row for row in rows if row[-3:-1] in held])
+        losses.note(connection, {key: lost for key, lost in _lost(outcomes) if key in held})
         return held
 
     def held(self, connection: Connection, lease: Lease, of: Sequence[Move]) -> dict[tuple[int, int], MoveState]:
@@ -114,6 +117,12 @@ class MoveLedger(LeaseLedger):
         """Moves by id, whoever holds them."""
         with transaction(self.engine, read_only=True) as connection:
             return moves_of(connection.execute(_BY_ID, {"run": run.no, "ids": list(ids)}))
+
+
+def _lost(outcomes: Sequence[Outcome]) -> Iterator[tuple[tuple[int, int], frozenset[Attribute]]]:
+    for outcome in outcomes:
+        if outcome.lost is not None:
+            yield (outcome.move.run_no, outcome.move.id), outcome.lost
 
 
 def check_arrow(before: Move, after: Move) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,8 +29,6 @@ from app.errors import (
     ObjectError,
     UnansweredError,
 )
-from app.fidelity_rules import Attribute
-from app.ledger.losses import LossLedger
 from app.ledger.moves import MoveLedger, check_arrow
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
@@ -107,11 +105,6 @@ class Context:
             policy=self.settings.fidelity_policy,
             joined=self.uploads.joined(move),
         )
-
-    @property
-    def losses(self) -> LossLedger:
-        """What copies lack."""
-        return LossLedger(self.moves.engine)
 
     def concurrency(self, stage: str) -> int:
         """Most requests of *stage* that this process has under way."""
@@ -248,7 +241,6 @@ class Batch:
         pending = self._pending
         if not pending:
             return
-        self._note_losses(pending)
         try:
             written = self.context.moves.record(self.lease, pending)
         except exc.IntegrityError:
@@ -259,14 +251,6 @@ class Batch:
             move = outcome.move
             if outcome.hinted and (move.run_no, move.id) in written and move.run_no == self.run.no:
                 self.result.ready.append(move.id)
-
-    def _note_losses(self, pending: Sequence[Outcome]) -> None:
-        found: dict[int, dict[int, frozenset[Attribute]]] = defaultdict(dict)
-        for outcome in pending:
-            if outcome.lost is not None:
-                found[outcome.move.run_no][outcome.move.id] = outcome.lost
-        for run_no, lost in found.items():
-            self.context.losses.note(run_no, lost)
 
     def settle(self, move: Move, upload: str) -> None:
         """*upload* has become *move*'s copy: it is forgotten once the ledger has the outcome."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import inspect
 
 from app.database import open_engine
-from app.schema import create_ledger
+from app.schema import create_ledger, metadata
 from app.testing import InMemoryStore, ManualClock
 from tests.builders import World, make_context, make_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
 DATABASES = ("sqlite", "postgres", "mariadb")
 SERVERS = ("postgres", "mariadb")
 TABLE = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key VARCHAR(200), title VARCHAR(50))"
+
+
+@pytest.fixture
+def shape() -> Callable[[Engine], dict[str, Any]]:
+    """How the ledger's tables of a database are made."""
+    return _shape
+
+
+def _shape(engine: Engine) -> dict[str, Any]:
+    seen = inspect(engine)
+    shape: dict[str, Any] = {}
+    for table in metadata.tables:
+        columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in seen.get_columns(table)}
+        unique = sorted(tuple(key["column_names"]) for key in seen.get_unique_constraints(table))
+        indexes = sorted((tuple(index["column_names"]), bool(index["unique"])) for index in seen.get_indexes(table))
+        checks = sorted(str(check["sqltext"]) for check in seen.get_check_constraints(table))
+        shape[table] = (columns, seen.get_pk_constraint(table)["constrained_columns"], unique, indexes, checks)
+    return shape
 
 
 @pytest.fixture(params=DATABASES)

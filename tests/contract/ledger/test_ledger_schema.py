@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, exc, inspect, select, text, update
+from sqlalchemy import Engine, create_engine, exc, select, text, update
 
 from app import schema
 from app.database import open_engine, transaction
@@ -16,26 +16,16 @@ from app.states import MoveState, RunState
 from tests.builders import make_plan, make_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.stages.context import Context
 
 
-def _shape(engine: Engine) -> dict[str, Any]:
-    seen = inspect(engine)
-    shape: dict[str, Any] = {}
-    for table in ("rekey_meta", "rekey_plans", "rekey_runs", "rekey_moves"):
-        columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in seen.get_columns(table)}
-        unique = sorted(tuple(key["column_names"]) for key in seen.get_unique_constraints(table))
-        indexes = sorted((tuple(index["column_names"]), bool(index["unique"])) for index in seen.get_indexes(table))
-        checks = sorted(str(check["sqltext"]) for check in seen.get_check_constraints(table))
-        shape[table] = (columns, seen.get_pk_constraint(table)["constrained_columns"], unique, indexes, checks)
-    return shape
-
-
-def test_printed_statements_make_the_same_tables(database_url: str) -> None:
+def test_printed_statements_make_the_same_tables(database_url: str, shape: Callable[[Engine], dict[str, Any]]) -> None:
     """A DBA runs what `rekey init --sql` prints, one statement after the other."""
     by_us = open_engine(database_url)
     schema.create_ledger(by_us)
-    expected = _shape(by_us)
+    expected = shape(by_us)
     with by_us.begin() as connection:
         for table in schema.metadata.tables:
             connection.exec_driver_sql(f"DROP TABLE {table}")
@@ -43,7 +33,7 @@ def test_printed_statements_make_the_same_tables(database_url: str) -> None:
     with by_hand.begin() as connection:
         for statement in schema.ledger_ddl(schema.dialect_of(database_url)):
             connection.exec_driver_sql(statement.rstrip(";"))
-    found = _shape(by_hand)
+    found = shape(by_hand)
     by_hand.dispose()
 
     assert found == expected
