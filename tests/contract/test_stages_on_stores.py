@@ -20,7 +20,7 @@ from app.minio_store import MinioStore
 from app.object_store import ObjectAttributes
 from app.planning import rules_of
 from app.probe import probe
-from app.stages import copy_objects
+from app.stages import writing
 from app.states import MoveState
 from app.testing import FixedDeadline
 from tests.builders import World
@@ -57,7 +57,7 @@ def _world(tmp_path: Path, subject: Subject, **settings: Any) -> World:  # noqa:
 @pytest.fixture(autouse=True)
 def _by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large objects are those above a mebibyte, on stores that copy safely too."""
-    monkeypatch.setattr(copy_objects, "SINGLE_COPY_BYTES", MIB)
+    monkeypatch.setattr(writing, "SINGLE_COPY_BYTES", MIB)
 
 
 @pytest.fixture(params=REAL)

@@ -50,7 +50,7 @@ ALL = (
     # The copy (S3)
     _guard(
         "copy over whatever is there",
-        f"{COPY}:_write",
+        "app.stages.writing:write",
         "IfMatch(move.copy.etag) if move.copy else IfAbsent()",
         "None",
         ("H4_upload_to_the_new_key", M),
