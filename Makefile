@@ -91,16 +91,26 @@ $(VENV)/.created:
 	fi
 	@touch $@
 
+# uv unpacks in five seconds what takes pip half a minute. It is told of pip's index; where it does not reach that or cannot be had, pip does the work.
+define INSTALL
+@[ -x $(VENV)/bin/uv ] || { sed -n '/^uv==/,/[^\\]$$/p' constraints.txt >$(VENV)/uv.txt && $(PIP_INSTALL) --require-hashes --requirement $(VENV)/uv.txt 2>/dev/null || :; }
+@index=$${PIP_INDEX_URL:-$$($(PY) -m pip config get global.index-url 2>/dev/null || :)}; \
+  [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+  [ -z "$$PIP_FIND_LINKS" ] || export UV_FIND_LINKS="$$PIP_FIND_LINKS"; \
+  [ -z "$$PIP_CERT" ] || export SSL_CERT_FILE="$$PIP_CERT"; \
+  UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes $(1) 2>/dev/null || $(PIP_INSTALL) --require-hashes $(1)
+endef
+
 # pip refuses hashes together with a local project; so first the pins, the build back-end among them, then the project without any.
 $(VENV)/.demo: $(VENV)/.created constraints.txt pyproject.toml
 	@echo 'Installing the packages of constraints.txt'
-	@$(PIP_INSTALL) --require-hashes --requirement constraints.txt
+	$(call INSTALL,--requirement constraints.txt)
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo tests/constraints.txt
 	@echo 'Installing the packages of tests/constraints.txt'
-	@$(PIP_INSTALL) --require-hashes --requirement constraints.txt --requirement tests/constraints.txt
+	$(call INSTALL,--requirement constraints.txt --requirement tests/constraints.txt)
 	@touch $@
 
 # Servers that no package brings: built from their pinned source, once, outside this folder. Without Go their tests are skipped.

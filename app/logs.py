@@ -47,7 +47,8 @@ ACTIONS: Mapping[str, str] = {
     "worker_stopping": "A worker was asked to stop and ends what it has in hand.",
     "worker_stopped": "A worker has closed its connections.",
     "store_probed": "What the object store honours was tried out.",
-    "broker_warning": "The broker is set up so that it may lose messages.",
+    "broker_warning": "The broker took no message; the ledger sends it again.",
+    "broker_evicts": "The broker throws messages away when its memory is full; the ledger sends them again, later.",
 }
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
