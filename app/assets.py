@@ -6,7 +6,7 @@ Names are reflected from the database and quoted by SQLAlchemy; values are bound
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,8 @@ class Assets:
         self._locking = self._by_id.with_for_update(of=self._table) if on_postgresql else self._by_id.with_for_update()
         self._naming = [select(*self._ids, self._key).where(among(self._key, "spellings")).limit(MANY + 1)]
         self._naming += [select(reference).where(among(reference, "spellings")).limit(MANY + 1) for reference in self._references]
+        self._dotted = [select(*self._ids, self._key).where(_has_dots(self._key))] if equivalence.folds_dots else []
+        self._dotted += [select(column).where(_has_dots(column)) for column in self._references if equivalence.folds_dots]
         self._switch = KeySwitch(engine.dialect.name, ids=self._ids, key=self._key, version=self._version)
 
     @property
@@ -175,7 +177,8 @@ class Assets:
     def naming(self, connection: Connection, keys: Iterable[str]) -> dict[str, list[Naming]]:
         """Who names the objects of *keys*: whole table, no WHERE, and REFERENCES; by canonical key. Of very many, some.
 
-        The database finds candidates under its own collation; what counts is the store's equivalence, decided here (H6).
+        The database finds candidates under its own collation; what counts is the store's equivalence, decided here (H6). Where the store
+        cleans keys as paths (``..``), no list holds all spellings of an object, and every row with dots in its key is a candidate.
         """
         wanted = {self._equivalence.canonical(key) for key in keys}
         spellings = sorted({spelling for key in wanted for spelling in self._equivalence.variants(key)})
@@ -187,11 +190,18 @@ class Assets:
             candidates = [Naming(None if None in values[:-1] else _row_id(values[:-1]), values[-1]) for values in rows]
             for statement, reference in zip(others, self._references, strict=True):
                 candidates += [Naming(None, value) for (value,) in _some(connection, statement, reference, chunk)]
-            for naming in candidates:
-                canonical = self._equivalence.canonical(naming.key) if isinstance(naming.key, str) else None
-                if canonical in wanted:
-                    found.setdefault(canonical, []).append(naming)
+            self._sort(candidates, found, wanted)
+        for statement in self._dotted if wanted else []:
+            named = ((values[:-1], values[-1]) for values in connection.execute(statement))
+            self._sort((Naming(None if not ids or None in ids else _row_id(ids), key) for ids, key in named), found, wanted)
         return found
+
+    def _sort(self, candidates: Iterable[Naming], found: dict[str, list[Naming]], wanted: Collection[str]) -> None:
+        """Put those that name an object of *wanted* into *found*."""
+        for naming in candidates:
+            canonical = self._equivalence.canonical(naming.key) if isinstance(naming.key, str) else None
+            if canonical in wanted:
+                found.setdefault(canonical, []).append(naming)
 
     def set_keys(self, connection: Connection, switches: Sequence[tuple[AssetRow, str]]) -> None:
         """Write the new key into rows that the caller has locked and compared; no other column but VERSION_COLUMN changes."""
@@ -241,6 +251,11 @@ def _some(connection: Connection, statement: Any, key: Column[Any], spellings: S
     # The many may be other keys to us, and the same to the table's collation: those that are this key for sure must be among them.
     surely = statement.where(_bytes(connection, key) == spellings[0]).limit(ENOUGH)
     return rows + list(connection.execute(surely, {"spellings": spellings}))
+
+
+def _has_dots(key: Column[Any]) -> ColumnElement[bool]:
+    """Whether a segment may be ``.`` or ``..``: a statement that goes through the whole table, for stores over a folder of files."""
+    return or_(*(key.like(pattern) for pattern in ("%./%", "%/.", "%/..")))
 
 
 def _bytes(connection: Connection, key: Column[Any]) -> ColumnElement[Any]:

@@ -25,6 +25,7 @@ __all__ = ["EXACT", "Equivalence", "Folds", "KeyRefusedError", "Template", "chec
 
 ALLOWED_FIELDS = "{client_id}, {file_name}, {key} and {col.NAME}"
 
+MOST_PLACES = 16  # slashes of a key of which single ones are spelled otherwise
 _ANY = {"key": ".+"}  # what a field may stand for in a key: one segment, but for the old key whole
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
@@ -104,18 +105,23 @@ class Equivalence:
         r"""The spellings of *key*'s object to ask a database for: a bounded list, the key itself and its canonical form among them.
 
         No list can hold them all (``a//b``, ``a///b`` ...). It holds what applications write, where the store folds it: one or two leading
-        slashes, every slash doubled, backslashes all through, accents all apart, all letters small or large, dots in each place. On what
-        the database finds, ``same`` decides.
+        slashes, one slash or every slash doubled, backslashes all through or from some slash on, accents all apart, all letters small or
+        large, dots in each place. On what the database finds, ``same`` decides.
         """
         canonical = self.canonical(key)
         doubled = canonical.replace("/", "//")
         found = [key, canonical, doubled]
+        slashes = [place for place, letter in enumerate(canonical) if letter == "/"][:MOST_PLACES]
         if self.folds_leading_slash:
             found += ["/" + canonical, "//" + canonical, "/" + doubled]
         if self.folds_dots:
             found += ["./" + canonical, canonical.replace("/", "/./")]
         if self.folds_backslash:
             found += [spelling.replace("/", "\\") for spelling in found]
+            found += [canonical[:place] + canonical[place:].replace("/", "\\") for place in slashes]
+        if self.folds_double_slash:
+            once = [canonical[:place] + "/" + canonical[place:] for place in slashes]
+            found += once + (["/" + spelling for spelling in once] if self.folds_leading_slash else [])
         if self.folds_unicode:
             found += [normalize("NFD", spelling) for spelling in found]
         if self.folds_case:

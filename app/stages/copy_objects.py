@@ -20,7 +20,7 @@ from app.looks import Looks, look
 from app.object_store import ReadObject
 from app.stages import going_back
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, Context, again, nothing_written, park, refused
+from app.stages.context import Batch, Context, again, failed, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
 from app.stages.replanning import replan, with_own_key
 from app.stages.writing import is_there, looks_first, write
@@ -28,6 +28,7 @@ from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
 LONGEST_WAIT_SECONDS = 15.0
+REFUSED_FOR_NOTHING = 2  # so often a write may be refused as if an object were there, and none is: it was there a moment ago, perhaps
 MISSED_LOOKS = 3  # a present object may answer 404 while drives are out (case 16): it is missing only after checks spread in time
 
 
@@ -81,7 +82,7 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
         return _attempt(batch, move, claims, sources)
     except ConditionFailedError:
         try:
-            return _occupied(batch, move)
+            return _occupied(batch, move, sources)
         except MissingObjectError as error:
             return _lacking(batch, move, error)
     except MissingObjectError as error:
@@ -173,15 +174,31 @@ def _wait(move: Move) -> Outcome:
     return Outcome(move=waiting, due_in=min(WAIT_SECONDS * 2 ** min(looks - 1, 5), LONGEST_WAIT_SECONDS))
 
 
-def _occupied(batch: Batch, move: Move) -> Outcome:
+def _refused_for_nothing(context: Context, move: Move, sources: Looks | None) -> Outcome:
+    """Our former copy went away, or it was the source that changed meanwhile; or the store has something there that is no object."""
+    if move.copy is None and move.changes >= REFUSED_FOR_NOTHING and _is_as_it_was(context, move, sources):
+        detail = "the store refuses the new key as taken and shows no object there: a folder of that name, perhaps"
+        return park(move, ParkedReason.TARGET_EXISTS, detail)
+    detail = "source or copy changed while it was copied"
+    return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
+
+
+def _is_as_it_was(context: Context, move: Move, sources: Looks | None) -> bool:
+    """Whether the source is what was looked at for the copy, so that it was not what the store's refusal was about."""
+    if sources is None:  # the worker read it itself, and the store was asked about the new key alone
+        return True
+    seen = sources.found.get(move.old_key)
+    return seen is not None and context.store.stat(move.old_key).is_same_version(seen)
+
+
+def _occupied(batch: Batch, move: Move, sources: Looks | None) -> Outcome:
     """An object is at the new key. It is ours only by evidence (H12); an equal one that nobody names may be adopted (S3)."""
     context = batch.context
     row = _row_of(context, move)
     if row is None or row.key != move.old_key:
         return replan(batch, move, row)
-    if not is_there(context, move.new_key):  # our former copy went away, or it was the source that changed meanwhile
-        detail = "source or copy changed while it was copied"
-        return again(move, settings=context.settings, detail=detail, to=MoveState.PLANNED, copy=None, copy_recorded=False)
+    if not is_there(context, move.new_key):
+        return _refused_for_nothing(context, move, sources)
     equal = context.read_if_equal(move)
     adopted = _adopted(batch, move, *equal) if equal is not None else None
     return adopted or park(move, ParkedReason.TARGET_EXISTS, "another object is at the new key")
@@ -220,6 +237,9 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
         held = going_back.still_held(context.store, move) if batch.run.kind is RunKind.ROLLBACK else None
         if held is not None:
             return _copied(move, Copied(source=None, copy=held), recorded=False)
+        if is_there(context, move.old_key):
+            detail = f"the store answers HEAD of {move.old_key!r} and gives no such object: a folder of that name, perhaps"
+            return failed(move, detail, settings=context.settings)
         return park_before_switch(batch, move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
     looks = move.looks + 1
     wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))

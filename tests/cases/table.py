@@ -12,7 +12,38 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/acceptance/test_bad_rows.py::test_odd_names_that_a_store_can_hold_arrive_byte_for_byte",
         ),
     ),
+    2: (
+        "names climb out of their client's folder, or hold empty and dotted segments",
+        (
+            "tests/unit/test_object_keys.py::test_new_key_refuses_a_client_id_that_is_no_segment",
+            "tests/acceptance/test_bad_rows.py::test_rows_that_cannot_be_moved_are_parked_and_the_others_move",
+        ),
+    ),
+    3: (
+        "keys are encoded or decoded once too often",
+        (
+            "tests/chains/test_there_and_back.py::test_assets_under_odd_old_keys_go_there_and_back",
+            "tests/acceptance/test_bad_rows.py::test_odd_names_that_a_store_can_hold_arrive_byte_for_byte",
+        ),
+    ),
+    4: (
+        "accents as one letter or as two",
+        ("tests/chains/test_there_and_back.py::test_assets_get_odd_new_keys_and_give_them_back",),
+    ),
+    6: (
+        "lengths are counted in letters, or noticed by the store",
+        ("tests/acceptance/test_bad_rows.py::test_rows_that_cannot_be_moved_are_parked_and_the_others_move",),
+    ),
+    7: (
+        "a key that XML cannot carry spoils a multi-delete, or names its neighbour",
+        ("tests/chains/test_there_and_back.py::test_assets_under_odd_old_keys_go_there_and_back",),
+    ),
+    8: ("a copy is answered as done and is not", ()),
     10: ("a check after the copy fails for reasons of its own", ()),
+    11: ("multipart sources: another ETag, a mixture of two versions, lost headers", ()),
+    12: ("content type, ACL and encryption are dropped by a copy", ()),
+    13: ("old versions, locks and archives", ()),
+    15: ("credentials that may not delete or list", ()),
     16: (
         "a present object answers 404 for a moment",
         (
@@ -39,6 +70,7 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/acceptance/test_steering.py::test_old_objects_stay_for_the_grace_and_a_late_write_to_one_is_kept",
         ),
     ),
+    22: ("a multi-delete stops early, or answers for what it has not done", ()),
     24: (
         "the old object goes while readers still have its key",
         ("tests/unit/stages/test_delete_objects.py::test_old_object_goes_when_the_grace_is_over_by_both_clocks",),
@@ -51,6 +83,13 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
     29: (
         "a stale record is written over newer changes",
         ("tests/unit/stages/test_rename_keys.py::test_version_column_is_bumped_so_that_a_stale_save_is_refused",),
+    ),
+    30: (
+        "two assets want one new key",
+        (
+            "tests/unit/stages/test_collisions.py::test_second_row_is_parked_by_default",
+            "tests/unit/stages/test_collisions.py::test_second_row_gets_a_suffix_of_its_own",
+        ),
     ),
     31: (
         "unfinished moves block later ones; names are derived from names that were moved",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,52 +16,18 @@ from app.probe import probe
 from app.stages import aftercare
 from app.states import MoveState
 from tests.builders import World
-from tests.chaos.door import FaultyDoor
-from tests.chaos.plan import Rates
+from tests.cases.scripted_door import ScriptedDoor
 from tests.contract.conftest import MinioApplication
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.chaos.wire import Request
     from tests.servers import S3Server
 
-STALL = Rates({}, stall_seconds=3.5, late_seconds=0.0)
 REQUEST_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 AT_ONCE = {"grace_seconds": 0, "settle_seconds": 2, "lease_seconds": 20, "request_timeout_seconds": 2}
-
-
-@dataclass
-class _Planned:
-    fault: str
-    fits: Callable[[Request], bool]
-    times: int
-
-
-class ScriptedDoor(FaultyDoor):
-    """Harms the requests that a test names, and no others."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(endpoint)
-        self.planned: list[_Planned] = []
-        self.harmed: list[Request] = []
-        self._script = threading.Lock()
-
-    def plan(self, fault: str, fits: Callable[[Request], bool], *, times: int = 1) -> None:
-        """Let this befall the next such requests."""
-        self.planned.append(_Planned(fault, fits, times))
-
-    def draw(self, request: Request) -> tuple[Callable[[Any, Request], None], Rates] | None:
-        """As scripted."""
-        with self._script:
-            for planned in self.planned:
-                if planned.times and planned.fits(request):
-                    planned.times -= 1
-                    self.harmed.append(request)
-                    return self._harm[planned.fault][1], STALL
-        return None
 
 
 @dataclass

@@ -1,0 +1,111 @@
+"""Stores that say one thing and do another of the same key: the reason given is the true one, and nothing goes on for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.errors import ConditionFailedError, MissingObjectError
+from app.states import ParkedReason
+from app.testing.versions import CONDITIONAL, LIKE_SEAWEED
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FOLDER = "up/folder/"
+NEW = "clients/7/assets/Logo.png"
+
+
+def _spoil(world: World, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], refuse: Callable[..., None]) -> None:
+    for name in names:
+        honest = getattr(world.store, name)
+
+        def lie(*args: Any, honest: Callable[..., Any] = honest, **kwargs: Any) -> Any:  # noqa: ANN401 - as the store's own
+            refuse(*args)
+            return honest(*args, **kwargs)
+
+        monkeypatch.setattr(world.store, name, lie)
+
+
+def test_object_that_a_head_shows_and_nobody_gets_is_not_called_missing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS keeps a folder where a key ends in a slash: it answers HEAD, and knows no such object when it is to copy it."""
+    world.settings = {"name_column": "title"}
+    world.context = world.worker()
+    world.add(1, FOLDER, body=b"bytes", title="1.png")
+    world.add(2, "up/2.png", title="2.png")
+
+    def refuse(source: Any, *_: Any) -> None:  # noqa: ANN401 - a key, or an object
+        if FOLDER in {source, getattr(source, "key", "")}:
+            raise MissingObjectError(FOLDER)
+
+    _spoil(world, monkeypatch, ("copy", "read"), refuse)
+    world.go()
+
+    move = world.move(1)
+    assert (move.reason, world.states()) == (ParkedReason.FAILED, {"parked": 1, "deleted": 1})
+    assert "answers HEAD" in str(move.detail)
+    assert (world.key(1), world.store.contents()[FOLDER]) == (FOLDER, b"bytes")
+
+
+def test_key_that_is_refused_as_taken_though_nothing_is_there_is_not_called_change(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS refuses `doc` where something lies below it, as if an object had that key."""
+    world.add(1, "up/Logo.png", body=b"bytes")
+    world.add(2)
+
+    def refuse(*args: Any) -> None:  # noqa: ANN401 - of a put or a copy
+        if NEW in args:
+            raise ConditionFailedError(NEW)
+
+    _spoil(world, monkeypatch, ("copy", "put"), refuse)
+    world.go()
+
+    move = world.move(1)
+    assert (move.reason, world.states()) == (ParkedReason.TARGET_EXISTS, {"parked": 1, "deleted": 1})
+    assert "shows no object" in str(move.detail)
+    assert (world.key(1), world.get(1)) == ("up/Logo.png", b"bytes")
+    assert len([call for call in world.store.calls if call == ("stat", NEW)]) < 10
+
+
+CLEANING = replace(CONDITIONAL, folds_dots=True, ordered_listing=False)
+SPELLINGS = ("up/../up/1.png", "up/x/../1.png", "up/./1.png", "./up/././1.png", "y/.././up/1.png", "up/1.png/.", "up/1.png/z/..")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_object_that_a_row_outside_the_run_spells_with_dots_stays(tmp_path: Path, spelling: str) -> None:
+    """On a store that cleans keys as paths no list holds all spellings: rows with dots are looked through one by one."""
+    world = World(tmp_path, CLEANING, settings={"where": "id < 10"})
+    world.add(1, body=b"shared")
+    world.add(2)
+    world.add(11, spelling, body=None)
+    world.go()
+
+    assert world.states() == {"kept": 1, "deleted": 1}
+    assert (world.get(1), world.get(11)) == (b"shared", b"shared")
+
+
+@pytest.mark.parametrize("spelling", ["clients/7/x/../assets/1.png", "clients/7/assets/./1.png"])
+def test_key_that_a_row_spells_with_dots_is_taken(tmp_path: Path, spelling: str) -> None:
+    """Nothing is copied to where a row already names an object to come."""
+    world = World(tmp_path, CLEANING, settings={"where": "id < 10"})
+    world.add(1, body=b"first")
+    world.add(11, spelling, body=None)
+    world.go()
+
+    assert world.parked() == {"target_exists": 1}
+    assert world.get(1) == b"first"
+
+
+@pytest.mark.parametrize("spelling", ["base//up/a/b.png", "base/up//a/b.png", "/base/up/a//b.png", "base/up\\a\\b.png", "base/up/a\\b.png"])
+def test_object_that_a_row_outside_the_run_spells_with_one_slash_more_stays(tmp_path: Path, spelling: str) -> None:
+    """As a service writes it that joins a folder and a path, each with a slash of its own, on a store that folds them."""
+    world = World(tmp_path, LIKE_SEAWEED, settings={"where": "id < 10"})
+    world.add(1, "base/up/a/b.png", body=b"shared")
+    world.add(11, spelling, body=None)
+    world.go()
+
+    assert world.states() == {"kept": 1}
+    assert (world.get(1), world.get(11)) == (b"shared", b"shared")
