@@ -35,6 +35,44 @@ _DUE = (
 )
 _DUE_IDS = select(moves.c.id).where(*_DUE).order_by(moves.c.due_at, moves.c.id).limit(bindparam("most", type_=Integer))
 
+_LOST = and_(
+    _HERE,
+    moves.c.state.in_(_OPEN),
+    moves.c.due_at <= _NOW,
+    moves.c.lease_token.is_not(None),
+    moves.c.lease_kept.is_(False),
+    moves.c.lease_until < _NOW,
+)
+_PARK_DEAD = (
+    update(moves)
+    .where(_LOST, moves.c.suspect, moves.c.deaths + 1 >= bindparam("most_deaths", type_=Integer))
+    .ordered_values(  # MySQL assigns from left to right: the old state must be read before it is written
+        (moves.c.parked_from, moves.c.state),
+        (moves.c.state, MoveState.PARKED),
+        (moves.c.reason, ParkedReason.FAILED),
+        (moves.c.detail, bindparam("died")),
+        (moves.c.deaths, moves.c.deaths + 1),
+        (moves.c.live_hash, None),
+        (moves.c.suspect, False),
+        (moves.c.stage, None),
+        (moves.c.lease_token, None),
+        (moves.c.hints, 0),
+    )
+)
+_FREE_LOST = (
+    update(moves)
+    .where(_LOST)
+    .values(
+        lease_token=None,
+        lease_until=0,
+        due_at=_NOW,
+        not_before=0,
+        hints=0,
+        deaths=moves.c.deaths + case((moves.c.suspect, 1), else_=0),
+        suspect=True,
+    )
+)
+
 
 class QueueLedger:
     """Due moves and counts."""
@@ -88,36 +126,10 @@ class QueueLedger:
         """
         with transaction(self.engine) as connection:
             now = read_now(connection)
-            lost = and_(
-                moves.c.run_no == run.no,
-                moves.c.state.in_(_OPEN),
-                moves.c.due_at <= now,
-                moves.c.lease_token.is_not(None),
-                moves.c.lease_kept.is_(False),
-                moves.c.lease_until < now,
-            )
-            freed = {"lease_token": None, "lease_until": 0, "due_at": now, "not_before": 0, "hints": 0}
-            dead = and_(lost, moves.c.suspect, moves.c.deaths + 1 >= max_deaths)
-            connection.execute(
-                update(moves)
-                .where(dead)
-                .ordered_values(  # MySQL assigns from left to right: the old state must be read before it is written
-                    (moves.c.parked_from, moves.c.state),
-                    (moves.c.state, MoveState.PARKED),
-                    (moves.c.reason, ParkedReason.FAILED),
-                    (moves.c.detail, f"the worker died {max_deaths} times while it was alone on this asset"),
-                    (moves.c.deaths, moves.c.deaths + 1),
-                    (moves.c.live_hash, None),
-                    (moves.c.suspect, False),
-                    (moves.c.stage, None),
-                    (moves.c.lease_token, None),
-                    (moves.c.hints, 0),
-                )
-            )
-            found = connection.execute(
-                update(moves).where(lost).values(freed | {"deaths": moves.c.deaths + case((moves.c.suspect, 1), else_=0), "suspect": True})
-            )
-            return found.rowcount
+            given = {"run": run.no, "now": now, "most_deaths": max_deaths}
+            died = {"died": f"the worker died {max_deaths} times while it was alone on this asset"}
+            connection.execute(_PARK_DEAD, given | died)
+            return connection.execute(_FREE_LOST, given).rowcount
 
     def extend_kept(self, run: Run, *, seconds: float) -> None:
         """The database's clock was set forward: unanswered requests have not expired for that (S7, H16)."""

@@ -33,6 +33,7 @@ class Clocks:
     apart_us: int  # how long the reading took
 
 
+ID_DIGITS = 32  # of a whole run id
 _BY_ID = select(runs).where(runs.c.id == bindparam("run_id"))
 
 
@@ -97,6 +98,9 @@ class RunLedger:
         Raises:
             UsageError: No run, or several.
         """
+        exactly = self.find(run_id) if len(run_id) == ID_DIGITS else None
+        if exactly is not None:
+            return exactly
         with transaction(self.engine, read_only=True) as connection:
             found = [
                 Run.from_row(dict(row))

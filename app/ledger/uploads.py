@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, bindparam, delete, insert, select, update
 
 from app.database import database_now, transaction
 from app.ledger.records import Lease, Move, Run
@@ -23,6 +23,19 @@ class LeftUpload:
     id: str
     key: str
     upload_id: str
+
+
+_HELD = (
+    select(moves.c.id)
+    .where(moves.c.run_no == uploads.c.run_no, moves.c.id == uploads.c.move_id)
+    .where(moves.c.lease_token == uploads.c.lease_token, moves.c.lease_until > database_now())
+    .exists()
+)
+_LEFT = (
+    select(uploads.c.id, uploads.c.object_key, uploads.c.upload_id)
+    .where(uploads.c.run_no == bindparam("run"), ~uploads.c.is_gone, ~_HELD)
+    .order_by(uploads.c.begun_at)
+)
 
 
 class UploadLedger:
@@ -68,14 +81,7 @@ class UploadLedger:
     def left(self, run: Run) -> list[LeftUpload]:
         """The uploads of *run* that no lease covers any more: every request for them was refused or answered since."""
         with transaction(self.engine, read_only=True) as connection:
-            held = (
-                select(moves.c.id)
-                .where(moves.c.run_no == uploads.c.run_no, moves.c.id == uploads.c.move_id)
-                .where(moves.c.lease_token == uploads.c.lease_token, moves.c.lease_until > database_now())
-                .exists()
-            )
-            chosen = select(uploads.c.id, uploads.c.object_key, uploads.c.upload_id).where(uploads.c.run_no == run.no, ~uploads.c.is_gone)
-            return [LeftUpload(*row) for row in connection.execute(chosen.where(~held).order_by(uploads.c.begun_at))]
+            return [LeftUpload(*row) for row in connection.execute(_LEFT, {"run": run.no})]
 
     def gone(self, upload: LeftUpload) -> None:
         """Note that *upload* is no more at the store; what it says of a completion stays, until the move is copied anew."""
