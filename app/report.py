@@ -8,10 +8,14 @@ from typing import Any
 
 from app.database import MICROSECONDS
 from app.ledger.counting import Count
+from app.ledger.depths import depth_of
 from app.ledger.losses import LossLedger, Lost
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
+from app.pipeline import MOVE_STAGES
+from app.redaction import redact
+from app.stage_report import held_back_by, stage_figures
 from app.states import OPEN_STATES, MoveState, RunState
 
 _S = MoveState
@@ -23,6 +27,7 @@ _RESTING = {
     RunState.PAUSED: "paused: `rekey resume` goes on",
     RunState.CANCELLED: "cancelled: what was under way is brought to an end",
 }
+SHOWN_ERRORS = 3
 SILENT_TICKS = 6  # ticks that may fail to come before the report says so
 
 
@@ -39,10 +44,13 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
         | lost_of(lost)
         | {"unseen": run.unseen, "deletes_due_at": next_delete}
     )
+    depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
+    report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now)
     report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
-    report["stall"] = stall(
-        run, now=now, counts=counts, next_delete=next_delete, errors=queues.last_errors(run, limit=1), grace=_grace(run)
-    )
+    errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
+    report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
+    report["last_errors"] = errors
+    report["held_back_by"] = held_back_by(report, per_second={})
     return report
 
 

@@ -1,4 +1,4 @@
-"""Watching a run: a bar a stage in a terminal, plain lines elsewhere, until it ends."""
+"""Watching a run until it ends: one screen in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.text import Text
 
 from app import resources
+from app.cli.screen import Rates, screen
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Run
 from app.report import snapshot
@@ -59,15 +58,11 @@ def _display(run: Run) -> Iterator[Show]:
     if not console.is_terminal:
         yield _plain_lines()
         return
-    progress = Progress(TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), console=console)
-    bars = {stage: progress.add_task(stage, total=run.rows_estimate or None) for stage in STAGES}
+    rates = Rates()
     with Live(console=console, refresh_per_second=4) as live:
 
         def show(report: dict[str, Any]) -> None:
-            movable = max(report["rows"], run.rows_estimate) - report["in_place"]
-            for stage, bar in bars.items():
-                progress.update(bar, completed=report[stage], total=max(movable - report["parked"], report[stage]))
-            live.update(Group(progress, Text(line(report)), *([Text(report["stall"], style="yellow")] if report["stall"] else [])))
+            live.update(screen(report, estimate=run.rows_estimate, per_second=rates.add(report, now=time.monotonic())))
 
         yield show
 

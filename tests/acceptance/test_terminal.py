@@ -115,4 +115,4 @@ def test_plan_and_watching_show_bars(working: Deployment) -> None:
         assert re.search(rf"{step} .*\b50/50", steps), steps
     assert "to move                      50" in steps
     for stage in ("copied", "renamed", "deleted"):
-        assert re.search(rf"{stage} .*\b50/50", stages), stages
+        assert re.search(rf"{stage} .*\b50 ", stages), stages
