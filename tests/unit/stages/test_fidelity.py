@@ -15,6 +15,7 @@ from app.testing import Behaviour, Fault
 from app.testing.attributes import without
 from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO
 from tests.builders import World
+from tests.model.mutants import Mutant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,3 +202,112 @@ def test_adoption_takes_no_object_that_is_less_public(made: Made) -> None:
     world.moved(up_to="copy")
 
     assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+CLASS = frozenset({_A.STORAGE_CLASS})
+KEEPS_NO_CLASS = {
+    "copy": replace(CONDITIONAL, copy_ignores=CLASS, denies=CLASS),
+    "put": replace(LIKE_MINIO, denies=CLASS),
+    "parts": replace(LIKE_MINIO, denies=CLASS),
+}
+COOL = {"content-type": "image/png", "x-amz-storage-class": "STANDARD_IA"}
+
+
+@pytest.fixture(params=KEEPS_NO_CLASS)
+def classless(request: pytest.FixtureRequest, made: Made) -> Made:
+    """A world with an object of a class that its copy cannot have, on each way to the new key."""
+
+    def make(rule: str, **settings: object) -> World:
+        inline_bytes = 0 if request.param == "parts" else 100
+        return made(KEEPS_NO_CLASS[request.param], headers=COOL, tags="", fidelity=rule, inline_bytes=inline_bytes, **settings)
+
+    return make
+
+
+def _is_parked(world: World, state: MoveState) -> bool:
+    move = world.move(1)
+    return (move.state, move.parked_from, move.reason) == (MoveState.PARKED, state, ParkedReason.FIDELITY)
+
+
+@pytest.mark.parametrize("rule", ["storage_class=keep", "owners=keep", "all=fail"])
+def test_rule_keep_holds_on_each_way(classless: Made, rule: str) -> None:
+    """Nothing is written at the new key, not even for a moment."""
+    world = classless(rule, grace_seconds=0)
+    world.go()
+
+    assert _is_parked(world, MoveState.PLANNED)
+    assert [key for _, key in world.writes() if key == N1] == []
+    assert (world.key(1), world.report()["not_kept"]) == (O1, 0)
+
+
+@pytest.mark.parametrize("rule", ["", "owners=keep,storage_class=warn"])
+def test_rule_warn_holds_on_each_way_there_and_back(classless: Made, rule: str) -> None:
+    """Moved without, and on record; the way back has nothing left to lose."""
+    world = classless(rule, grace_seconds=0)
+    world.go()
+    there = world.report()
+    world.take_back(world.run.id)
+    world.go()
+
+    assert (there["deleted"], there["not_kept"], there["not_kept_attributes"]) == (1, 1, {"storage_class": 1})
+    assert (world.key(1), world.get(1), world.report()["not_kept"]) == (O1, b"v1", 0)
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("", False), ("storage_class=keep", True)])
+def test_rules_hold_for_a_rollback(made: Made, rule: str, kept: bool) -> None:  # noqa: FBT001 - an expectation
+    """What the application has given a class since its move is parked where it is, or goes back without."""
+    world = made(KEEPS_NO_CLASS["put"], headers={"content-type": "image/png"}, tags="", fidelity=rule, grace_seconds=0)
+    world.go()
+    world.store.app_put(N1, b"v2", COOL)
+    world.take_back(world.run.id)
+    world.later(60)
+    world.go()
+
+    assert _is_parked(world, MoveState.PLANNED) is kept
+    assert (world.key(1), world.get(1)) == (N1 if kept else O1, b"v2")
+    assert _lost(world) == ({} if kept else {"storage_class": 1})
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("", False), ("storage_class=keep", True)])
+def test_rules_hold_for_a_late_write(made: Made, rule: str, kept: bool) -> None:  # noqa: FBT001 - an expectation
+    """It stays beside the copy, or is copied again without."""
+    world = made(KEEPS_NO_CLASS["put"], headers={"content-type": "image/png"}, tags="", fidelity=rule)
+    world.moved()
+    world.later(40)
+    world.store.app_put(O1, b"v2", COOL)
+    world.go(until=40)
+
+    assert _is_parked(world, MoveState.RENAMED) is kept
+    assert world.get(1) == (b"v1" if kept else b"v2")
+    assert _lost(world) == ({} if kept else {"storage_class": 1})
+
+
+@pytest.mark.parametrize(("rule", "reason", "lost"), [("", None, {"storage_class": 1}), ("storage_class=keep", "fidelity", {})])
+def test_rules_hold_for_an_equal_object_at_the_new_key(made: Made, rule: str, reason: str | None, lost: dict[str, int]) -> None:
+    """One that lacks what must be kept is not taken for the copy; one that lacks what is let go is adopted, and the loss is on record."""
+    world = made(KEEPS_NO_CLASS["put"], headers=COOL, tags="", fidelity=rule)
+    world.store.app_put(N1, b"v1", {"content-type": "image/png"})
+    world.later(3600)
+    world.moved(up_to="copy")
+
+    assert world.move(1).reason == reason
+    assert _lost(world) == lost
+
+
+@pytest.mark.parametrize("way", KEEPS_NO_CLASS)
+def test_without_the_check_of_the_rules_the_loss_would_be_seen(made: Made, way: str) -> None:
+    """The tests above stand on one line: what they say of parked objects does not hold without it."""
+    mutant = Mutant(
+        name="move whatever is lost",
+        module="app.attributes",
+        function="_load",
+        before="parking = policy.parking(lost)",
+        after="parking = []",
+        caught_by=("", ""),
+    )
+    world = made(KEEPS_NO_CLASS[way], headers=COOL, tags="", fidelity="storage_class=keep", inline_bytes=0 if way == "parts" else 100)
+    with mutant.installed():
+        world.moved(up_to="copy")
+
+    assert world.move(1).state is MoveState.COPIED
+    assert "x-amz-storage-class" not in world.store.versions(N1)[-1].headers
