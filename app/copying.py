@@ -102,12 +102,12 @@ def copy_by_store(
 
 
 def proved(store: ObjectStore, source: ObjectInfo, written: ObjectInfo) -> ObjectInfo:
-    """The copy, if the store's answer proves it: the same content hash, else its size by a HEAD.
+    """The copy, if the store's answer proves it: the same content hash, else its ETag and size by a HEAD.
 
     Raises:
         ProofError: It is something else (case 8).
     """
-    if written.etag == source.etag:
+    if written.etag == source.etag and _HASH(source.etag):
         return written
     found = store.stat(written.key)
     if found.etag != written.etag:

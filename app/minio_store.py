@@ -41,6 +41,7 @@ from app.s3_errors import proof_missing, store_error
 from app.s3_http import SocketTransport, Transport, tls_context
 from app.s3_multipart import read_result, success, written
 from app.s3_objects import TELL_CHECKSUMS, MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
+from app.s3_ranges import read_range
 from app.s3_signing import ProvidedCredentials
 from app.s3_text import encode_value
 
@@ -153,6 +154,10 @@ class MinioStore:
             attributes=read_attributes(answer.headers, now=reply.date or self.store_time()),
             body=answer.body,
         )
+
+    def read_range(self, info: ObjectInfo, *, first: int, last: int, admit: Callable[[int], None] = lambda _bytes: None) -> bytes:
+        """GET of some bytes of exactly *info*."""
+        return read_range(self._client, info, first=first, last=last, admit=admit)
 
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""

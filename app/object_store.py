@@ -151,6 +151,9 @@ class ObjectStore(Protocol):
         *admit* is called with the body's size before the body is read; it may wait until there is room in memory.
         """
 
+    def read_range(self, info: ObjectInfo, *, first: int, last: int, admit: Callable[[int], None] = lambda _bytes: None) -> bytes:
+        """GET of bytes *first* to *last* (inclusive) of exactly *info*. Raises ConditionFailedError, ProofError and as ``read``."""
+
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
 

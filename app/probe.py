@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
@@ -60,6 +60,22 @@ def probe(store: ProbedStore, *, prefix: str | None = None) -> Capabilities:
         trial.clean_up()
 
 
+def see_readable(store: ProbedStore, prefix: str) -> None:
+    """See on a throw-away object below *prefix* that what is written there can be read: a HEAD does not show that (case 8).
+
+    Raises:
+        DeniedError and what the store says: It cannot.
+    """
+    key, lease = f"{prefix}{RESERVED_PREFIX}readable-{secrets.token_hex(8)}", _Lease()
+    written = store.put(key, _NEW, _ATTRIBUTES, condition=None, deadline=lease)
+    try:
+        if store.read(key, max_bytes=1024).body != _NEW:
+            raise ProofError(key, "what was written there is not what a GET gives")
+    finally:
+        with suppress(RekeyError):
+            store.delete([written], deadline=lease)
+
+
 class _Trial:
     """One probe: its objects and its questions."""
 
@@ -73,6 +89,7 @@ class _Trial:
     def run(self) -> Capabilities:
         """Ask everything."""
         self._see_a_copy()
+        self._see_an_absence()
         return Capabilities(
             put_if_absent=self._honours_absent("put", self._put),
             put_if_match=self._honours_match("put", self._put),
@@ -136,6 +153,16 @@ class _Trial:
         self._copy("copied", None)
         if self._body("copied") != _NEW:
             raise ProofError(self._key("copied"), "CopyObject does not copy: does a proxy drop x-amz-copy-source?")
+
+    def _see_an_absence(self) -> None:
+        """A web server before the store that answers 200 with a page of its own would have us copy that page (case 8)."""
+        absent = self._key("absent")
+        if _succeeds(lambda: self._store.read(absent, max_bytes=0)):
+            raise ProofError(absent, "a GET of a key that no object has is answered with an object")
+        if _succeeds(
+            lambda: self._store.copy(replace(self._source, key=absent), self._key("of-absent"), condition=None, deadline=self._lease)
+        ):
+            raise ProofError(absent, "a copy of a key that no object has is answered as a success")
 
     def _honours_absent(self, kind: str, write: Callable[[str, Condition | None], None]) -> bool:
         self._write(f"{kind}-taken", _OLD)
@@ -253,7 +280,7 @@ class _Trial:
             return False
 
 
-def _succeeds(call: Callable[[], None]) -> bool:
+def _succeeds(call: Callable[[], object]) -> bool:
     try:
         call()
     except ObjectError:

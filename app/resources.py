@@ -62,6 +62,7 @@ RUN_SETTINGS = (
     "look_seconds",
     "copy_mode",
     "fidelity",
+    "verify",
     "journal",
     "copy_rate",
     "rename_rate",

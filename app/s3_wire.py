@@ -20,6 +20,7 @@ CLOSED = "the connection was closed before the end of the answer"
 RECEIVE_BYTES = 64 * 1024
 OFTEN_BYTES = 128  # header lines up to so long are remembered
 _NO_BODY = frozenset({204, 304})
+_OBJECT = frozenset({200, 206})
 
 
 class BrokenAnswerError(Exception):
@@ -40,9 +41,9 @@ class AnswerReader:
         self.spoiled = False  # the request was not taken whole, so the connection is out of step
 
     def read(self, method: str, max_body: int | None, admit: Callable[[int], None] | None) -> tuple[int, dict[str, str], bytes | None]:
-        """Status, headers (lower-case names) and body; the body of a 200 is None if it is longer than *max_body*.
+        """Status, headers (lower-case names) and body; the body of a 200 or 206 is None if it is longer than *max_body*.
 
-        *admit* is told the length of a 200's body before it is read and may wait; the wait does not count against the answer's time.
+        *admit* is told the length of such a body before it is read and may wait; the wait does not count against the answer's time.
         """
         status, version, headers = self._head()
         while 100 <= status < 200:  # noqa: PLR2004 - an interim answer; the real one follows
@@ -51,7 +52,7 @@ class AnswerReader:
         if method == "HEAD" or status in _NO_BODY:
             body: bytes | None = b""
         else:
-            wanted = status == 200  # noqa: PLR2004 - the limits are for objects; an error's text is always read
+            wanted = status in _OBJECT  # the limits are for objects; an error's text is always read
             limit = max_body if max_body is not None and wanted else MAX_ANSWER_BYTES
             body = self._body(headers, limit, admit if wanted else None)
         self.reusable = keep and body is not None and not self._buffer and not self.spoiled

@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         "and counts the loss, fail starts no run at all. Names: readers (what a GET shows: keep, unless you say otherwise), "
         "owners (the rest: warn), all, and each attribute that `rekey doctor` lists.",
     )
+    verify: Literal["hash", "read", "checksum"] = Field(
+        "hash",
+        description="Proof of a copy. hash: its ETag is the source's content hash, else its size is looked at; read: and a GET finds it "
+        "readable; checksum: and all bytes of source and copy are read and compared.",
+    )
     batch_size: int = Field(
         200,
         ge=1,

@@ -16,6 +16,7 @@ from app.cli import product_version
 from app.cli.identity import operator
 from app.cli.plan_use import MAX_DRIFT, refuse_drift
 from app.database import MICROSECONDS, brief, open_engine, refuse_replica, transaction
+from app.doctor.store import new_prefix
 from app.errors import (
     BrokerUnavailableError,
     DatabaseUnavailableError,
@@ -33,7 +34,7 @@ from app.ledger.saved_plans import SavedPlan
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
-from app.probe import probe
+from app.probe import probe, see_readable
 from app.s3_errors import NO_BUCKET
 from app.settings import Settings
 from app.stages.seed_moves import PAGE_ROWS
@@ -188,6 +189,7 @@ def probed(settings: Settings) -> Capabilities:
             greet(store)
             return known
         found = probe(store)
+        see_readable(store, new_prefix(settings.template))
     finally:
         store.close()
     runs.remember(probe_note(settings), json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
@@ -216,6 +218,10 @@ def greet(store: ObjectStore) -> None:
     except DeniedError as error:
         if not error.detail.startswith("AccessDenied"):  # which is what S3 says of an absent key where listing is not allowed
             raise
+    else:
+        raise UsageError(
+            f"REKEY_S3_ENDPOINT answers with an object for a key that none has ({ABSENT_KEY!r}): see what stands before the store"
+        )
 
 
 def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:

@@ -22,6 +22,7 @@ from app.stages import going_back
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, failed, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
+from app.stages.proving import disproved, prove
 from app.stages.replanning import replan, with_own_key
 from app.stages.writing import is_there, looks_first, write
 from app.states import MoveState, ParkedReason, RunKind
@@ -106,7 +107,8 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
         sources = sources if looks_first(context) else None
     if (move.run_no, move.id) in batch.completing and _may_be_completed(context, move):
         raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
-    return _copied(move, write(batch, move, sources), recorded=True)
+    copied = write(batch, move, sources)
+    return disproved(batch, move, copied) or _copied(move, copied, recorded=True)
 
 
 def _may_be_completed(context: Context, move: Move) -> bool:
@@ -212,6 +214,7 @@ def _adopted(batch: Batch, move: Move, old: ReadObject, new: ReadObject) -> Outc
     copied = Copied(source=source, copy=there, lost=missing(old, new))
     by_earlier_claim = move.claims > 1 and move.claimed_store_time is not None and there.last_modified >= move.claimed_store_time
     if by_earlier_claim or context.store.store_time() - there.last_modified > context.settings.settle_seconds:
+        prove(batch, move, copied)
         return _copied(move, copied, recorded=False)
     shared = going_back.put_back_already(batch, move, there)
     if isinstance(shared, Outcome):

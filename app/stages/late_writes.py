@@ -9,6 +9,7 @@ from app.ledger.records import Move, Outcome
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.context import Batch, changed_too_often, park
 from app.stages.keeping import BatchKeeper
+from app.stages.proving import prove
 from app.stages.views import Seen, View
 from app.states import ParkedReason
 
@@ -72,6 +73,7 @@ def write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, 
         keeper=BatchKeeper(batch, move),
         policy=context.settings.fidelity_policy,
     )
+    prove(batch, move, copied)
     fresh = replace(
         move,
         source=copied.source,

@@ -112,6 +112,18 @@ class InMemoryStore(ApplicationSide):
 
         return self._read("read", key, act)
 
+    def read_range(self, info: ObjectInfo, *, first: int, last: int, admit: Callable[[int], None] = lambda _bytes: None) -> bytes:
+        """GET of some bytes."""
+
+        def act() -> bytes:
+            found = self._warm(info.key, self._current(info.key))
+            if found.etag != info.etag:
+                raise ConditionFailedError(info.key, "PreconditionFailed")
+            admit(last - first + 1)
+            return (found.body or b"")[first : last + 1]
+
+        return self._read("read_range", info.key, act)
+
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded."""
         return self._read("tags", key, lambda: self._current(key).tags)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
-from app.errors import DeniedError, ProofError, StoreUnavailableError
-from app.object_store import Capabilities
-from app.probe import probe
+from app.errors import DeniedError, MissingObjectError, ProofError, StoreUnavailableError
+from app.object_store import Capabilities, ObjectAttributes, ReadObject
+from app.probe import probe, see_readable
 from app.testing import Fault, InMemoryStore
 from app.testing.versions import CONDITIONAL
 
@@ -136,6 +137,45 @@ def test_probe_sees_a_proxy_that_drops_the_copy_header(monkeypatch: pytest.Monke
 
     with pytest.raises(ProofError, match="does not copy"):
         probe(store)
+    assert store.contents() == {}
+
+
+def _answering(store: InMemoryStore, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let *method* answer for keys that no object has as a web server does that shows a page of its own."""
+    honest = getattr(store, method)
+
+    def answer(asked: Any, *args: Any, **more: Any) -> object:  # noqa: ANN401 - as the store's own
+        try:
+            return honest(asked, *args, **more)
+        except MissingObjectError:
+            page = store.app_put("page", b"<html>")
+            return ReadObject(info=page, attributes=ObjectAttributes(), body=None) if method == "read" else page
+
+    monkeypatch.setattr(store, method, answer)
+
+
+@pytest.mark.parametrize(("method", "said"), [("read", "a GET of a key"), ("copy", "a copy of a key")])
+def test_probe_sees_a_server_that_has_an_answer_for_every_key(method: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An absent source that answers 200 would have that answer moved in its place (CASES 8)."""
+    store = InMemoryStore()
+    _answering(store, method, monkeypatch)
+
+    with pytest.raises(ProofError, match=said):
+        probe(store)
+
+
+def test_what_cannot_be_read_back_below_the_new_keys_is_seen() -> None:
+    """A HEAD would find it (CASES 8); nothing is left behind."""
+    store = InMemoryStore()
+    see_readable(store, "clients/")
+    store.faults.add(Fault.refuse(DeniedError), on="read")
+    with pytest.raises(DeniedError):
+        see_readable(store, "clients/")
+    honest = store.read
+    with patch.object(store, "read", lambda key, **more: replace(honest(key, **more), body=b"")), pytest.raises(ProofError):
+        see_readable(store, "clients/")
+
+    assert {key.rpartition("/")[0] for name, key in store.calls if name == "put"} == {"clients/.rekey"}
     assert store.contents() == {}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clock import BootClock
-from app.errors import BadKeyError, MissingObjectError
+from app.errors import BadKeyError, ConditionFailedError, MissingObjectError
 from app.looks import look
 from app.object_store import ObjectAttributes
 
@@ -46,6 +46,22 @@ def test_head_gives_the_attributes_that_a_read_gives(subject: Subject) -> None:
 
     assert (head.info, head.attributes.headers, head.body) == (read.info, read.attributes.headers, None)
     assert head.attributes.headers["x-amz-meta-owner"] == "me"
+
+
+@pytest.mark.parametrize(("first", "last", "bytes_there"), [(0, 0, b"h"), (1, 3, b"ell"), (4, 4, b"o"), (0, 4, b"hello")])
+def test_range_is_of_one_version(subject: Subject, first: int, last: int, bytes_there: bytes) -> None:
+    """Read under the ETag: of an object that was changed meanwhile there is nothing to read."""
+    info = subject.put("a", b"hello")
+    asked: list[int] = []
+    found = subject.port.read_range(info, first=first, last=last, admit=asked.append)
+    subject.application.put(subject.key("a"), b"other")
+    with pytest.raises(ConditionFailedError):
+        subject.port.read_range(info, first=first, last=last)
+    subject.application.delete(subject.key("a"))
+    with pytest.raises(MissingObjectError):
+        subject.port.read_range(info, first=first, last=last)
+
+    assert (found, asked) == (bytes_there, [last - first + 1])
 
 
 def test_stat_of_nothing_is_missing(subject: Subject) -> None:

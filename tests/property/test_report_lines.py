@@ -15,7 +15,7 @@ from app.reporting.lines import COLUMNS, HEADER, csv_lines, jsonl_lines
 
 NUMBERS = ("move", "source_size", "copy_size", "generation", "attempts", "changes", "deaths")
 TIMES = ("source_modified", "copied_at", "switched_at", "delete_sent_at", "updated_at")
-WORDS = ("outcome", "reason", "parked_from")
+WORDS = ("outcome", "reason", "parked_from", "not_kept")
 EXACT = ("client", "old_key", "new_key", "source_etag", "source_version", "copy_etag", "copy_version")
 
 _odd = st.text(st.sampled_from("ab7/.,;\"'=+-@\r\n\t \\é\u2028\U0001f600\N{FULLWIDTH EQUALS SIGN}"), max_size=8)

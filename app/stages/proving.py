@@ -1,0 +1,35 @@
+"""What REKEY_VERIFY asks of a copy before its outcome is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.copy_proof import compare_bytes, see_readable
+from app.copying import Copied
+from app.errors import ProofError
+from app.ledger.records import Move, Outcome
+from app.stages.context import Batch, failed
+from app.stages.keeping import BatchKeeper
+
+
+def prove(batch: Batch, move: Move, copied: Copied) -> None:
+    """Look at the copy as closely as the operator wishes.
+
+    Raises:
+        ProofError, DeniedError and the like: It is no copy, or cannot be read.
+    """
+    context = batch.context
+    if context.settings.verify == "checksum":
+        compare_bytes(context.store, copied, keeper=BatchKeeper(batch, move), budget=context.budget)
+    elif context.settings.verify == "read":
+        see_readable(context.store, copied.copy)
+
+
+def disproved(batch: Batch, move: Move, copied: Copied) -> Outcome | None:
+    """What becomes of *move* whose copy, just written, has other bytes: it is written once more, over that very copy, a few times."""
+    try:
+        prove(batch, move, copied)
+    except ProofError as error:
+        written = replace(copied.copy, key=move.new_key)
+        return failed(replace(move, source=copied.source, copy=written, copy_recorded=True), str(error), settings=batch.context.settings)
+    return None
