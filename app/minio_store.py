@@ -159,6 +159,10 @@ class MinioStore:
         """GET of some bytes of exactly *info*."""
         return read_range(self._client, info, first=first, last=last, admit=admit)
 
+    def is_public(self, key: str) -> bool:
+        """Whether a HEAD without credentials finds the object."""
+        return self._client.unsigned("HEAD", key).answer.status == 200  # noqa: PLR2004
+
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
         body = success(self._client.read("GET", key, {"tagging": ""}), key)

@@ -154,6 +154,9 @@ class ObjectStore(Protocol):
     def read_range(self, info: ObjectInfo, *, first: int, last: int, admit: Callable[[int], None] = lambda _bytes: None) -> bytes:
         """GET of bytes *first* to *last* (inclusive) of exactly *info*. Raises ConditionFailedError, ProofError and as ``read``."""
 
+    def is_public(self, key: str) -> bool:
+        """Whether a HEAD without credentials finds the object: what a browser with a plain link gets."""
+
     def tags(self, key: str) -> str:
         """The object's tags, URL-encoded as the x-amz-tagging header takes them."""
 

@@ -12,6 +12,7 @@ from app.errors import DatabaseUnavailableError
 from app.ledger.records import Run
 from app.ledger.runs import Clocks
 from app.pipeline import MESSAGES_A_RUN, MOVE_STAGES, MoveStage
+from app.stages.canary import read_canaries
 from app.stages.context import Context
 from app.stages.left_uploads import abort_left_uploads
 from app.stages.seed_moves import batch_size, split
@@ -48,6 +49,10 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
         _abort_uploads(run, context, found)
     if run.state is RunState.CANCELLED:
         _cancel(run, context, clocks, found)
+    failure = read_canaries(run, context=context) if run.state is RunState.RUNNING else None
+    if failure:
+        found.notes.append(f"paused, since a canary read failed: {failure}")
+        return found
     if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
         return found
     due = context.queues.is_due(run)

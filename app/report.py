@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.database import MICROSECONDS
+from app.ledger.canaries import CanaryLedger
 from app.ledger.counting import Count
 from app.ledger.depths import depth_of
 from app.ledger.losses import LossLedger, Lost
@@ -37,18 +38,25 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     counts = queues.counts(run)
     totals = totals_of(counts)
     lost = LossLedger(queues.engine).count(run)
+    canaries = CanaryLedger(queues.engine).find(run)
     next_delete = queues.next_delete_at(run) if totals["renamed"] > totals["deleted"] + totals["kept"] else None
     report = (
         {"run": run.id, "kind": str(run.kind), "state": str(run.state), "ended": not run.is_live, "stall": None}
         | totals
         | lost_of(lost)
         | {"unseen": run.unseen, "deletes_due_at": next_delete}
+        | {"canary_reads": canaries.reads, "canary_failed": canaries.failed}
     )
     depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
     report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now)
     report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
+    if canaries.missing and run.state is RunState.RUNNING:
+        rows = ", ".join(canaries.missing)
+        report["stall"] = f"a canary read found no object at the key that row {rows} names: deletes are held while it is looked for again"
+    if canaries.stopped and run.state is RunState.PAUSED:
+        report["stall"] = f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on"
     report["last_errors"] = errors
     report["held_back_by"] = held_back_by(report, per_second={})
     return report

@@ -20,6 +20,7 @@ from app.byte_budget import ByteBudget
 from app.clock import BootClock
 from app.database import SERVER_TIMEOUT_SECONDS, open_engine, refuse_replica, transaction
 from app.errors import RekeyError
+from app.ledger.canaries import CanaryLedger
 from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
@@ -60,6 +61,7 @@ RUN_SETTINGS = (
     "grace_seconds",
     "settle_seconds",
     "look_seconds",
+    "canary_reads",
     "copy_mode",
     "fidelity",
     "verify",
@@ -69,7 +71,7 @@ RUN_SETTINGS = (
     "delete_rate",
 )
 # What `rekey set` changes of a run under way; the rest of its settings is what its moves were planned by.
-KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "copy_rate", "rename_rate", "delete_rate")
+KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_rate", "rename_rate", "delete_rate")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,6 +153,11 @@ def queues() -> QueueLedger:
 def steering() -> SteerLedger:
     """What an operator wishes of the runs of this ledger."""
     return SteerLedger(engine())
+
+
+def canaries() -> CanaryLedger:
+    """What canary reads of the runs of this ledger have seen."""
+    return CanaryLedger(engine())
 
 
 def reopening() -> ReopenLedger:

@@ -108,6 +108,13 @@ class S3Client:
             raise StoreUnavailableError("the store's clock was set: the request was dated wrongly and refused")
         return reply
 
+    def unsigned(self, method: str, key: str) -> Reply:
+        """Send a request as somebody without credentials does; it must be one that changes nothing."""
+        try:
+            return self._observe(self._transport.send(method, self.path(key), {}, timeout=self._timeout), None)
+        except UnansweredError as error:
+            raise _of_read(error) from error
+
     def write(
         self,
         method: str,

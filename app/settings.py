@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     look_seconds: int = Field(
         5, ge=1, le=300, description="How soon after the switch the old object is looked at for a late write; then at doubling intervals."
     )
+    canary_reads: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="How many moved assets each reconciler's tick reads, as the service would; one that fails pauses the run. 0: none.",
+    )
     settle_seconds: int = Field(60, ge=0, le=DAY, description="How far apart the application writes a row and uploads its object, at most.")
     hint_seconds: int = Field(
         60, ge=1, le=900, description="How long a move is left alone before it is hinted again; doubles up to 15 minutes."

@@ -42,6 +42,9 @@ def screen(report: Mapping[str, Any], *, estimate: int, per_second: Mapping[str,
     """All that there is to see of a run; *estimate*: its rows as they were counted at its start."""
     back = None if report["ended"] else held_back_by(report, per_second=per_second)
     parts: list[RenderableType] = [_head(report, estimate), Text(), _stages(report, estimate, per_second), Text()]
+    if report["canary_reads"]:
+        failed = report["canary_failed"]
+        parts.append(Text(f"canary reads {report['canary_reads']:,}, failed {failed:,}", style="red" if failed else ""))
     if report["stall"]:
         parts.append(Text(f"stands still: {report['stall'][:LONGEST]}", style="yellow"))
     if back:

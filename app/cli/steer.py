@@ -69,6 +69,7 @@ def _change(settings: Settings, run_id: str | None, state: RunState, *, only_fro
             now = resources.runs().get(run.id)
             if now.state is not state:
                 raise UsageError(f"run {run.id[:8]} is {now.state}: only a {only_from} run can become {state}")
+        resources.canaries().go_on(run)
         if state is RunState.RUNNING:
             resources.queues().forget_hints(run)  # their messages were dropped during the pause
             hasten(run)

@@ -204,11 +204,11 @@ class RunLedger:
         return boot < self._spared.get(run.no, 0.0)
 
     def hold_deletes(self, run: Run, *, seconds: float) -> None:
-        """Send no delete of this run for so long from now."""
+        """Send no delete of this run for so long from now; one that is held for longer stays so."""
+        until = database_now() + int(seconds * MICROSECONDS)
+        later = (runs.c.no == run.no, runs.c.deletes_held_until < until)
         with transaction(self.engine) as connection:
-            connection.execute(
-                update(runs).where(runs.c.no == run.no).values(deletes_held_until=database_now() + int(seconds * MICROSECONDS))
-            )
+            connection.execute(update(runs).where(*later).values(deletes_held_until=until))
 
     def take_suspects(self, run: Run, *, token: str, seconds: float) -> bool:
         """Take the right to run suspects of this run, one at a time (H28)."""

@@ -29,6 +29,7 @@ from app.errors import (
     ObjectError,
     UnansweredError,
 )
+from app.ledger.canaries import CanaryLedger
 from app.ledger.moves import MoveLedger, check_arrow
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
@@ -93,6 +94,11 @@ class Context:
     def uploads(self) -> UploadLedger:
         """The multipart uploads under way."""
         return UploadLedger(self.moves.engine)
+
+    @property
+    def canaries(self) -> CanaryLedger:
+        """What canary reads have seen."""
+        return CanaryLedger(self.moves.engine)
 
     def read_if_equal(self, move: Move) -> tuple[ReadObject, ReadObject] | None:
         """What is at the old and at the new key of *move*, as read, if the one is equal to the other; else None."""

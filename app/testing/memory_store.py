@@ -45,6 +45,8 @@ class _Upload:
 class InMemoryStore(ApplicationSide):
     """``app.object_store.ObjectStore`` in memory."""
 
+    public: tuple[str, ...] = ()  # prefixes that anybody may read
+
     def __init__(
         self,
         behaviour: Behaviour = CONDITIONAL,
@@ -82,6 +84,15 @@ class InMemoryStore(ApplicationSide):
             return ReadObject(info=found.info(key), attributes=_described(found), body=None)
 
         return self._read("head", key, act)
+
+    def is_public(self, key: str) -> bool:
+        """Whether the key begins with one of ``public``, and the object is there."""
+
+        def act() -> bool:
+            here = self._bucket.current(self._behaviour.name(key)) is not None
+            return here and key.startswith(tuple(self.public))
+
+        return self._read("is_public", key, act)
 
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""

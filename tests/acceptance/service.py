@@ -6,6 +6,7 @@ Nothing of the product is used in here: what it says is compared with what this 
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,12 @@ class Bucket:
     def remove(self, key: str) -> None:
         """Delete."""
         self._client.remove_object(self.name, key)
+
+    def publish(self, prefix: str) -> None:
+        """Let anybody read what lies below *prefix*, and nothing else."""
+        resource = f"arn:aws:s3:::{self.name}/{prefix}*"
+        statement = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"], "Resource": [resource]}
+        self._client.set_bucket_policy(self.name, json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
     def keys(self) -> set[str]:
         """The keys of all objects but the product's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -44,6 +45,9 @@ class Application(Protocol):
     def uploads(self, key: str) -> list[str]:
         """The ids of unfinished multipart uploads to this very key."""
 
+    def open(self, prefix: str) -> None:
+        """Let anybody read what lies below *prefix*, and nothing else."""
+
 
 @dataclass(frozen=True)
 class MemoryApplication:
@@ -69,6 +73,10 @@ class MemoryApplication:
     def uploads(self, key: str) -> list[str]:
         """The ids of unfinished multipart uploads to this very key."""
         return [upload_id for upload_id, upload in self.store._uploads.items() if upload.name == key]
+
+    def open(self, prefix: str) -> None:
+        """Let anybody read what lies below *prefix*, and nothing else."""
+        self.store.public = (prefix,)
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,12 @@ class MinioApplication:
         """The ids of unfinished multipart uploads to this very key: MinIO lists them by whole keys only."""
         found = self.client._list_multipart_uploads(self.bucket, prefix=key).uploads
         return [upload.upload_id for upload in found if upload.object_name == key]
+
+    def open(self, prefix: str) -> None:
+        """Let anybody read what lies below *prefix*, and nothing else."""
+        resource = f"arn:aws:s3:::{self.bucket}/{prefix}*"
+        statement = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"], "Resource": [resource]}
+        self.client.set_bucket_policy(self.bucket, json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
 
 @dataclass(frozen=True)

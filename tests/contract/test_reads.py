@@ -141,6 +141,18 @@ def test_read_of_nothing_is_missing(subject: Subject) -> None:
         subject.store.tags(subject.key("nothing"))
 
 
+def test_anybody_gets_what_a_policy_opens_and_nothing_else(subject: Subject) -> None:
+    """Asked without credentials, as a browser with a plain link does."""
+    for name in ("open/a", "closed/a"):
+        subject.put(name)
+    before = [subject.port.is_public(subject.key(name)) for name in ("open/a", "closed/a", "open/none")]
+    subject.application.open(subject.key("open/"))
+    after = [subject.port.is_public(subject.key(name)) for name in ("open/a", "closed/a", "open/none")]
+
+    assert before == [False, False, False]
+    assert after == [True, False, False]
+
+
 def test_attributes_survive_being_written_again(subject: Subject) -> None:
     """GET and PUT give an object that readers cannot tell from the first, non-ASCII metadata included."""
     subject.application.put(subject.key("a"), b"hello", FIVE_HEADERS | {"x-amz-meta-plain": "b"}, tags={"a b": "c/d+e:f"})

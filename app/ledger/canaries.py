@@ -1,0 +1,93 @@
+"""What the canary reads of a run have seen, and which assets they look at next."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from sqlalchemy import Engine, insert, select, update
+
+from app.arrays import among
+from app.database import transaction
+from app.ledger.leases import moves_of
+from app.ledger.records import Move, Run
+from app.schema import meta, moves
+from app.states import MoveState
+
+TRIES = 8  # random ids for each move wanted: most of a young run are not moved yet
+_NEXT = (MoveState.RENAMED, MoveState.COPIED)  # deleted next, and switched next
+_MOVED = (MoveState.RENAMED, MoveState.DELETED, MoveState.KEPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canaries:
+    """How many reads there were, and what the last one that failed was told.
+
+    ``stopped``: the run rests for it. ``missing``: by row, the moves whose object was not found and is looked for again: (id, looks, when
+    it was missed first, UTC seconds by the store's clock).
+    """
+
+    reads: int = 0
+    failed: int = 0
+    last_failure: str | None = None
+    stopped: bool = False
+    missing: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+class CanaryLedger:
+    """A record a run in rekey_meta, written by the reconciler alone; and the choice of moves."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep the engine; nothing is asked yet."""
+        self.engine = engine
+
+    def find(self, run: Run) -> Canaries:
+        """What was noted so far."""
+        with transaction(self.engine, read_only=True) as connection:
+            found = connection.execute(select(meta.c.value).where(meta.c.name == _name(run))).scalar_one_or_none()
+        if not found:
+            return Canaries()
+        values = json.loads(found)
+        return Canaries(**values | {"missing": {row_id: tuple(missed) for row_id, missed in values["missing"].items()}})
+
+    def note(self, run: Run, now: Canaries) -> None:
+        """Replace what was noted."""
+        value = json.dumps(asdict(now))
+        with transaction(self.engine) as connection:
+            if connection.execute(update(meta).where(meta.c.name == _name(run)).values(value=value)).rowcount == 0:
+                connection.execute(insert(meta).values(name=_name(run), value=value))
+
+    def go_on(self, run: Run) -> None:
+        """The operator has seen why the run rests, and lets it go on, or rests it for reasons of his own."""
+        before = self.find(run)
+        if before.stopped:
+            self.note(run, replace(before, stopped=False, missing={}))
+
+    def moves(self, run: Run, ids: Sequence[int]) -> list[Move]:
+        """The moves with these ids."""
+        with transaction(self.engine, read_only=True) as connection:
+            return moves_of(connection.execute(select(moves).where(moves.c.run_no == run.no, among(moves.c.id, ids))))
+
+    def sample(self, run: Run, *, most: int) -> list[Move]:
+        """Some *most* moves that have a proved copy: those that are deleted or switched next, and others at random, of any age."""
+        wanted = min(most * TRIES, run.next_move - 1)
+        ids = random.sample(range(1, run.next_move), wanted) if wanted > 0 else []
+        here = moves.c.run_no == run.no
+        found: dict[int, Move] = {}
+        with transaction(self.engine, read_only=True) as connection:
+            for state in _NEXT:
+                soonest = select(moves).where(here, moves.c.state == state).order_by(moves.c.due_at).limit(-(-most // 4))
+                found |= _by_id(moves_of(connection.execute(soonest)))
+            any_age = select(moves).where(here, among(moves.c.id, ids), moves.c.state.in_(_MOVED)).limit(most)
+            others = [move for move in moves_of(connection.execute(any_age)) if move.id not in found]
+        return [*found.values(), *others][:most]
+
+
+def _by_id(of: Sequence[Move]) -> dict[int, Move]:
+    return {move.id: move for move in of}
+
+
+def _name(run: Run) -> str:
+    return f"canary:{run.id}"
