@@ -106,6 +106,11 @@ def losses(attributes: ObjectAttributes, fates: Fates, way: Way) -> frozenset[At
     return frozenset(lost)
 
 
+def least_lost(attributes: ObjectAttributes, fates: Fates, ways: Iterable[Way], policy: Policy) -> frozenset[Attribute]:
+    """What would not arrive on that one of *ways* which does the least harm: parks for the fewest, then loses the fewest."""
+    return min((losses(attributes, fates, way) for way in ways), key=lambda lost: (len(policy.parking(lost)), len(lost)))
+
+
 def to_send(attributes: ObjectAttributes, fates: Fates, way: Way) -> ObjectAttributes:
     """What a write has to carry: not what the store takes over by itself, nor what it would refuse."""
 

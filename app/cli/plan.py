@@ -16,21 +16,31 @@ from app.cli import DONE, FINDINGS, plan_making
 from app.cli.options import echo_json, json_flag, settings_flags
 from app.cli.plan_text import as_lines
 from app.plan.estimate import parse_prices
+from app.plan.looking import SAMPLE_OBJECTS
 from app.plan.making import Progress as Report
 from app.settings import Settings
 from app.settings_table import REQUIRED
 
+MOST_SAMPLED = 1_000_000  # above that --thorough is meant
 LINE_SECONDS = 10.0  # between plain lines, where no terminal is
 
 
 @click.command()
 @click.option("--thorough", is_flag=True, help="Look at each object for locks, customer keys and losses, not at a sample: a GET each.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, MOST_SAMPLED),
+    default=SAMPLE_OBJECTS,
+    show_default=True,
+    metavar="N",
+    help="Objects to look at, a GET each without its body; the rest is estimated from them.",
+)
 @click.option("--no-save", is_flag=True, help="Keep no record, so that no ledger is needed; `enqueue --plan` cannot take it then.")
 @click.option("--price-per-1000", "prices", metavar="PRICES", help="Prices of requests, as put=0.005,get=0.0004.")
 @click.option("--show", "shown_id", metavar="ID", help="Print a saved plan again instead of making one.")
 @json_flag
 @settings_flags(required=[name for name in REQUIRED if name != "broker_url"], log_level="error")
-def plan(*, settings: Settings, thorough: bool, no_save: bool, prices: str | None, shown_id: str | None, as_json: bool) -> int:
+def plan(*, settings: Settings, thorough: bool, sample: int, no_save: bool, prices: str | None, shown_id: str | None, as_json: bool) -> int:
     """Read table and bucket, change neither, and say what a run would do: counts, bytes, time, cost, and every problem with examples."""
     try:
         if shown_id is not None:
@@ -38,7 +48,7 @@ def plan(*, settings: Settings, thorough: bool, no_save: bool, prices: str | Non
         else:
             per_1000 = parse_prices(prices)
             with _progress() as report:
-                found = plan_making.make(settings, thorough=thorough, save=not no_save, prices=per_1000, report=report)
+                found = plan_making.make(settings, thorough=thorough, sample=sample, save=not no_save, prices=per_1000, report=report)
         if as_json:
             echo_json(found)
         else:

@@ -24,7 +24,9 @@ from app.settings import Settings
 STATEMENT_SECONDS = 600  # a page of a WHERE that few rows meet reads much of the table
 
 
-def make(settings: Settings, *, thorough: bool, save: bool, prices: Mapping[str, float] | None, report: Progress) -> dict[str, Any]:
+def make(
+    settings: Settings, *, thorough: bool, sample: int, save: bool, prices: Mapping[str, float] | None, report: Progress
+) -> dict[str, Any]:
     """Make a plan, and save it if *save*.
 
     Raises:
@@ -41,7 +43,7 @@ def make(settings: Settings, *, thorough: bool, save: bool, prices: Mapping[str,
     try:
         with translated():
             live = resources.runs().live(settings.s3_bucket, settings.table) if save else None
-            made = _made(settings, engine, thorough=thorough, ledger=save, prices=prices, report=report)
+            made = _made(settings, engine, thorough=thorough, sample=sample, ledger=save, prices=prices, report=report)
             made.content["live_run"] = live.id if live else None
             kept = _keep(settings, engine, made) if save else None
     except exc.DBAPIError as error:
@@ -69,7 +71,7 @@ def _need_ledger() -> None:
 
 
 def _made(
-    settings: Settings, engine: Engine, *, thorough: bool, ledger: bool, prices: Mapping[str, float] | None, report: Progress
+    settings: Settings, engine: Engine, *, thorough: bool, sample: int, ledger: bool, prices: Mapping[str, float] | None, report: Progress
 ) -> Made:
     names = resources.table_names(settings)
     with starting.explained(settings):
@@ -83,6 +85,7 @@ def _made(
                 settings=settings,
                 capabilities=starting.known_capabilities(settings) if ledger else None,
                 thorough=thorough,
+                sample=sample,
                 prices=prices,
                 rate=past_rate(engine, bucket=settings.s3_bucket, table_name=settings.table) if ledger else None,
             )

@@ -12,7 +12,7 @@ SHOWN_EXAMPLES = 3
 
 def as_lines(plan: Mapping[str, Any]) -> list[str]:
     """Counts, what it takes, samples, then every problem with examples."""
-    return [*_counts(plan), *_costs(plan), *_samples(plan), *_problems(plan), *_next_step(plan)]
+    return [*_counts(plan), *_costs(plan), *_samples(plan), *_attributes(plan), *_problems(plan), *_next_step(plan)]
 
 
 def _counts(plan: Mapping[str, Any]) -> Iterator[str]:
@@ -46,9 +46,39 @@ def _samples(plan: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {sample['old_key']} -> {sample['new_key']}" for sample in plan["samples"])
 
 
+def _attributes(plan: Mapping[str, Any]) -> Iterator[str]:
+    found = plan.get("attributes", [])  # a plan of an earlier version has none
+    if not found:
+        return
+    looked = plan["looked"]
+    how = (
+        "each was looked at"
+        if looked["thorough"]
+        else f"{looked['gets']} were looked at; the true figure is between those shown, 95 times in 100"
+    )
+    yield f"What objects have besides their bytes ({how})"
+    for one in found:
+        lost = (
+            f", {one['lost']}{_between(one, 'lost')} lose it ({'stay' if one['rule'] != 'warn' else 'move without'})" if one["lost"] else ""
+        )
+        where = f": {', '.join(one['examples'])}" if one["examples"] else ""
+        yield f"  {one['attribute']:<20}{one['objects']:>10}{_between(one, 'objects')}{lost}{where}"
+    if plan["storage_classes"]:
+        yield "  storage classes, all counted: " + ", ".join(f"{name} {count}" for name, count in plan["storage_classes"].items())
+
+
+def _between(one: Mapping[str, Any], name: str) -> str:
+    least, most = one[f"{name}_between"]
+    return f" ({least} to {most})" if least != most else ""
+
+
 def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
     for problem in plan["problems"]:
-        about = f" (about: {problem['looked_at']} objects were looked at; --thorough looks at each)" if problem["estimated"] else ""
+        about = (
+            f" (about: {problem['looked_at']} objects were looked at; --sample N looks at more, --thorough at each)"
+            if problem["estimated"]
+            else ""
+        )
         yield f"{problem['rows']:>8} {problem['class']:<15} {problem['text']}{about}"
         if problem["remedy"]:
             yield f"{'':<25}-> {problem['remedy']}"

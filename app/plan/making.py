@@ -16,6 +16,7 @@ from app.ledger.saved_plans import PastRate
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
 from app.plan import estimate
+from app.plan.attributes import Copies
 from app.plan.bucket import BucketWalk, ListingUnsoundError
 from app.plan.drift import RowSample
 from app.plan.entries import Entries
@@ -43,6 +44,7 @@ class Planner:
     settings: Settings
     capabilities: Capabilities | None  # as probed at some time; None: never
     thorough: bool = False
+    sample: int = SAMPLE_OBJECTS  # objects to look at where not each is
     prices: Mapping[str, float] | None = None
     rate: PastRate | None = None
 
@@ -97,7 +99,7 @@ class _Making:
             with transaction(planner.engine, read_only=True) as connection:
                 total = scanner.assets.count(connection)
             scanned = scanner.run(lambda done: self._progress("reading rows", done, total))
-            sample = Sample(SAMPLE_OBJECTS)
+            sample = Sample(planner.sample)
             single = single_bytes(copies_by_store=planner.copies_by_store, inline_bytes=planner.settings.inline_bytes)
             with BucketWalk(planner.store, by_listing=self._by_listing, keys=entries.count) as walk:
                 matching = Matching(entries, walk, found, inline_bytes=single, sample=sample, suffixes=self._rules.suffix_in is not None)
@@ -108,13 +110,22 @@ class _Making:
             self._indexes()
             _complete_examples(found, planner.engine, scanner.assets, self._rules)
             content = self._content(scanned, matching, walk, looker, parked=entries.parked())
+            tally, policy = looker.looked.tally, planner.settings.fidelity_policy
+            content["attributes"] = tally.as_objects(of=sample.seen, classes=matching.classes, policy=policy)
+            content["storage_classes"] = dict(sorted(matching.classes.items()))
             content["samples"] = _samples(scanned.sample, suffixes)
         fingerprint = scanned.sample.fingerprint(nameless=found.rows(Kind.NAMELESS))
         return Made(content=content, fingerprint=fingerprint, equivalence=self._rules.equivalence)
 
     def _look(self, entries: Entries, walk: BucketWalk, sample: Sample) -> Looker:
         planner = self._planner
-        looker = Looker(walk, self._found, copies_by_store=planner.copies_by_store, capabilities=planner.capabilities)
+        copies = Copies(
+            fates=planner.capabilities.fidelity if planner.capabilities else {},
+            by_store=planner.copies_by_store,
+            inline_bytes=planner.settings.inline_bytes,
+            policy=planner.settings.fidelity_policy,
+        )
+        looker = Looker(walk, self._found, copies)
         if planner.thorough:
             looker.at_each(entries, lambda done: self._progress("looking at objects", done, sample.seen))
         else:

@@ -6,6 +6,7 @@ A key's entries come role by role, so that nothing but counts and a few examples
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -59,6 +60,7 @@ class Matching:
     ) -> None:
         self.sizes = Sizes()
         self.in_place = 0
+        self.classes: Counter[str] = Counter()  # of the objects to copy, but for the standard one
         self.waiting = 0  # rows whose new key is the old key of another row: they go second
         self._entries = entries
         self._walk = walk
@@ -118,6 +120,8 @@ class Matching:
             return
         if self._counts[Role.OLD] == 1:
             self._sample.offer(self._key)
+            if seen.storage_class not in {None, "STANDARD"}:
+                self.classes[str(seen.storage_class)] += 1
         sizes = self.sizes
         sizes.rows += 1
         sizes.bytes += seen.size

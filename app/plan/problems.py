@@ -28,6 +28,7 @@ class Kind(StrEnum):
     FAILED = ParkedReason.FAILED
     LOCKED = ParkedReason.LOCKED
     FIDELITY = ParkedReason.FIDELITY
+    NOT_KEPT = "not_kept"
     TOO_LARGE = "too_large"
     ETAG = "etag"
     SUFFIXED = "suffixed"
@@ -50,10 +51,11 @@ PARKING = frozenset(
         Kind.ENCRYPTED,
         Kind.DENIED,
         Kind.FAILED,
+        Kind.FIDELITY,
     }
 )
 
-_REMARKS = frozenset({Kind.IN_PLACE, Kind.ETAG})
+_REMARKS = frozenset({Kind.IN_PLACE, Kind.ETAG, Kind.NOT_KEPT})
 
 _WORDS: dict[Kind, tuple[str, str]] = {
     Kind.MISSING_SOURCE: ("missing sources: no object has the key that the row names", "upload the objects, or correct the rows"),
@@ -76,7 +78,14 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "locked: retention or a legal hold travels with the copy, and the old version stays while it lasts",
         "allow s3:PutObjectRetention and s3:PutObjectLegalHold; count the room twice",
     ),
-    Kind.FIDELITY: ("fidelity: the copy would lose something that readers see", "leave REKEY_COPY out, so that copies go by GET and PUT"),
+    Kind.FIDELITY: (
+        "fidelity: the copy would lack something that REKEY_FIDELITY keeps (by default, what readers see)",
+        "allow the credentials to set it (`rekey doctor` tells why it is lost), or take the rule warn for it",
+    ),
+    Kind.NOT_KEPT: (
+        "not kept: moved without something that readers do not see, or that REKEY_FIDELITY lets go",
+        "nothing needs mending unless you want it kept: then take the rule keep, and such objects stay",
+    ),
     Kind.TOO_LARGE: ("too large: parts so big that copying one may outlast a request's time-out", "raise REKEY_REQUEST_TIMEOUT_SECONDS"),
     Kind.ETAG: (
         "ETags that may change: an object in parts is copied by one request, or one that was written whole goes by parts",

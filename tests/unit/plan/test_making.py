@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from app.assets import AssetRow, Assets
 from app.errors import DatabaseUnavailableError, DeniedError, EncryptedError, ObjectError
+from app.fidelity_rules import Attribute
 from app.key_suffix import suffix_of
 from app.object_store import ListedPage, ObjectAttributes, ObjectInfo, ReadObject
 from app.plan import bucket, entries, looking, matching, patience, scanning
@@ -30,7 +31,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
     return World(tmp_path, behaviour=request.param)
 
 
-def plan(world: World, *, probed: bool = True, thorough: bool = False, **settings: Any) -> Made:  # noqa: ANN401 - any setting
+def plan(world: World, *, probed: bool = True, thorough: bool = False, sample: int = looking.SAMPLE_OBJECTS, **settings: Any) -> Made:  # noqa: ANN401 - any setting
     """The plan of the world's table."""
     chosen = make_settings(**{**world.settings, **settings})
     planner = Planner(
@@ -40,6 +41,7 @@ def plan(world: World, *, probed: bool = True, thorough: bool = False, **setting
         settings=chosen,
         capabilities=world.store.capabilities if probed else None,
         thorough=thorough,
+        sample=sample,
     )
     return make_plan(planner, lambda _step, _done, _total: None)
 
@@ -350,24 +352,22 @@ def test_etags_that_may_change_are_a_remark_and_no_finding(world: World) -> None
     assert not made.content["found"]
 
 
-def test_sample_is_extrapolated_and_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_is_extrapolated_and_says_so(world: World) -> None:
     """All 20 objects are locked, five are looked at."""
-    monkeypatch.setattr("app.plan.making.SAMPLE_OBJECTS", 5)
     for number in range(1, 21):
         world.add(number)
     locked(world, range(1, 21))
-    found = problem(plan(world), "locked")
+    found = problem(plan(world, sample=5), "locked")
 
     assert (found["rows"], found["estimated"], found["looked_at"]) == (20, True, 5)
 
 
-def test_thorough_plan_looks_at_each_object(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thorough_plan_looks_at_each_object(world: World) -> None:
     """Exact counts, and rows for examples; no object is asked for twice."""
-    monkeypatch.setattr("app.plan.making.SAMPLE_OBJECTS", 5)
     for number in range(1, 21):
         world.add(number)
     locked(world, range(3, 5))
-    made = plan(world, thorough=True)
+    made = plan(world, thorough=True, sample=5)
     found = problem(made, "locked")
 
     assert (found["rows"], found["estimated"], found["looked_at"]) == (2, False, None)
@@ -401,14 +401,71 @@ def test_refused_objects_are_told_apart(world: World) -> None:
     assert made.content["to_move"] == 1
 
 
-@pytest.mark.parametrize("copy_mode", ["auto", "server"])
-def test_copy_that_loses_expires_is_a_loss_of_fidelity(tmp_path: Path, copy_mode: str) -> None:
-    """MinIO's CopyObject drops it, GET and PUT keep it."""
-    world = World(tmp_path, behaviour=LIKE_MINIO)
-    world.add(1, body=None)
-    world.store.app_put("up/1.png", b"v1", {"expires": "Thu, 01 Jan 2099 00:00:00 GMT"})
+RICH = {"expires": "Thu, 01 Jan 2099 00:00:00 GMT", "x-amz-meta-by": "anna", "x-amz-storage-class": "STANDARD_IA"}
 
-    assert problems(plan(world, copy_mode=copy_mode)) == ({"fidelity": 1} if copy_mode == "server" else {})
+
+def rich(world: World, numbers: range, headers: Mapping[str, str] = RICH) -> None:
+    """Rows whose objects have more than bytes."""
+    for number in numbers:
+        world.add(number, body=None)
+        world.store.app_put(f"up/{number}.png", b"v1", dict(headers), tags="a=1")
+
+
+def attributes(made: Made) -> dict[str, tuple[int, int]]:
+    """How many objects have each attribute, and how many copies lose it."""
+    return {one["attribute"]: (one["objects"], one["lost"]) for one in made.content["attributes"]}
+
+
+@pytest.mark.parametrize("copy_mode", ["auto", "server"])
+def test_what_another_way_keeps_is_no_loss(tmp_path: Path, copy_mode: str) -> None:
+    """MinIO's CopyObject drops Expires: such an object goes by GET and PUT."""
+    world = World(tmp_path, behaviour=LIKE_MINIO)
+    rich(world, range(1, 2))
+    made = plan(world, copy_mode=copy_mode)
+    world.settings = {"copy_mode": copy_mode, "grace_seconds": 0}
+    world.context = world.worker()
+    world.go()
+
+    assert problems(made) == {}
+    assert attributes(made) == dict.fromkeys(("content_type", "expires", "metadata", "tags", "storage_class"), (1, 0))
+    assert (world.states(), world.report()["not_kept"]) == ({"deleted": 1}, 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "found", "to_move"), [("", {"not_kept": 3}, 4), ("storage_class=keep", {"fidelity": 3}, 1), ("all=fail", {"fidelity": 3}, 1)]
+)
+@pytest.mark.parametrize("behaviour", [CONDITIONAL, LIKE_MINIO], ids=["conditional", "like-minio"])
+def test_plan_says_of_losses_what_the_run_then_does(
+    tmp_path: Path, behaviour: Behaviour, rule: str, found: dict[str, int], to_move: int
+) -> None:
+    """Looked at one by one: those that will be parked are counted as such, the others are a remark; the run bears it out."""
+    world = World(tmp_path, dataclasses.replace(behaviour, denies=frozenset({Attribute.STORAGE_CLASS})))
+    rich(world, range(1, 4))
+    world.add(4)
+    made = plan(world, thorough=True, fidelity=rule)
+    (cool,) = [one for one in made.content["attributes"] if one["attribute"] == "storage_class"]
+    world.settings = {"fidelity": rule, "grace_seconds": 0}
+    world.context = world.worker()
+    world.go()
+
+    assert (problems(made), made.content["to_move"]) == (found, to_move)
+    assert cool["objects"] == cool["lost"] == 3
+    assert (cool["estimated"], sorted(cool["examples"])) == (False, ["up/1.png", "up/2.png", "up/3.png"])
+    assert world.report()["deleted"] == to_move
+    assert (world.report()["not_kept"], world.parked()) == (found.get("not_kept", 0), {"fidelity": 3} if "fidelity" in found else {})
+
+
+def test_attributes_of_a_sample_are_estimated_between_two_figures(world: World) -> None:
+    """All 40 objects have metadata, 10 are looked at; storage classes are counted, since a listing shows them."""
+    rich(world, range(1, 41))
+    made = plan(world, sample=10)
+    found = {one["attribute"]: one for one in made.content["attributes"]}
+
+    assert made.content["looked"]["gets"] == 10
+    assert (found["metadata"]["objects"], found["metadata"]["objects_between"], found["metadata"]["estimated"]) == (40, [28, 40], True)
+    assert (found["storage_class"]["objects"], found["storage_class"]["objects_between"]) == (40, [40, 40])
+    assert made.content["storage_classes"] == {"STANDARD_IA": 40}
+    assert len(found["metadata"]["examples"]) == 3
 
 
 def test_listing_replaces_heads_where_it_is_dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
