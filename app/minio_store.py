@@ -5,6 +5,7 @@ Requests of the moves go the lean way (``app.s3_client``); what only a person as
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from functools import cached_property
@@ -16,14 +17,15 @@ import urllib3
 from minio import Minio
 from minio.commonconfig import ENABLED
 from minio.credentials.providers import Provider, StaticProvider
-from minio.error import MinioException, S3Error
+from minio.error import MinioAdminException, MinioException, S3Error
 from minio.lifecycleconfig import Rule
+from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 from minio.xml import unmarshal
 
-from app import s3_multipart, s3_xml
+from app import s3_bucket, s3_multipart, s3_xml
 from app.clock import BootClock, Clock
-from app.errors import ConditionFailedError, StoreRequestError, StoreUnavailableError, UsageError
+from app.errors import ConditionFailedError, DeniedError, StoreRequestError, StoreUnavailableError, UsageError
 from app.object_store import (
     MAX_LISTED,
     Capabilities,
@@ -35,6 +37,7 @@ from app.object_store import (
     ReadObject,
 )
 from app.s3_acl import read_acl
+from app.s3_bucket import Lifecycle, Notice, Replication
 from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client, Seconds
 from app.s3_delete import delete_objects
 from app.s3_errors import proof_missing, store_error
@@ -287,6 +290,32 @@ class MinioStore:
         config = self._control(lambda client: client.get_bucket_lifecycle(self._bucket))
         return [_rule_prefix(rule) for rule in config.rules if rule.status == ENABLED and rule.expiration is not None] if config else []
 
+    def notices(self) -> list[Notice]:
+        """Who is told of events."""
+        return s3_bucket.notices(self._client, self._bucket)
+
+    def lifecycle(self) -> list[Lifecycle]:
+        """What becomes of objects in time."""
+        return s3_bucket.lifecycle(self._client, self._bucket)
+
+    def replication(self) -> list[Replication]:
+        """Where objects are copied to."""
+        return s3_bucket.replication(self._client, self._bucket)
+
+    def quota(self) -> int | None:
+        """Most bytes that the bucket may hold: S3 knows no such thing, MinIO's administration does."""
+        admin = MinioAdmin(
+            endpoint=self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=self._pool()
+        )
+        try:
+            answer = json.loads(self._control(lambda _client: admin.bucket_quota_get(self._bucket)))
+        except MinioAdminException as error:
+            raise _admin_error(self._bucket, error) from error
+        except ValueError as error:
+            raise StoreRequestError(self._bucket, f"quota: {error}") from error
+        size = (answer.get("size") or answer.get("quota")) if isinstance(answer, dict) else None
+        return size if isinstance(size, int) and size > 0 else None
+
     def _control(self, call: Callable[[Minio], _Result]) -> _Result:
         try:
             return call(self._minio)
@@ -299,12 +328,14 @@ class MinioStore:
 
     @cached_property
     def _minio(self) -> Minio:
-        pool = urllib3.PoolManager(
+        return Minio(self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=self._pool())
+
+    def _pool(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(
             retries=False,
             timeout=urllib3.Timeout(total=self._timeout),
             ssl_context=tls_context(self._ca_file) if self._secure else None,
         )
-        return Minio(self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=pool)
 
     def _source_headers(self, source: ObjectInfo) -> dict[str, str]:
         """Exactly this version: by its ETag, and by its id where that was seen to be honoured."""
@@ -326,6 +357,12 @@ class MinioStore:
             # An upper bound: some servers make their Date once a second, so that an object is a second younger than its answer says.
             modified = self.store_time() + 2 if reply.date is None else reply.date + 1
         return ObjectInfo(key=key, etag=etag, size=size, last_modified=modified, version_id=read_version(reply.answer.headers))
+
+
+def _admin_error(bucket: str, error: MinioAdminException) -> ObjectError:
+    """What a refusal of MinIO's administration means; a store of another make knows none of it."""
+    kind = DeniedError if error._code in {"401", "403"} else StoreRequestError  # noqa: SLF001 - it tells its status nowhere else
+    return kind(bucket, f"status {error._code} from MinIO's administration")  # noqa: SLF001
 
 
 def _rule_prefix(rule: Rule) -> str:

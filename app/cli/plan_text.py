@@ -47,20 +47,15 @@ def _samples(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _attributes(plan: Mapping[str, Any]) -> Iterator[str]:
-    found = plan.get("attributes", [])  # a plan of an earlier version has none
-    if not found:
+    found = [one for one in plan.get("attributes", []) if one["attribute"] != "content_type" or one["lost"]]  # which every object has
+    if not found:  # nor has a plan of an earlier version any
         return
-    looked = plan["looked"]
-    how = (
-        "each was looked at"
-        if looked["thorough"]
-        else f"{looked['gets']} were looked at; the true figure is between those shown, 95 times in 100"
-    )
+    sampled = f"{plan['looked']['gets']} were looked at; the true figure is between those shown, 95 times in 100"
+    how = sampled if any(one["estimated"] for one in found) else "each was looked at"
     yield f"What objects have besides their bytes ({how})"
     for one in found:
-        lost = (
-            f", {one['lost']}{_between(one, 'lost')} lose it ({'stay' if one['rule'] != 'warn' else 'move without'})" if one["lost"] else ""
-        )
+        becomes = "move without" if one["rule"] == "warn" else "stay"
+        lost = f", {one['lost']}{_between(one, 'lost')} would lose it ({becomes})" if one["lost"] else ""
         where = f": {', '.join(one['examples'])}" if one["examples"] else ""
         yield f"  {one['attribute']:<20}{one['objects']:>10}{_between(one, 'objects')}{lost}{where}"
     if plan["storage_classes"]:

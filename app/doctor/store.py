@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
+from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
+from app.doctor.side_effects import ObservedStore, check_side_effects
 from app.errors import DeniedError, ObjectError, TransientError
 from app.object_store import Capabilities, ObjectAttributes, ObjectInfo
 from app.probe import ProbedStore, probe
@@ -20,7 +22,7 @@ TRIAL_SECONDS = 60.0  # nobody else knows the throw-away key
 TRIAL_FOLDER = ".rekey/"
 
 
-class ExaminedStore(ProbedStore, Protocol):
+class ExaminedStore(ProbedStore, ObservedStore, Protocol):
     """What can be probed, and what only doctor asks of a bucket."""
 
     def bucket_exists(self) -> bool:
@@ -49,11 +51,13 @@ def check_store(settings: Settings, store: ExaminedStore) -> tuple[list[Finding]
         folders = dict.fromkeys((TRIAL_FOLDER, new_prefix(settings.template) + TRIAL_FOLDER))
         allowed = [_check_rights(store, folder, found) for folder in folders]
         _check_lifecycle(store, new_prefix(settings.template), found)
+        effects = check_side_effects(store, new_prefix(settings.template))
         if not all(allowed):
-            return found, None
+            return [*found, *effects], None
         capabilities = probe(store)
         _check_capabilities(settings, capabilities, found)
         check_fidelity(settings, capabilities, found)
+        check_etags(settings, store, capabilities, found, lease=_Deadline())
     except TransientError as error:
         found.unreachable(
             f"it does not answer: {error}", remedy="start it, or correct REKEY_S3_ENDPOINT (and REKEY_S3_CA_FILE for its certificate)"
@@ -65,7 +69,7 @@ def check_store(settings: Settings, store: ExaminedStore) -> tuple[list[Finding]
     except ObjectError as error:
         found.problem(str(error), remedy="see what stands between this machine and the store: the answer is none that S3 gives")
     else:
-        return found, capabilities
+        return [*found, *effects], capabilities
     return found, None
 
 

@@ -17,19 +17,22 @@ from app.database import open_engine
 from app.doctor import broker
 from app.doctor.broker import check_broker
 from app.doctor.database import check_database
-from app.doctor.findings import Finding, Level
+from app.doctor.etags import check_etags
+from app.doctor.findings import Finding, Findings, Level
 from app.doctor.store import check_store, new_prefix
-from app.errors import DeniedError, ObjectError, StoreUnavailableError
+from app.errors import DeniedError, ObjectError, StoreRequestError, StoreUnavailableError
 from app.schema import create_ledger
 from app.settings import Settings
+from app.testing import Fault, FixedDeadline
 from app.testing.memory_store import InMemoryStore
-from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour
+from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO, Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from app.object_store import Condition, Deadline, ListedPage, ObjectAttributes, ObjectInfo
+    from app.s3_bucket import Lifecycle, Notice, Replication
 
 GOOD = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key VARCHAR(1024)); CREATE INDEX k ON assets (object_key);"
 
@@ -208,6 +211,22 @@ class Store(InMemoryStore):
         """The lifecycle's prefixes."""
         return self.expiring
 
+    def notices(self) -> list[Notice]:
+        """Nobody is told of anything."""
+        return []
+
+    def lifecycle(self) -> list[Lifecycle]:
+        """Nothing grows old."""
+        return []
+
+    def replication(self) -> list[Replication]:
+        """Nothing is copied elsewhere."""
+        return []
+
+    def quota(self) -> int | None:
+        """No bound."""
+        return None
+
     def _allow(self, right: str, key: str) -> None:
         if right in self.denied:
             raise DeniedError(key, "AccessDenied")
@@ -340,3 +359,32 @@ def test_findings_are_shown_for_people_and_programs() -> None:
     shown: dict[str, Any] = json.loads(json.dumps(as_object(found, None)))
     assert (shown["problems"], shown["capabilities"]) == (1, None)
     assert shown["findings"][1] == {"part": "database", "level": "ok", "text": "fine", "remedy": ""}
+
+
+def _etags(behaviour: Behaviour, **settings: Any) -> list[str]:  # noqa: ANN401 - any setting
+    store = Store(behaviour)
+    found, _ = check_store(Settings(s3_bucket="assets", **settings), store)
+    assert (keys_of(store), store.unfinished_uploads()) == ([], [])
+    return [one.text.split(" (parts:")[0] for one in found if "ETag" in one.text]
+
+
+def test_which_copies_get_another_etag_is_tried() -> None:
+    """On the ways of a run alone; that no rule covers it is said."""
+    whole, parts = "written whole: by parts", "uploaded in parts"
+
+    assert _etags(CONDITIONAL) == [f"copies get another ETag, of objects {whole}; {parts}: by CopyObject"]
+    assert _etags(LIKE_MINIO) == [f"copies get another ETag, of objects {whole}; {parts}: by GET and PUT"]
+    assert _etags(LIKE_MINIO, copy_mode="server") == [f"copies get another ETag, of objects {whole}; {parts}: by CopyObject"]
+    assert _etags(LIKE_AWS) == [f"copies get another ETag, of objects {whole}; {parts}: by CopyObject; encrypted (SSE-S3): by parts"]
+
+
+def test_etags_that_cannot_be_tried_are_said_not_to_be_known() -> None:
+    """Doctor goes on, and leaves nothing."""
+    store = InMemoryStore(CONDITIONAL)
+    for method in ("put_part", "copy_part"):
+        store.faults.add(Fault.refuse(StoreRequestError), on=method)
+        found = Findings("object store")
+        check_etags(Settings(), store, store.capabilities, found, lease=FixedDeadline())
+
+        assert ["could not be tried" in one.text for one in found] == [True]
+        assert (store.contents(), store.unfinished_uploads()) == ({}, [])

@@ -35,6 +35,7 @@ PLAN: dict[str, Any] = {
         {
             "attribute": "tags",
             "rule": "keep",
+            "estimated": True,
             "objects": 30,
             "objects_between": [20, 45],
             "lost": 3,
@@ -44,6 +45,7 @@ PLAN: dict[str, Any] = {
         {
             "attribute": "checksum",
             "rule": "warn",
+            "estimated": False,
             "objects": 2,
             "objects_between": [2, 2],
             "lost": 2,
@@ -53,6 +55,7 @@ PLAN: dict[str, Any] = {
         {
             "attribute": "expires",
             "rule": "keep",
+            "estimated": True,
             "objects": 1,
             "objects_between": [1, 1],
             "lost": 0,
@@ -100,8 +103,8 @@ def test_text_has_counts_samples_problems_and_the_next_step() -> None:
         "(assumed)",
         "a.png -> clients/7/a.png",
         "(7 were looked at; the true figure is between those shown, 95 times in 100)",
-        "30 (20 to 45), 3 (1 to 9) lose it (stay): t.png",
-        "2, 2 lose it (move without)",
+        "30 (20 to 45), 3 (1 to 9) would lose it (stay): t.png",
+        "2, 2 would lose it (move without)",
         "storage classes, all counted: GLACIER 1, STANDARD_IA 4",
         "assets.k has none",
         "CREATE INDEX x;",
