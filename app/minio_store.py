@@ -208,9 +208,19 @@ class MinioStore:
         self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """CopyObject of exactly *source*."""
+        return self.copy_from(self.path(source.key), source, key, condition=condition, deadline=deadline, headers=headers)
+
+    def path(self, key: str) -> str:
+        """What x-amz-copy-source calls an object of this bucket."""
+        return self._client.path(key)
+
+    def copy_from(
+        self, path: str, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None
+    ) -> ObjectInfo:
+        """CopyObject of exactly *source*, which may lie in another bucket of the endpoint, as *path* says."""
         asked = {
             **(headers or {}),
-            **self._source_headers(source),
+            **self._source_headers(path, source),
             **condition_headers(condition),
         }
         reply = self._client.write("PUT", key, headers=asked, deadline=deadline)
@@ -229,13 +239,20 @@ class MinioStore:
 
     def copy_part(self, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline) -> str:
         """UploadPartCopy of bytes *first* to *last* (inclusive) of exactly *source*."""
+        path = self.path(source.key)
+        return self.copy_part_from(path, upload_id, key, number, source, first=first, last=last, deadline=deadline)
+
+    def copy_part_from(
+        self, path: str, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline
+    ) -> str:
+        """UploadPartCopy of exactly *source*, which may lie in another bucket of the endpoint, as *path* says."""
         return s3_multipart.copy_part(
             self._client,
             upload_id,
             key,
             number,
             source_key=source.key,
-            pinned=self._source_headers(source),
+            pinned=self._source_headers(path, source),
             first=first,
             last=last,
             deadline=deadline,
@@ -337,12 +354,12 @@ class MinioStore:
             ssl_context=tls_context(self._ca_file) if self._secure else None,
         )
 
-    def _source_headers(self, source: ObjectInfo) -> dict[str, str]:
+    def _source_headers(self, path: str, source: ObjectInfo) -> dict[str, str]:
         """Exactly this version: by its ETag, and by its id where that was seen to be honoured."""
         pins = self._capabilities is None or self._capabilities.pins_version  # the probe must send what it asks about
         version = f"?versionId={encode_value(source.version_id)}" if pins and source.version_id else ""
         return {
-            "x-amz-copy-source": self._client.path(source.key) + version,
+            "x-amz-copy-source": path + version,
             "x-amz-copy-source-if-match": f'"{source.etag}"',
         }
 

@@ -9,6 +9,7 @@ from app.assets import AssetRow
 from app.key_suffix import suffix_of
 from app.key_values import RESERVED_PREFIX, is_utf8
 from app.object_keys import Equivalence, Folds, KeyRefusedError, Template, key_hash
+from app.placing import Placing
 from app.settings import Settings
 from app.states import ParkedReason, RunKind
 
@@ -47,10 +48,17 @@ class Rules:
     equivalence: Equivalence
     suffix_in: str | None = None  # the table, where a row gets a suffix if another asset has its new key; None: it is parked then
     longest_key: int | None = None  # characters that the key column takes
+    target_bucket: str | None = None  # where the new keys' objects lie, if it is another bucket
+
+    @property
+    def placing(self) -> Placing:
+        """Which bucket holds what."""
+        return Placing(source=self.bucket, target=self.target_bucket, template=self.template, equivalence=self.equivalence)
 
     def hash_of(self, key: str) -> bytes:
         """The ledger's name for the object that *key* means."""
-        return key_hash(self.bucket, self.equivalence.canonical(key))
+        bucket = self.bucket if self.target_bucket is None else self.placing.bucket_of(key)
+        return key_hash(bucket, self.equivalence.canonical(key))
 
     def plan(self, row: AssetRow) -> Plan:
         """What *row* asks for."""
@@ -146,4 +154,5 @@ def rules_of(settings: Settings, capabilities: Folds, *, kind: RunKind = RunKind
         template=settings.key_template,
         equivalence=Equivalence.of(capabilities),
         suffix_in=settings.table if settings.on_collision == "suffix" else None,
+        target_bucket=settings.target_bucket,
     )

@@ -31,6 +31,7 @@ from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
 from app.object_store import Capabilities
 from app.pipeline import FIRST_STAGES, SEED
+from app.placing import Placing
 from app.planning import rules_of
 from app.settings import Settings, load
 from app.stages.context import Context
@@ -40,6 +41,9 @@ from app.stopping import stopping
 
 if TYPE_CHECKING:
     from app.minio_store import MinioStore
+    from app.two_buckets import TwoBuckets
+
+    Store = MinioStore | TwoBuckets
 
 MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
 MOST_HELD = 3000  # moves that tasks hold beyond a few each: a thousand of them, looked at and decided, take some 6 MiB
@@ -48,6 +52,7 @@ MAX_CONTEXTS = 4  # live runs that one worker keeps open
 # What belongs to a run and not to the worker that happens to serve it; taken from the run's record.
 RUN_SETTINGS = (
     "s3_bucket",
+    "target_bucket",
     "table",
     "id_column",
     "client_column",
@@ -79,7 +84,7 @@ class _Served:
     """One run that this process works on."""
 
     context: Context
-    store: MinioStore
+    store: Store
     knobs: Mapping[str, Any]  # that the context's settings were made with
 
 
@@ -199,6 +204,20 @@ def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | No
     )
 
 
+def store_of(values: Settings, capabilities: Capabilities | None, *, pool_size: int | None = None) -> Store:
+    """A new store of all objects that *values* are about, in one bucket or in two; the caller closes it."""
+    source = store(values.s3_bucket, capabilities, pool_size=pool_size)
+    if values.target_bucket is None:
+        return source
+    from app.two_buckets import TwoBuckets  # noqa: PLC0415 - as above
+
+    placing = Placing(source=values.s3_bucket, target=values.target_bucket, template=values.key_template)
+    both = TwoBuckets(source, store(values.target_bucket, capabilities, pool_size=pool_size), placing)
+    if capabilities is not None:
+        both.capabilities = capabilities
+    return both
+
+
 def context(run: Run) -> Context:
     """What the stages need for *run*; kept for the next task of the same run.
 
@@ -224,7 +243,7 @@ def _context(run: Run) -> _Served:
     own = settings_of(run)
     rules = rules_of(own, run.capabilities, kind=run.kind)
     assets = Assets(engine(), table_names(own), rules.equivalence)
-    opened_store = store(own.s3_bucket, run.capabilities)
+    opened_store = store_of(own, run.capabilities)
     made = Context(
         store=opened_store,
         assets=assets,

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     s3_secret_key: Annotated[SecretStr, _secret()] = Field(NOT_GIVEN, description="Secret key of the object store.")
     s3_region: str = Field("us-east-1", min_length=1, description="Region that requests are signed for.")
     s3_bucket: Annotated[str, AfterValidator(rules.s3_bucket)] = Field("", description="Bucket of the objects.")
+    target_bucket: Annotated[OptionalText, AfterValidator(rules.target_bucket)] = Field(
+        None,
+        description="Another bucket of the same endpoint, for the new keys: each key of the template's form then means an object of this "
+        "one, also to your service (docs/operating.md).",
+    )
     s3_ca_file: Annotated[OptionalText, AfterValidator(rules.existing_file)] = Field(
         None, description="CA certificates (PEM) to verify the object store with, besides the system's."
     )
@@ -178,6 +183,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"{env_name(first)} ({low}) must be {relation} {env_name(second)} ({high}): {why}")
         if self.on_collision == "suffix" and not self.key_template.has_name:
             raise ValueError("REKEY_ON_COLLISION=suffix needs {file_name} or {key} in REKEY_TEMPLATE: the suffix is put behind that")
+        if self.target_bucket is not None:
+            rules.two_buckets(self.s3_bucket, self.target_bucket, self.template)
         if self.key_column in self.id_columns:
             raise ValueError(
                 f"REKEY_ID_COLUMN holds {self.key_column!r}, which is REKEY_KEY_COLUMN: a row's id must stay when its key changes"

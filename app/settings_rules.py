@@ -82,6 +82,19 @@ def s3_bucket(name: str) -> str:
     return name
 
 
+def target_bucket(name: str | None) -> str | None:
+    """A bucket name by S3's rules, or none."""
+    return name if name is None else s3_bucket(name)
+
+
+def two_buckets(source: str, target: str, text: str) -> None:
+    """See that a key of the template's form tells the target bucket's objects from the source bucket's."""
+    if source == target:
+        raise ValueError("REKEY_TARGET_BUCKET is REKEY_S3_BUCKET: leave it out, or name another bucket")
+    if not re.search(r"\w", text.partition("{")[0]):
+        raise ValueError("REKEY_TARGET_BUCKET needs a REKEY_TEMPLATE that begins with a word of its own: old keys could have its form")
+
+
 def existing_file(name: str | None) -> str | None:
     """A file that is there, or none."""
     if name is not None and not Path(name).is_file():

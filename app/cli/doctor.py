@@ -40,7 +40,7 @@ def doctor(*, settings: Settings, as_json: bool) -> int:
 def examine(settings: Settings) -> tuple[list[Finding], Capabilities | None]:
     """All findings, without secrets, and what the object store honours if it could be tried."""
     resources.configure(settings)
-    store = resources.store(settings.s3_bucket, None, pool_size=1)
+    store = resources.store_of(settings, None, pool_size=1)
     try:
         of_store, capabilities = check_store(settings, store)
     finally:

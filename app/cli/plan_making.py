@@ -75,7 +75,7 @@ def _made(
 ) -> Made:
     names = resources.table_names(settings)
     with starting.explained(settings):
-        store = resources.store(settings.s3_bucket, None, pool_size=HEADS_AT_ONCE)
+        store = resources.store_of(settings, None, pool_size=HEADS_AT_ONCE)
         try:
             starting.greet(store)
             planner = Planner(

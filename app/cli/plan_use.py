@@ -55,7 +55,7 @@ def refuse_drift(plan: SavedPlan, *, engine: Engine, settings: Settings, rows_no
     if named_columns(engine, settings) != plan.table_columns:
         raise UsageError(f"the table {settings.table!r} has other columns or types than when plan {plan.id[:8]} was made: plan again")
     equivalence = Equivalence(**plan.equivalence)
-    rules = Rules(bucket=settings.s3_bucket, template=settings.key_template, equivalence=equivalence)
+    rules = Rules(bucket=settings.s3_bucket, template=settings.key_template, equivalence=equivalence, target_bucket=settings.target_bucket)
     assets = Assets(engine, resources.table_names(settings), equivalence)
     drift = measure(plan.fingerprint, engine=engine, assets=assets, rules=rules, rows_now=rows_now)
     if drift.share * WHOLE > max_drift:

@@ -17,6 +17,7 @@ from app.cli import DONE
 from app.cli.options import echo_json, json_flag, settings_flags
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
+from app.planning import rules_of
 from app.settings import NOT_GIVEN, Settings
 from app.settings_table import env_name
 from app.states import OPEN_STATES, MoveState
@@ -176,7 +177,8 @@ def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     if request.html:
         return html_lines(ledger, run, now=resources.runs().now())
     if request.thaw:
-        return thaw_lines(ledger, run, form=request.thaw, left_out=left_out)
+        placing = rules_of(resources.settings_of(run), run.capabilities).placing
+        return thaw_lines(ledger, run, form=request.thaw, left_out=left_out, bucket_of=placing.bucket_of)
     if request.redirects:
         prefix = check_prefix(request.prefix or "/", form=request.redirects)
         return redirect_lines(ledger, run, form=request.redirects, prefix=prefix, left_out=left_out)

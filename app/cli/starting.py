@@ -39,6 +39,7 @@ from app.s3_errors import NO_BUCKET
 from app.settings import Settings
 from app.stages.seed_moves import PAGE_ROWS
 from app.states import RunKind
+from app.two_buckets import TwoBuckets, probe_both
 
 COUNT_SECONDS = 600
 ABSENT_KEY = ".rekey/absent"
@@ -175,21 +176,26 @@ def explained(settings: Settings) -> Iterator[None]:
     except StoreRequestError as error:
         if not error.detail.startswith(NO_BUCKET):
             raise
-        raise UsageError(f"REKEY_S3_BUCKET: there is no bucket {settings.s3_bucket!r} at {settings.s3_endpoint}") from error
+        named = f"REKEY_S3_BUCKET: there is no bucket {settings.s3_bucket!r}"
+        if settings.target_bucket is not None:
+            named = (
+                f"REKEY_S3_BUCKET or REKEY_TARGET_BUCKET: there is no bucket {settings.s3_bucket!r}, or none {settings.target_bucket!r},"
+            )
+        raise UsageError(f"{named} at {settings.s3_endpoint}") from error
 
 
 def probed(settings: Settings) -> Capabilities:
     """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
     runs = resources.runs()
     now = runs.now()
-    store = resources.store(settings.s3_bucket, None, pool_size=1)
+    store = resources.store_of(settings, None, pool_size=1)
     try:
         known = known_capabilities(settings, since=now - PROBE_HOURS * 3600 * MICROSECONDS)
         if known is not None:
             greet(store)
             return known
-        found = probe(store)
-        see_readable(store, new_prefix(settings.template))
+        found = probe_both(store) if isinstance(store, TwoBuckets) else probe(store)
+        see_readable(store.target if isinstance(store, TwoBuckets) else store, new_prefix(settings.template))
     finally:
         store.close()
     runs.remember(probe_note(settings), json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
@@ -198,7 +204,8 @@ def probed(settings: Settings) -> Capabilities:
 
 def probe_note(settings: Settings) -> str:
     """The name under which the last probe of this endpoint and bucket is remembered beside the ledger."""
-    return "probe:" + hashlib.sha256(json.dumps([settings.s3_endpoint, settings.s3_bucket]).encode()).hexdigest()
+    about = [settings.s3_endpoint, settings.s3_bucket, *filter(None, [settings.target_bucket])]
+    return "probe:" + hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 def known_capabilities(settings: Settings, *, since: int = 0) -> Capabilities | None:
@@ -211,6 +218,11 @@ def known_capabilities(settings: Settings, *, since: int = 0) -> Capabilities | 
 
 def greet(store: ObjectStore) -> None:
     """See by one GET that bucket and credentials are still good: those of an earlier probe may have been others."""
+    for each in (store.source, store.target) if isinstance(store, TwoBuckets) else (store,):
+        _greet(each)
+
+
+def _greet(store: ObjectStore) -> None:
     try:
         store.read(ABSENT_KEY, max_bytes=0)
     except MissingObjectError:
@@ -242,10 +254,19 @@ def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:
         raise UsageError(
             f"REKEY_FIDELITY: {settings.s3_endpoint} cannot keep {names(refused)} (`rekey doctor` says why): take another rule"
         )
+    if settings.target_bucket is not None:
+        _refuse_folded_form(settings.template, Equivalence.of(capabilities))
     if not capabilities.query_signed_expiry:
         raise UsageError(
             f"{settings.s3_endpoint} carries out requests after their signature has expired: a late one could undo newer writes"
         )
+
+
+def _refuse_folded_form(template: str, equivalence: Equivalence) -> None:
+    """Which bucket holds a key is told by its canonical spelling, so the template's own words have to be spelled so."""
+    word = template.partition("{")[0]
+    if equivalence.canonical(word + "x") != word + "x":
+        raise UsageError(f"REKEY_TEMPLATE: the store takes {word!r} and {equivalence.canonical(word)!r} for one: write the latter")
 
 
 def _refuse_short_column(settings: Settings, key_type: object, longest: int) -> None:

@@ -24,8 +24,7 @@ from app.database import refuse_replica, transaction
 from app.errors import UsageError
 from app.folding import folds_of
 from app.ledger.records import Run
-from app.minio_store import MinioStore
-from app.object_store import Capabilities
+from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
 from app.settings import Settings
 from app.states import RunKind
@@ -60,7 +59,7 @@ def chosen_run(settings: Settings, run_id: str | None) -> tuple[Run | None, bool
 def subject_of(settings: Settings, run: Run | None, progress: Steps, *, has_ledger: bool) -> Iterator[Subject]:
     """Open what is verified; a run's own settings say what its table, bucket and template are."""
     own = resources.settings_of(run) if run is not None else settings
-    store = resources.store(own.s3_bucket, None, pool_size=16)
+    store = resources.store_of(own, None, pool_size=16)
     try:
         store.capabilities = _capabilities(own, run, store, has_ledger=has_ledger)
         rules = rules_of(own, store.capabilities)
@@ -84,7 +83,7 @@ def subject_of(settings: Settings, run: Run | None, progress: Steps, *, has_ledg
         store.close()
 
 
-def _capabilities(settings: Settings, run: Run | None, store: MinioStore, *, has_ledger: bool) -> Capabilities:
+def _capabilities(settings: Settings, run: Run | None, store: ObjectStore, *, has_ledger: bool) -> Capabilities:
     """What the store takes for one key: as probed for a run, or by the last probe of this endpoint, or found out by reading alone."""
     if has_ledger:
         known = run or resources.runs().newest(settings.s3_bucket, settings.table)
@@ -100,7 +99,7 @@ def _capabilities(settings: Settings, run: Run | None, store: MinioStore, *, has
 def identity_of(settings: Settings, run: Run | None, *, repair: bool) -> dict[str, Any]:
     """What makes one verification another than the next."""
     own = resources.settings_of(run) if run is not None else settings
-    names = ("s3_endpoint", "s3_bucket", "table", "id_column", "key_column", "client_column", "template")
+    names = ("s3_endpoint", "s3_bucket", "target_bucket", "table", "id_column", "key_column", "client_column", "template")
     return {name: getattr(own, name) for name in names} | {"run": run.id if run else None, "repair": repair, "format": 1}
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, cast
 
 from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
 from app.doctor.side_effects import ObservedStore, check_side_effects
 from app.errors import DeniedError, ObjectError, TransientError
-from app.object_store import Capabilities, ObjectAttributes, ObjectInfo
+from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo
 from app.probe import ProbedStore, probe
+from app.two_buckets import TwoBuckets, probe_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,21 +42,79 @@ class _Deadline:
         return TRIAL_SECONDS
 
 
-def check_store(settings: Settings, store: ExaminedStore) -> tuple[list[Finding], Capabilities | None]:
+@dataclass(frozen=True, slots=True)
+class _Bucket:
+    """One bucket to look into."""
+
+    store: ExaminedStore
+    name: str
+    setting: str
+    prefix: str | None  # that new keys begin with, where they lie in this one
+
+
+def _buckets(settings: Settings, store: ExaminedStore | TwoBuckets) -> list[_Bucket]:
+    prefix = new_prefix(settings.template)
+    if not isinstance(store, TwoBuckets):
+        return [_Bucket(store, settings.s3_bucket, "REKEY_S3_BUCKET", prefix)]
+    source, target = cast("ExaminedStore", store.source), cast("ExaminedStore", store.target)
+    new = _Bucket(target, str(settings.target_bucket), "REKEY_TARGET_BUCKET", prefix)
+    return [_Bucket(source, settings.s3_bucket, "REKEY_S3_BUCKET", None), new]
+
+
+def _check_bucket(settings: Settings, bucket: _Bucket, found: Findings) -> tuple[bool, bool]:
+    """Whether one bucket is there, and may be used as a run does."""
+    if not _exists(bucket.store):
+        found.problem(f"there is no bucket {bucket.name!r}", remedy=f"make it, or correct {bucket.setting}")
+        return False, False
+    found.ok(f"the endpoint of bucket {bucket.name!r} answers")
+    where = f" of bucket {bucket.name!r}" if settings.target_bucket is not None else ""
+    folders = dict.fromkeys((TRIAL_FOLDER, (bucket.prefix or "") + TRIAL_FOLDER))
+    allowed = [_check_rights(bucket.store, folder, found, where=where) for folder in folders]
+    if bucket.prefix is not None:
+        _check_lifecycle(bucket.store, bucket.prefix, found)
+    return True, all(allowed)
+
+
+def _effects(settings: Settings, bucket: _Bucket) -> list[Finding]:
+    """What a run sets off in one bucket; where there are two, it is said in which."""
+    effects = check_side_effects(bucket.store, bucket.prefix or "")
+    if settings.target_bucket is None:
+        return effects
+    return [replace(effect, text=f"bucket {bucket.name!r}: {effect.text}") for effect in effects]
+
+
+def _check_places(settings: Settings, store: TwoBuckets, found: Findings) -> None:
+    """See whether the source bucket has objects whose keys have the template's form: those are out of reach."""
+    form, head = settings.key_template, settings.template.partition("{")[0]
+    try:
+        page = store.source.list_page(prefix=head, start_after="", delimiter="", limit=MAX_LISTED)
+    except ObjectError:  # which is said of the right to list
+        return
+    named = [info.key for info in page.objects if form.has_form(info.key)]
+    if named:
+        found.problem(
+            f"bucket {settings.s3_bucket!r} has objects whose keys have the template's form, like {named[0]!r}: they are looked for in "
+            f"bucket {settings.target_bucket!r}, and their rows would be parked as missing_source",
+            remedy="choose a template that begins with another word",
+        )
+
+
+def check_store(settings: Settings, store: ExaminedStore | TwoBuckets) -> tuple[list[Finding], Capabilities | None]:
     """Try the bucket, the rights that a run needs, and what the endpoint honours; only throw-away objects are written."""
     found = Findings("object store")
     try:
-        if not _exists(store):
-            found.problem(f"there is no bucket {settings.s3_bucket!r}", remedy="make it, or correct REKEY_S3_BUCKET")
+        buckets = _buckets(settings, store)
+        fit = [_check_bucket(settings, bucket, found) for bucket in buckets]  # each of them is told about
+        if not all(there for there, _ in fit):
             return found, None
-        found.ok(f"the endpoint of bucket {settings.s3_bucket!r} answers")
-        folders = dict.fromkeys((TRIAL_FOLDER, new_prefix(settings.template) + TRIAL_FOLDER))
-        allowed = [_check_rights(store, folder, found) for folder in folders]
-        _check_lifecycle(store, new_prefix(settings.template), found)
-        effects = check_side_effects(store, new_prefix(settings.template))
-        if not all(allowed):
+        effects = [effect for bucket in buckets for effect in _effects(settings, bucket)]
+        if not all(allowed for _, allowed in fit):
             return [*found, *effects], None
-        capabilities = probe(store)
+        if isinstance(store, TwoBuckets):
+            _check_places(settings, store, found)
+            capabilities = probe_both(store)
+        else:
+            capabilities = probe(store)
         _check_capabilities(settings, capabilities, found)
         check_fidelity(settings, capabilities, found)
         check_etags(settings, store, capabilities, found, lease=_Deadline())
@@ -86,7 +146,7 @@ def _exists(store: ExaminedStore) -> bool:
         return True  # it asks for the right to list; which rights there are is tried one by one
 
 
-def _check_rights(store: ExaminedStore, folder: str, found: Findings) -> bool:
+def _check_rights(store: ExaminedStore, folder: str, found: Findings, *, where: str = "") -> bool:
     """Try every right that a run needs on one throw-away object below *folder*."""
     trials = _Trials(store, folder)
     refused: dict[str, str] = {}
@@ -96,15 +156,15 @@ def _check_rights(store: ExaminedStore, folder: str, found: Findings) -> bool:
         except DeniedError as error:
             refused[right] = error.detail
     if not refused:
-        found.ok(f"the credentials have all rights that a run needs below {folder!r}")
+        found.ok(f"the credentials have all rights that a run needs below {folder!r}{where}")
     elif trials.written is None:
         found.problem(
-            f"it refuses a PUT below {folder!r}: {refused['s3:PutObject']}",
+            f"it refuses a PUT below {folder!r}{where}: {refused['s3:PutObject']}",
             remedy=f"correct the credentials, or allow them {', '.join(trials.all())}",
         )
     else:
         left = f"; the throw-away object {trials.key!r} is left" if "s3:DeleteObject" in refused else ""
-        found.problem(f"the credentials lack {', '.join(refused)} below {folder!r}{left}", remedy="allow it in their policy")
+        found.problem(f"the credentials lack {', '.join(refused)} below {folder!r}{where}{left}", remedy="allow it in their policy")
     return not refused
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.minio_store import MinioStore
 from app.probe import probe
 from app.stages import aftercare
+from app.two_buckets import TwoBuckets, probe_both
+from tests.builders import make_settings
 from tests.chains.bucket import Bucket
-from tests.chains.live import Chain, close_chain, open_chain
+from tests.chains.live import Chain, close_chain, named_buckets, open_chain, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,15 +55,22 @@ def make_bucket(store_name: str, request: pytest.FixtureRequest) -> Iterator[Cal
 
 
 @pytest.fixture
-def make_chain(store_name: str, make_bucket: Callable[[], Bucket], tmp_path: Path) -> Iterator[Callable[..., Chain]]:
+def split() -> bool:
+    """Whether the chains go from one bucket into another: a module says so by a fixture of its own."""
+    return False
+
+
+@pytest.fixture
+def make_chain(store_name: str, make_bucket: Callable[[], Bucket], tmp_path: Path, split: bool) -> Iterator[Callable[..., Chain]]:  # noqa: FBT001
     """Makes a chain on the store in turn: ``make_chain(table=..., on_collision="suffix")``."""
     made: list[Chain] = []
 
     def make(*, table: str | None = None, **settings: Any) -> Chain:  # noqa: ANN401 - any setting
         bucket = make_bucket()
-        chain = open_chain(
-            tmp_path / str(len(made)), bucket, seen=seen_of(store_name, bucket), name=store_name, settings=settings, table=table
-        )
+        target = make_bucket() if split else None
+        seen = seen_of(store_name, bucket, target)
+        folder = tmp_path / str(len(made))
+        chain = open_chain(folder, bucket, seen=seen, name=store_name, settings=settings, table=table, target=target)
         made.append(chain)
         return chain
 
@@ -77,11 +85,11 @@ def chain(make_chain: Callable[..., Chain]) -> Chain:
     return make_chain()
 
 
-def seen_of(name: str, bucket: Bucket) -> Capabilities:
+def seen_of(name: str, bucket: Bucket, target: Bucket | None = None) -> Capabilities:
     """What the probe sees of a server, asked once a session."""
-    if name not in _SEEN:
-        server = bucket.server
-        store = MinioStore(endpoint=server.endpoint, access_key=server.access_key, secret_key=server.secret_key, bucket=bucket.name)
-        _SEEN[name] = probe(store)
+    asked = name if target is None else f"{name} twice"
+    if asked not in _SEEN:
+        store = store_of(make_settings(**named_buckets(bucket, target)), bucket, target, seen=None)
+        _SEEN[asked] = probe_both(store) if isinstance(store, TwoBuckets) else probe(store)
         store.close()
-    return _SEEN[name]
+    return _SEEN[asked]

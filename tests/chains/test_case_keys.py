@@ -38,9 +38,9 @@ def test_case_2_names_that_climb_are_refused_without_a_request(make_chain: Calla
     clients = ["7/../8", "", "..", "8/", None]
     for number, client in enumerate(clients, 101):
         chain.add(number, f"up/{number}", b"of nobody", client=client, title="logo.png")
-    chain.bucket.put("clients/8/assets/logo.png", b"of 8")
+    chain.of("clients/").put("clients/8/assets/logo.png", b"of 8")
     chain.add(201, "up/good.png", b"good", client="7", title="good.png")
-    before = chain.bucket.contents()
+    before = chain.contents()
     world, live = chain.world, chain.world.context
     world.context = replace(live, store=UntouchableStore(live.store.capabilities))  # type: ignore[arg-type] # as far as it is asked
     world.seed()
@@ -50,7 +50,7 @@ def test_case_2_names_that_climb_are_refused_without_a_request(make_chain: Calla
     assert set(chain.reasons().values()) == {"bad_name"}
     chain.go()
     del before["up/good.png"]
-    assert chain.bucket.contents() == before | {"clients/7/assets/good.png": b"good"}
+    assert chain.contents() == before | {"clients/7/assets/good.png": b"good"}
     assert all(move.detail and move.attempts == 0 for move in world.moves() if str(move.state) == "parked")
 
 
@@ -61,7 +61,7 @@ def test_case_2_an_old_key_with_dots_in_it_is_refused_or_moved_as_the_store_says
     chain.go()
 
     assert (taken, chain.reasons()) == (False, {1: "bad_name"})
-    assert chain.bucket.contents() == {"up/a.png": b"plain, without a row"}
+    assert chain.contents() == {"up/a.png": b"plain, without a row"}
     assert chain.keys() == {1: "up/./a.png"}
 
 
@@ -72,11 +72,11 @@ def test_case_3_each_encoding_is_a_key_of_its_own(chain: Chain) -> None:
         chain.add(number, name, name.encode())
     chain.go()
 
-    assert chain.bucket.contents() == {f"clients/7/assets/{name}": name.encode() for name in names}
+    assert chain.contents() == {f"clients/7/assets/{name}": name.encode() for name in names}
     assert chain.keys() == {number: f"clients/7/assets/{name}" for number, name in enumerate(names, 1)}
     assert chain.world.states() == {"deleted": len(names)}
     chain.back()
-    assert chain.bucket.contents() == {name: name.encode() for name in names}
+    assert chain.contents() == {name: name.encode() for name in names}
     assert chain.keys() == dict(enumerate(names, 1))
 
 
@@ -89,7 +89,7 @@ def test_case_4_accents_as_one_letter_or_two_are_two_keys(chain: Chain) -> None:
     chain.go()
 
     assert chain.reasons() == {3: "missing_source"}
-    assert chain.bucket.contents() == {
+    assert chain.contents() == {
         f"clients/7/assets/{COMPOSED}.png": b"composed",
         f"clients/7/assets/{APART}.png": b"apart",
         f"up/only-{COMPOSED}.png": b"the other form",
@@ -121,9 +121,9 @@ def test_case_6_lengths_are_measured_in_bytes_while_planning(
     parked = chain.world.move(1)
     assert chain.reasons() == {1: "too_long"}
     assert (parked.attempts, parked.looks, parked.claims, parked.new_key) == (0, 0, 0, "")
-    assert chain.bucket.get(old_key) == b"long"
-    assert chain.bucket.get(chain.keys()[2]) == b"short enough"
-    assert len(chain.bucket.keys()) == 2
+    assert chain.get(old_key) == b"long"
+    assert chain.get(chain.keys()[2]) == b"short enough"
+    assert len(chain.listed()) == 2
 
 
 def test_case_7_what_xml_cannot_carry_is_deleted_singly_and_never_its_neighbour(make_chain: Callable[..., Chain]) -> None:
@@ -139,7 +139,7 @@ def test_case_7_what_xml_cannot_carry_is_deleted_singly_and_never_its_neighbour(
     chain.go()
 
     assert chain.world.states() == {"deleted": 250}
-    assert chain.bucket.contents() == neighbours | {f"clients/7/assets/{n}.png": str(n).encode() for n in range(1, 251)}
+    assert chain.contents() == neighbours | {f"clients/7/assets/{n}.png": str(n).encode() for n in range(1, 251)}
 
 
 def test_case_22_a_folder_is_deleted_or_stays_whole(make_chain: Callable[..., Chain]) -> None:
@@ -150,17 +150,17 @@ def test_case_22_a_folder_is_deleted_or_stays_whole(make_chain: Callable[..., Ch
     chain.add(3, "up/folder/inside.png", b"inside", title="3.png")
     chain.add(4, "up/empty/left.png", b"stays", title="4.png")
     chain.world.sql("DELETE FROM assets WHERE id = 4")
-    before = {key: chain.bucket.get(key) for key in chain.keys().values()}
+    before = {key: chain.get(key) for key in chain.keys().values()}
     chain.go()
 
     named = chain.keys()
-    assert {number: chain.bucket.get(key) for number, key in named.items()} == dict(enumerate(before.values(), 1))
+    assert {number: chain.get(key) for number, key in named.items()} == dict(enumerate(before.values(), 1))
     assert named[3] == "clients/7/assets/3.png"
-    assert chain.bucket.get("up/folder/inside.png") is None
-    assert chain.bucket.get("up/empty/left.png") == b"stays"
+    assert chain.get("up/folder/inside.png") is None
+    assert chain.get("up/empty/left.png") == b"stays"
     if chain.store_name == "minio":
         assert chain.world.states() == {"deleted": 3}
-        assert (chain.bucket.get("up/folder/"), chain.bucket.get("up/empty/")) == (None, None)
+        assert (chain.get("up/folder/"), chain.get("up/empty/")) == (None, None)
     else:  # SeaweedFS has only kept a folder of that name from the start
         assert chain.reasons() == {1: "failed", 2: "failed"}
         assert (named[1], named[2]) == ("up/folder/", "up/empty/")
@@ -176,13 +176,13 @@ def test_case_30_two_assets_that_want_one_name(make_chain: Callable[..., Chain],
     chain.add(2, "up/2/logo.png", b"second")
     chain.add(3, "up/3/taken.png", b"third")
     chain.add(4, "up/4/free.png", b"fourth")
-    chain.bucket.put("clients/7/assets/taken.png", b"foreign")
+    chain.of("clients/").put("clients/7/assets/taken.png", b"foreign")
     chain.go()
 
     named = chain.keys()
-    read = {number: chain.bucket.get(key) for number, key in named.items()}
+    read = {number: chain.get(key) for number, key in named.items()}
     assert read == {1: b"first", 2: b"second", 3: b"third", 4: b"fourth"}
-    assert chain.bucket.get("clients/7/assets/taken.png") == b"foreign"
+    assert chain.get("clients/7/assets/taken.png") == b"foreign"
     assert (named[1], named[4]) == (LOGO, "clients/7/assets/free.png")
     if on_collision == "park":
         assert chain.reasons() == {2: "collision", 3: "target_exists"}
@@ -191,9 +191,9 @@ def test_case_30_two_assets_that_want_one_name(make_chain: Callable[..., Chain],
         assert chain.reasons() in ({}, {3: "target_exists"})
         assert named[2].startswith("clients/7/assets/logo-")
     kept = {named[number]: body for number, body in read.items()}
-    assert chain.bucket.contents() == kept | {"clients/7/assets/taken.png": b"foreign"}
+    assert chain.contents() == kept | {"clients/7/assets/taken.png": b"foreign"}
     chain.back()
-    assert chain.bucket.contents() == {
+    assert chain.contents() == {
         "up/1/logo.png": b"first",
         "up/2/logo.png": b"second",
         "up/3/taken.png": b"third",

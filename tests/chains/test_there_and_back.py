@@ -28,8 +28,8 @@ def test_assets_under_odd_old_keys_go_there_and_back(make_chain: Callable[..., C
     unmovable = set(chain.refused)
     if chain.store_name == "seaweed":
         unmovable |= {number for number, key in enumerate(OLD_KEYS, 1) if key in FOLDERS}
-    before, named, uploads = chain.bucket.contents(), chain.keys(), chain.bucket.uploads()  # SeaweedFS shows .uploads/x.png as one
-    read = {number: chain.bucket.get(key) for number, key in named.items()}
+    before, named, uploads = chain.contents(), chain.keys(), chain.uploads()  # SeaweedFS shows .uploads/x.png as one
+    read = {number: chain.get(key) for number, key in named.items()}
 
     chain.go()
 
@@ -38,17 +38,17 @@ def test_assets_under_odd_old_keys_go_there_and_back(make_chain: Callable[..., C
     assert {chain.reasons()[number] for number in unmovable - chain.refused} <= {"failed"}
     expected = {number: named[number] if number in unmovable else f"clients/7/assets/{number}.txt" for number in named}
     assert chain.keys() == expected
-    assert {number: chain.bucket.get(key) for number, key in chain.keys().items()} == read
+    assert {number: chain.get(key) for number, key in chain.keys().items()} == read
     stay = {key: before[key] for key in before.keys() & {named[number].replace("//", "/") for number in unmovable}}
-    assert chain.bucket.contents() == stay | {expected[number]: read[number] for number in named if number not in unmovable}
+    assert chain.contents() == stay | {expected[number]: read[number] for number in named if number not in unmovable}
     chain.back()
     left = chain.reasons()
-    assert {number: chain.bucket.get(key) for number, key in chain.keys().items()} == read
+    assert {number: chain.get(key) for number, key in chain.keys().items()} == read
     assert {named[number]: reason for number, reason in left.items()} == (UNBORN if chain.store_name == "seaweed" else {})
     assert {number: key for number, key in chain.keys().items() if number not in left} == {n: k for n, k in named.items() if n not in left}
     if not left:
-        assert chain.bucket.contents() == before
-    assert chain.bucket.uploads() == uploads
+        assert chain.contents() == before
+    assert chain.uploads() == uploads
 
 
 @pytest.mark.parametrize("through", [False, True], ids=["by the store where it may", "through the worker and by parts"])
@@ -66,12 +66,12 @@ def test_assets_get_odd_new_keys_and_give_them_back(make_chain: Callable[..., Ch
     refused = {NAMES[number - 1] for number in reasons}
     assert refused == _refused(chain)
     assert chain.keys() == expected
-    assert {number: chain.bucket.get(key) for number, key in expected.items()} == {number: _body(number) for number in named}
-    assert sorted(chain.bucket.keys()) == sorted(expected.values())
+    assert {number: chain.get(key) for number, key in expected.items()} == {number: _body(number) for number in named}
+    assert sorted(chain.listed()) == sorted(expected.values())
     chain.back()
     assert chain.keys() == named
-    assert chain.bucket.contents() == {key: _body(number) for number, key in named.items()}
-    assert chain.bucket.uploads() == []
+    assert chain.contents() == {key: _body(number) for number, key in named.items()}
+    assert chain.uploads() == []
 
 
 def _refused(chain: Chain) -> set[str]:
