@@ -12,6 +12,7 @@ from typing import Protocol
 
 from app.errors import ObjectError, TransientError, UnansweredError, UsageError
 from app.fidelity import Fate
+from app.folding import folds_of
 from app.object_keys import Equivalence
 from app.object_store import (
     MAX_LISTED,
@@ -21,6 +22,7 @@ from app.object_store import (
     ListedPage,
     ObjectAttributes,
     ObjectInfo,
+    ObjectStore,
     ReadObject,
 )
 from app.placing import Placing, Where
@@ -293,6 +295,14 @@ def probe_both(store: TwoBuckets) -> Capabilities:
     ways = into_target.fidelity.keys() | into_source.fidelity.keys()
     fates = {way: _worse(into_target.fidelity.get(way, {}), into_source.fidelity.get(way, {})) for way in sorted(ways)}
     return replace(into_source, **both, fidelity=fates)
+
+
+def seen_folds(store: ObjectStore) -> Equivalence:
+    """``folds_of`` for a store that may be two buckets: an object of either may show a fold."""
+    if not isinstance(store, TwoBuckets):
+        return folds_of(store)
+    one, other = folds_of(store.source), folds_of(store.target)
+    return Equivalence(**{item.name: getattr(one, item.name) or getattr(other, item.name) for item in fields(Equivalence)})
 
 
 def _worse(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:

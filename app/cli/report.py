@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -177,13 +177,19 @@ def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     if request.html:
         return html_lines(ledger, run, now=resources.runs().now())
     if request.thaw:
-        placing = rules_of(resources.settings_of(run), run.capabilities).placing
-        return thaw_lines(ledger, run, form=request.thaw, left_out=left_out, bucket_of=placing.bucket_of)
+        return thaw_lines(ledger, run, form=request.thaw, left_out=left_out, bucket_of=_bucket_of(run))
     if request.redirects:
         prefix = check_prefix(request.prefix or "/", form=request.redirects)
         return redirect_lines(ledger, run, form=request.redirects, prefix=prefix, left_out=left_out)
     pages = ledger.pages(run, tuple(COLUMNS.values()), states=request.states)
     return FORMATS[request.form or "csv"](pages, run_id=run.id, versioned=run.capabilities.versioning)
+
+
+def _bucket_of(run: Run) -> Callable[[str], str]:
+    """Which bucket an asset's object lies in."""
+    if not run.settings.get("target_bucket"):
+        return lambda _key: run.bucket
+    return rules_of(resources.recorded_settings(run.settings), run.capabilities).placing.bucket_of
 
 
 @contextmanager

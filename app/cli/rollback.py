@@ -86,6 +86,9 @@ def _origin(settings: Settings, run_id: str | None) -> Run:
         raise UsageError(f"run {run.id[:8]} is a rollback itself: `rekey enqueue` moves the rows forward again")
     if (run.bucket, run.table_name) != (settings.s3_bucket, settings.table):
         raise UsageError(f"run {run.id[:8]} is of bucket {run.bucket!r} and table {run.table_name!r}: give the settings of that")
+    target = run.settings.get("target_bucket")  # an older program's run has none
+    if target != settings.target_bucket:
+        raise UsageError(f"run {run.id[:8]} had REKEY_TARGET_BUCKET {target or 'not set'!r}: give it as it was")
     if run.is_live and run.state is not RunState.PAUSED:
         raise UsageError(f"run {run.id[:8]} is {run.state}: pause or cancel it first (`rekey pause`), or wait for its end")
     live = runs.live(run.bucket, run.table_name)

@@ -22,12 +22,12 @@ from app.cli.starting import known_capabilities
 from app.clock import BootClock
 from app.database import refuse_replica, transaction
 from app.errors import UsageError
-from app.folding import folds_of
 from app.ledger.records import Run
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
 from app.settings import Settings
 from app.states import RunKind
+from app.two_buckets import seen_folds
 from app.verification.subject import Subject
 
 LINE_SECONDS = 10.0  # between plain lines, where no terminal is
@@ -93,7 +93,7 @@ def _capabilities(settings: Settings, run: Run | None, store: ObjectStore, *, ha
         if probed is not None:
             return probed
     unproved = {name: False for name in Capabilities.__slots__ if name != "fidelity"}  # a verification writes nothing, so it cannot probe
-    return Capabilities(**unproved | dataclasses.asdict(folds_of(store)))
+    return Capabilities(**unproved | dataclasses.asdict(seen_folds(store)))
 
 
 def identity_of(settings: Settings, run: Run | None, *, repair: bool) -> dict[str, Any]:

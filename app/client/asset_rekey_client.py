@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["DEFAULT_TEMPLATE", "is_not_found", "read_asset", "read_asset_async", "upload_key"]
+__all__ = ["DEFAULT_TEMPLATE", "bucket_of", "is_not_found", "read_asset", "read_asset_async", "upload_key"]
 
 DEFAULT_TEMPLATE = "clients/{client_id}/assets/{file_name}"
 MAX_KEY_BYTES = 1024  # of a whole key, UTF-8: S3's bound
@@ -120,6 +120,24 @@ def upload_key(
     if len(new_key.encode()) > MAX_KEY_BYTES or any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in new_key.split("/")):
         raise ValueError(f"the key is longer than {MAX_KEY_BYTES} bytes, or a part of it than {MAX_SEGMENT_BYTES}: {new_key[:60]!r}...")
     return new_key
+
+
+def bucket_of(key: str, *, source: str, target: str, template: str = DEFAULT_TEMPLATE) -> str:
+    """The bucket that holds the object of a row's key, where asset-rekey moves from one bucket into another (REKEY_TARGET_BUCKET).
+
+    A key of the template's form, for whatever client, means an object of the target bucket, every other key one of the source bucket. Go
+    by it for reading and for uploading alike, from before the first row is switched.
+
+    Args:
+        key: What the row holds.
+        source: REKEY_S3_BUCKET.
+        target: REKEY_TARGET_BUCKET.
+        template: What REKEY_TEMPLATE says.
+    """
+    pieces = _FIELD.split(template)
+    named = [(".+" if piece == "key" else "[^/]+") if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)]
+    whole = all(segment.strip() and segment not in {".", ".."} for segment in key.split("/"))
+    return target if whole and re.fullmatch("".join(named), key, re.DOTALL) else source
 
 
 def _named(key: str | None) -> str:

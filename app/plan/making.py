@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 from app.assets import Assets, TableNames
 from app.database import transaction
 from app.doctor.database import index_findings
-from app.folding import folds_of
 from app.ledger.saved_plans import PastRate
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
@@ -28,6 +27,7 @@ from app.plan.scanning import Scanned, Scanner
 from app.plan.suffixes import Suffixes
 from app.planning import Rules, rules_of
 from app.settings import Settings
+from app.two_buckets import seen_folds
 
 SAMPLES = 10  # rows shown with old and new key
 
@@ -67,7 +67,7 @@ class Made:
 
 def make_plan(planner: Planner, progress: Progress) -> Made:
     """Plan all rows, changing nothing."""
-    equivalence = Equivalence.of(planner.capabilities) if planner.capabilities else folds_of(planner.store)
+    equivalence = Equivalence.of(planner.capabilities) if planner.capabilities else seen_folds(planner.store)
     ordered = (
         not equivalence.folds_case
         and not equivalence.folds_unicode

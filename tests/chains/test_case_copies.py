@@ -136,15 +136,15 @@ def test_case_12_what_readers_see_comes_along(chain: Chain) -> None:
     assert _served(chain, "clients/7/assets/logo.png") == before
     chain.back()
     assert _served(chain, "up/logo.png") == before
-    assert chain.bucket.keys() == ["up/logo.png"]
+    assert chain.listed() == ["up/logo.png"]
 
 
 def _served(chain: Chain, key: str) -> dict[str, str]:
     """Everything that an answer says of the object itself, its tags too; not when it was written, nor by which request it was asked for."""
-    found = chain.bucket.find(key)
+    found = chain.find(key)
     assert found is not None
     names = {"etag", "content-length", *SERVED} | {name for name in found.headers if name.startswith("x-amz-meta-")}
-    tags = chain.bucket.ask("GET", key, query={"tagging": ""}).body.decode()
+    tags = chain.of(key).ask("GET", key, query={"tagging": ""}).body.decode()
     pairs = sorted(piece.partition("</Tag>")[0] for piece in tags.split("<Tag>")[1:])
     return {name: found.headers[name] for name in names if name in found.headers} | {"tags": ";".join(pairs)}
 
