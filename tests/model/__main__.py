@@ -36,8 +36,8 @@ def main() -> int:
     start = monotonic()
     chosen = parts(given.names, given.store, bounds=bounds, most=given.most)
     for played in play(chosen, processes=given.processes):
-        schedules += played.report.schedules + played.report.pruned
-        cut += played.report.pruned
+        schedules += played.report.schedules
+        cut += len(played.report.met)
         states += played.report.states
         _say(played.line())
         if played.report.found:

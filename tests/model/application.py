@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.states import RunState
+from tests.model.actors import On
+from tests.model.contents import NEVER, ROW_DUE, TRUTH
 from tests.model.execution import Execution
 from tests.model.ground import Ground
-from tests.model.transactions import CLOCK
 from tests.model.truth import MENDED
+from tests.model.views import MOVES, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.model.choices import Touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,12 @@ class Application:
 
     def row(self, number: int) -> str | None:
         """The key that a row names."""
-        self.execution.point(f"SELECT row {number}", ("table assets", False), CLOCK)
+        self._act(f"SELECT row {number}")
         return self.ground.keys().get(number)
 
     def put(self, key: str, body: str) -> bool:
         """Upload something new to a key that is free; gives whether it was."""
-        self.execution.point(f"PUT {key} = {body} if free", (f"object {key}", True), ("listing", False), CLOCK)
+        self._act(f"PUT {key} = {body} if free")
         free = self.ground.object_at(key) is None
         if free:
             self._upload(key, body.encode())
@@ -39,7 +44,7 @@ class Application:
         key, until = self.row(number), self._grace_end() if in_time else float("inf")
         if key is not None and number in self.ground.truth.rows:
             asset = self.ground.truth.rows[number]
-            self.execution.point(f"PUT {key} = {asset}.{version}", (f"object {key}", True), ("listing", False), CLOCK)
+            self._act(f"PUT {key} = {asset}.{version}")
             if self.ground.clock.boot() <= until:
                 body = f"{asset}.{version}".encode()
                 self._upload(key, body)
@@ -49,29 +54,28 @@ class Application:
         key, until = self.row(number), self._grace_end()
         if key is None or number not in self.ground.truth.rows:
             return
-        self.execution.point(f"mend the headers of {key}", (f"object {key}", True), ("listing", False), ("clock", True))
+        self._act(f"mend the headers of {key}")
         self.ground.clock.advance(1.0)  # within the same second nobody sees it
         if self.ground.clock.boot() <= until and self.ground.object_at(key) is not None:
             self.ground.store.app_set_headers(key, MENDED)
             self.ground.truth.mended.add(self.ground.truth.rows[number])
-            self.ground.oracles.touches(key)
+            self.ground.touches(key)
 
     def take_down(self, number: int) -> None:
         """Remove the object that a row names, and leave the row for later (H24)."""
         key = self.row(number)
-        self.execution.point(f"DELETE {key}", (f"object {key}", True), ("listing", False), CLOCK)
+        self._act(f"DELETE {key}")
         if key is not None and self.ground.keys().get(number) == key:
             self.ground.truth.dropped(self.ground.truth.rows.pop(number))
-            self.ground.oracles.taken_at[key] = len(self.execution.story)
+            self.ground.takes(key)
             self.ground.store.app_delete(key)
 
     def sweep(self, key: str) -> None:
         """A janitor, or a rule of the bucket, removes an object that no row names (H22)."""
-        touches = (f"object {key}", True), ("listing", False), ("table assets", False), CLOCK
-        self.execution.point(f"DELETE {key} unless a row names it", *touches)
+        self._act(f"DELETE {key} unless a row names it")
         if key not in self.ground.keys().values():
             self.ground.truth.swept.add(key)
-            self.ground.oracles.taken_at[key] = len(self.execution.story)
+            self.ground.takes(key)
             self.ground.store.app_delete(key)
 
     def move_client(self, number: int, client: int) -> None:
@@ -80,11 +84,11 @@ class Application:
 
     def swap(self, one: int, other: int) -> None:
         """Let two rows exchange their keys, in one transaction (H9)."""
-        self.execution.point(f"swap the keys of rows {one} and {other}", ("table assets", True), CLOCK)
+        self._act(f"swap the keys of rows {one} and {other}")
         rows, keys = self.ground.truth.rows, self.ground.keys()
         for number, key in ((one, keys[other]), (other, keys[one])):
             self.ground.raw.execute("UPDATE assets SET object_key = ? WHERE id = ?", (key, number))
-            self.ground.oracles.touches(key)
+            self.ground.touches(key)
         rows[one], rows[other] = rows[other], rows[one]
 
     def re_use(self, key: str, asset: str, number: int, *, when: str = "", in_time: bool = True) -> None:
@@ -92,19 +96,14 @@ class Application:
 
         Its object, and then its row, *in_time* (A3).
         """
-        states = "SELECT count(*) FROM rekey_moves WHERE state != ?"
-
-        def final() -> bool:
-            return not when or self.ground.raw.execute(states, (when,)).fetchone() == (0,)
-
-        touches = (f"object {key}", True), ("listing", False), ("table rekey_moves", False), CLOCK
-        self.execution.point(f"PUT {key} = {asset}.1", *touches, ready=final)
+        final = On((MOVES,), lambda moves: all(when in move for move in moves)) if when else None
+        self._act(f"PUT {key} = {asset}.1", (ROW_DUE, True), ready=final)
         self._upload(key, f"{asset}.1".encode())
         if in_time:
             self.ground.row_due = self.ground.clock.boot() + self.ground.context.settings.settle_seconds
         statement = "INSERT INTO assets (id, client_id, object_key) VALUES (?, 9, ?)"
         self._change(f"INSERT row {number}: key {key}", statement, number, key, also=lambda: self.ground.truth.rows.update({number: asset}))
-        self.ground.row_due = float("inf")
+        self.ground.row_due = NEVER
 
     def upload_late(self, number: int, key: str, asset: str) -> None:
         """A new asset under a key that is free: its upload, and long after that its row (against A3)."""
@@ -119,14 +118,14 @@ class Application:
     def turn_into(self, number: int, asset: str) -> None:
         """Write another asset over the object that a row names: from now on the row means that (within the grace)."""
         key, until = self.row(number), self._grace_end()
-        self.execution.point(f"PUT {key} = {asset}.1", (f"object {key}", True), ("listing", False), CLOCK)
+        self._act(f"PUT {key} = {asset}.1")
         if key is not None and self.ground.clock.boot() <= until:
             self.ground.truth.rows[number] = asset
             self._upload(key, f"{asset}.1".encode())
 
     def overwrite_at(self, key: str, body: str, *, instead_of: str = "") -> None:
         """Write to a key, whatever has become of it meanwhile (against A1, A2, A4); *instead_of* an older version."""
-        self.execution.point(f"PUT {key} = {body}", (f"object {key}", True), ("listing", False), CLOCK)
+        self._act(f"PUT {key} = {body}")
         self.ground.truth.living.pop(instead_of.encode(), None)
         self._upload(key, body.encode())
 
@@ -140,14 +139,10 @@ class Application:
 
     def point_if_there(self, number: int, key: str) -> None:
         """Switch a row by hand to a key where its object is, while the run is still on."""
-        touches = ("table assets", True), (f"object {key}", False), ("table rekey_runs", False), CLOCK
-        self.execution.point(f"UPDATE row {number}: key {key} if an object is there", *touches, ready=self._is_running)
+        running = On((RUNS,), lambda runs: all(RunState.RUNNING in run for run in runs))
+        self._act(f"UPDATE row {number}: key {key} if an object is there", ready=running)
         if self.ground.object_at(key) is not None:
             self.ground.raw.execute("UPDATE assets SET object_key = ? WHERE id = ?", (key, number))
-
-    def _is_running(self) -> bool:
-        ((state,),) = self.ground.raw.execute("SELECT state FROM rekey_runs")
-        return str(state) == "running"
 
     def point_at(self, number: int, key: str) -> None:
         """Set a row to a key, whatever has become of that meanwhile (against A1, A2)."""
@@ -178,7 +173,7 @@ class Application:
             self.ground.truth.dropped(asset)
 
         self._change(f"DELETE row {number}", "DELETE FROM assets WHERE id = ?", number, also=also)
-        self.execution.point(f"DELETE {key}", (f"object {key}", True), ("listing", False), CLOCK)
+        self._act(f"DELETE {key}")
         self.ground.store.app_delete(str(key))
 
     def second_row(self, number: int, new: int, *, before: str = "") -> None:
@@ -200,26 +195,29 @@ class Application:
         inserted: list[int] = []
         self._change(f"INSERT row {number}: key {key}", statement, number, key, key, also=lambda: inserted.append(number))
         if inserted:
-            self.execution.point(f"PUT {key} = {asset}.1", (f"object {key}", True), ("listing", False), CLOCK)
+            self._act(f"PUT {key} = {asset}.1")
             self._upload(key, f"{asset}.1".encode())
             self.ground.truth.rows[number] = asset
 
     # Inside
+
+    def _act(self, label: str, *touches: Touch, ready: On | None = None) -> None:
+        self.execution.point(label, (TRUTH, True), *touches, ready=ready)
 
     def _grace_end(self) -> float:
         return self.ground.clock.boot() + self.ground.context.settings.grace_seconds
 
     def _upload(self, key: str, body: bytes) -> None:
         self.ground.truth.written(key, body, over=self.ground.object_at(key))
-        self.ground.oracles.touches(key)
+        self.ground.touches(key)
         self.ground.store.app_put(key, body)
 
     def _change(
         self, label: str, statement: str, *values: object, until: float = float("inf"), also: Callable[[], None] = lambda: None
     ) -> None:
-        self.execution.point(label, ("table assets", True), CLOCK)
+        self._act(label, (ROW_DUE, True))
         if self.ground.clock.boot() <= until and self.ground.raw.execute(statement, values).rowcount:
             for key in self.ground.keys().values():
                 if key in values:
-                    self.ground.oracles.touches(key)
+                    self.ground.touches(key)
             also()

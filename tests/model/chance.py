@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from app.ledger import leases, uploads
-from app.stages import context, runner
+from app.stages import context, crowd, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,19 +17,13 @@ if TYPE_CHECKING:
 class Tokens:
     """Stands for the module ``secrets``: tokens are counted for each party, so that they do not depend on the others' calls."""
 
-    def __init__(self, whose: Callable[[], str]) -> None:
-        self._whose = whose
-        self._made: Counter[str] = Counter()
+    def __init__(self, next_of: Callable[[], tuple[str, int]]) -> None:
+        self._next_of = next_of
 
     def token_hex(self, _bytes: int) -> str:
         """The party's next token."""
-        who = self._whose()
-        self._made[who] += 1
-        return f"{who}-{self._made[who]}"[-16:]
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._made.clear()
+        who, number = self._next_of()
+        return f"{who}-{number}"[-16:]
 
 
 class _Middle:
@@ -42,10 +35,18 @@ class _Middle:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sleep:
-    """Stands for the module ``time``."""
+class _Time:
+    """Stands for the module ``time``; nobody uses a processor."""
 
     sleep: Callable[[float], object]
+
+    @staticmethod
+    def process_time() -> float:
+        return 0.0
+
+    @staticmethod
+    def monotonic() -> float:
+        return 0.0
 
 
 @contextmanager
@@ -56,6 +57,7 @@ def no_chance(tokens: Tokens, *, sleep: Callable[[float], object]) -> Iterator[N
         patches.enter_context(patch.object(uploads, "secrets", tokens))
         patches.enter_context(patch.object(runner, "secrets", tokens))
         patches.enter_context(patch.object(runner, "random", _Middle))
-        patches.enter_context(patch.object(runner, "time", _Sleep(sleep)))
+        patches.enter_context(patch.object(runner, "time", _Time(sleep)))
+        patches.enter_context(patch.object(crowd, "time", _Time(sleep)))
         patches.enter_context(patch.object(context, "_JITTER", None))
         yield

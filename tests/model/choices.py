@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from greenlet import greenlet
-
 Touch = tuple[str, bool]  # a resource, and whether it is written
+Spent = tuple[int, int]  # preemptions and faults
 CRASH = "crash"
 
 
@@ -23,80 +21,52 @@ class CrashedError(BaseException):
     """The actor is dead: unwinds its greenlet, past every handler; each further call raises it again."""
 
 
-class PrunedError(Exception):
-    """This state was reached before."""
-
-
 class DivergedError(Exception):
-    """The same choices did not lead to the same calls: something is left to chance or to time."""
+    """The same choices did not lead to the same calls: something is left to chance or to time, or touched without a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How far the exploration goes. *prune*: leave out schedules that differ in the order of independent calls alone."""
+    """How far the exploration goes. *prune*: go on only once from each state."""
 
     preemptions: int = 2
     faults: int = 1
     together: int = 99  # preemptions and faults
     prune: bool = True
 
+    def left(self, spent: Spent) -> tuple[int, int, int] | None:
+        """Preemptions, faults, and both together that may still come; None where too many were spent."""
+        together = self.together - sum(spent)
+        preemptions, faults = min(self.preemptions - spent[0], together), min(self.faults - spent[1], together)
+        if preemptions < 0 or faults < 0:
+            return None
+        return preemptions, faults, min(together, preemptions + faults)
+
 
 BY_DEFAULT = Bounds()
 
 
-@dataclass(slots=True, eq=False)
-class Actor:
-    """One party; *label*, *touches* and *faults* describe the call that it stands before."""
-
-    name: str
-    number: int
-    greenlet: greenlet
-    label: str = ""
-    touches: Sequence[Touch] = ()
-    faults: Sequence[str] = ()
-    ready: Callable[[], bool] | None = None
-    yields: bool = False
-    fault: str | None = None
-    crashed: bool = False
-    past: int = 0  # a hash of what it did, and of what wrote to that before
-    seen: int = 0  # a hash of what it did, and of what was there: all that decides what it does next
-    opaque: str = ""  # what the call touches is known afterwards only, but for the beginning of the names
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One way to go on, and what that costs."""
-
-    actor: Actor
-    fault: str | None
-    preemptions: int
-    faults: int
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """The choices of another schedule; *entered*: the state that the last of them leads to is on record as this one's."""
-
-    choices: bytes
-    entered: bool
-
-
-ROOT = Branch(b"", entered=True)
-
-
 @dataclass(slots=True)
 class Visited:
-    """The states seen so far, and at which costs."""
+    """The states seen so far, and with how much left to spend. A state is kept as its hash of 64 bits."""
 
     states: set[int] = field(default_factory=set)
-    costs: dict[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict)
-    found_out: dict[int, frozenset[Touch]] = field(default_factory=dict)  # what a call that does not say so touches
+    left: dict[tuple[int, int], list[tuple[int, int, int]]] = field(default_factory=dict)
 
-    def enter(self, state: int, actor: int, cost: tuple[int, int]) -> bool:
-        """Whether the state was not gone on from by *actor* at this cost or less before."""
+    def enter(self, state: int, staying: int, left: tuple[int, int, int]) -> bool:
+        """Whether the state was not gone on from before by the actor *staying* with as much left, or more."""
         self.states.add(state)
-        known = self.costs.setdefault((state, actor), [])
-        if any(preemptions <= cost[0] and faults <= cost[1] for preemptions, faults in known):
+        known = self.left.setdefault((state, staying), [])
+        if any(map(_as_much, known, [left] * len(known))):
             return False
-        known.append(cost)
+        known[:] = [less for less in known if not _as_much(left, less)]
+        known.append(left)
         return True
+
+    def holds(self, state: int, staying: int, left: tuple[int, int, int]) -> bool:
+        """Whether nobody came to the state with more left since it was entered with so much."""
+        return left in self.left[state, staying]
+
+
+def _as_much(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    return one[0] >= other[0] and one[1] >= other[1] and one[2] >= other[2]

@@ -1,232 +1,240 @@
-"""One schedule: actors that stop before each of their calls, and the choices of who goes on, and whether that call meets a fault.
-
-Prefixes that are the same but for the order of independent calls lead to the same state: each actor carries a hash of its causal past
-(what it did, and what wrote to that before), and a state that was reached at no greater cost before is not gone on from again.
-"""
+"""Takes steps for the explorer: from what is known of them, or else in earnest, by the real code upon the real things."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
-from tests.model.choices import (
-    CRASH,
-    ROOT,
-    Actor,
-    Bounds,
-    Branch,
-    CrashedError,
-    DivergedError,
-    Option,
-    PrunedError,
-    Touch,
-    ViolationError,
-    Visited,
-)
+from tests.model.actors import GONE, Body, Local, On, Record, Standing, Step, Thread
+from tests.model.choices import CRASH, CrashedError, DivergedError, Touch
+from tests.model.worlds import ALL_OBJECTS, CLOCK, Place, World, Worlds
 
-LONGEST = 500  # calls in a schedule; more of them is a livelock
+MOST_STANDING = 300  # greenlets kept for when the search comes back to where they stand
+AUDITED = 200  # of so many steps that are known, one is taken in earnest all the same, and must come to the same
 
 
 class Execution:
-    """One schedule: the choices given, and beyond them the first option each time."""
+    """The actors of one scenario, and what is known of their steps. *audited*: 0 takes every step in earnest."""
 
-    def __init__(self, branch: Branch = ROOT, *, bounds: Bounds, visited: Visited) -> None:
-        self.actors: list[Actor] = []
-        self.path = bytearray()
-        self.branches: list[tuple[int, Branch]] = []  # other schedules, by their cost
-        self.story: list[tuple[str, str]] = []
-        self.after_step: Callable[[Actor, Sequence[Touch]], None] = lambda _actor, _touches: None
-        self.content: Callable[[str], int] = lambda _resource: 0  # a hash of what a resource is
-        self.seeing = 0  # of the call under way: a hash of all that decides what it does, but for opaque resources
-        self.saw = 0  # what it found there
-        self._choices = branch.choices
-        self._entered = branch.entered
-        self._bounds = bounds
-        self._visited = visited
-        self._spent = (0, 0)
-        self._current: Actor | None = None
-        self._staying = -1  # the number of the actor that may go on for nothing; -1: any may
-        self._calling: set[Touch] | None = None
+    def __init__(self, place: Place, *, audited: int = AUDITED) -> None:
+        self.worlds = Worlds(place)
+        self.start = self.worlds.now()
+        self.names: list[str] = []
+        self.locals: list[Local] = [Local(-1)]  # the first: gone
+        self.beginnings: list[int] = []
+        self.record: Record | None = None
+        self.repeating: Step | None = None  # a step that is known is taken once more, to come to where it leads
+        self.in_earnest = 0  # steps taken by the real code
+        self.at = GONE  # where the actor stood whose call is under way
+        self._bodies: list[Callable[[], object]] = []
+        self._audited = audited
+        self._known = 0
+        self._numbers: dict[object, int] = {}
+        self._steps: dict[tuple[int, str | None], dict[tuple[int, ...], dict[tuple[int, ...], Step]]] = {}
+        self._standing = Standing(MOST_STANDING)
+        self._thread: Thread | None = None
         self._hub = getcurrent()
-        self._resources: dict[str, tuple[int, int]] = {}  # the last write's hash, the sum of the reads' since
+
+    # For the actors
 
     def spawn(self, name: str, body: Callable[[], object]) -> None:
-        """Add an actor, which runs up to its first call."""
-        actor = Actor(name, len(self.actors), greenlet(body, self._hub))
-        actor.past = actor.seen = hash((name, actor.number))
-        self.actors.append(actor)
-        self._go_on(actor)
-        self._current = None
+        """Add an actor. *body* may be called many times, and makes what is its own anew each time."""
+        actor = len(self.names)
+        self.names.append(name)
+        self._bodies.append(body)
+        thread = self._begin(actor)
+        self.beginnings.append(self._number(("begins", actor), thread))
 
     @property
     def current(self) -> str:
         """The name of the actor at work, empty outside of them."""
-        return self._current.name if self._current is not None and getcurrent() is self._current.greenlet else ""
+        thread = self._at_work()
+        return self.names[thread.actor] if thread is not None else ""
+
+    def count(self) -> int:
+        """How often the actor at work has asked for this, now included."""
+        assert self._thread is not None
+        self._thread.counted += 1
+        return self._thread.counted
+
+    def counted(self, *, begin_anew: bool) -> int:
+        """How often it has asked."""
+        assert self._thread is not None
+        if begin_anew:
+            self._thread.counted = 0
+        return self._thread.counted
 
     def point(
         self,
         label: str,
         *touches: Touch,
         faults: Sequence[str] = (),
-        ready: Callable[[], bool] | None = None,
+        ready: On | None = None,
         yields: bool = False,
-        opaque: str = "",
+        carries: Hashable = None,
     ) -> str | None:
         """Stand before a call; gives the fault that it is to meet.
 
-        *yields*: to go elsewhere from here is no preemption. *opaque*: which of the resources whose names begin like this it touches is
-        said by ``touch`` while it is made, and depends on nothing but those and the actor's past.
+        *touches*: what the call, and what the actor does until its next one, reads or writes, beside the clock and what says so by
+        ``touch``. *yields*: to go elsewhere from here is no preemption. *carries*: all that what it does from here on depends on, beside
+        what it will read; None: that is everything which it has seen.
         """
-        actor = self._current
-        if actor is None or getcurrent() is not actor.greenlet:
+        thread = self._at_work()
+        if thread is None:
             return None  # the test itself, before and after the actors
-        if actor.crashed:
-            raise CrashedError
-        actor.label, actor.touches, actor.faults, actor.ready, actor.yields, actor.opaque = label, touches, faults, ready, yields, opaque
+        thread.stands = Local(thread.actor, label, touches, faults, ready, yields, carries, thread.counted)
         self._hub.switch()
-        return actor.fault
+        return thread.fault
 
     def touch(self, name: str, *, write: bool) -> None:
         """Say what the call under way touches."""
-        if self._calling is not None:
-            self._calling.add((name, write))
+        if self.record is not None and self.current:
+            self.record.touch(name, write=write)
 
-    def run(self) -> None:
-        """Let the actors act until none of them can go on.
+    def note(self, *event: str) -> None:
+        """Say what the call under way is, to those who look on."""
+        if self.record is not None:
+            self.record.events.append(event)
+
+    # For the explorer
+
+    def known(self, local: int, fault: str | None, world: World) -> Step | None:
+        """The step, if it was taken before."""
+        for indices, steps in self._steps.get((local, fault), {}).items():
+            numbers = self.worlds.number if ALL_OBJECTS in indices else tuple.__getitem__
+            found = steps.get(tuple([numbers(world, index) for index in indices]))
+            if found is not None:
+                return found
+        return None
+
+    def step(self, local: int, fault: str | None, world: World) -> Step:
+        """The call of an actor that stands at *local*.
 
         Raises:
-            ViolationError: A property does not hold.
-            PrunedError: The rest is known.
+            DivergedError: It does not come to the same as before: something is touched without a word.
         """
-        for _ in range(LONGEST):
-            ready = [actor for actor in self.actors if not actor.greenlet.dead and (actor.ready is None or actor.ready())]
-            if not ready:
-                return
-            self._take(*self._pick(self._options(ready)))
-        raise ViolationError(f"no end after {LONGEST} calls")
+        found = self.known(local, fault, world) if self._audited else None
+        if fault == CRASH:  # the call is never made
+            return found or self._keep(local, Step(told=f"{self.locals[local].label}  <- {CRASH}", fault=CRASH, to=GONE))
+        if found is None:
+            return self._in_earnest(local, fault, world)
+        self._known += 1
+        if self._known % self._audited == 0:
+            again = self._in_earnest(local, fault, world)
+            if (again.to, again.writes, again.told) != (found.to, found.writes, found.told):
+                raise DivergedError(f"{self.names[self.locals[local].actor]}: {found.told} did {found.writes}, and now {again.writes}")
+        return found
+
+    def is_ready(self, local: int, world: World) -> bool:
+        """Whether who stands at *local* can go on."""
+        ready = self.locals[local].ready
+        return local != GONE and (ready is None or ready.holds(*(self.worlds.value(world, name) for name in ready.resources)))
 
     def close(self) -> None:
         """Unwind what is left of the actors."""
-        for actor in self.actors:
-            if not actor.greenlet.dead:
-                actor.crashed = True
-                self._go_on(actor)
-        self._current = None
+        self.record = None
+        self._standing.end_all()
 
-    def _options(self, ready: list[Actor]) -> list[Option]:
-        current = self._current if self._current in ready else None
-        self._staying = -1
-        if current is not None:
-            ready.remove(current)
-            ready.insert(len(ready) if current.yields else 0, current)
-            self._staying = -1 if current.yields else current.number
-        plain = [Option(actor, None, int(self._staying not in {-1, actor.number}), 0) for actor in ready]
-        return plain + [Option(option.actor, fault, option.preemptions, 1) for option in plain for fault in option.actor.faults]
+    # Inside
 
-    def _pick(self, options: list[Option]) -> tuple[Option, bool]:
-        """The option to take, and whether the state that it leads to is on record as this schedule's."""
-        if len(options) == 1:
-            return options[0], True
-        at = len(self.path)
-        if at < len(self._choices):
-            choice, entered = self._choices[at], self._entered or at < len(self._choices) - 1
-            if choice >= len(options):
-                raise DivergedError(f"choice {at} of {list(self._choices)}: there are {len(options)} options only")
-        else:
-            choice, entered = 0, self._branch(options)
-        self.path.append(choice)
-        return options[choice], entered
+    def _at_work(self) -> Thread | None:
+        current = getcurrent()
+        if isinstance(current, Body) and current.dying:
+            raise CrashedError
+        return self._thread if self._thread is not None and self._thread.greenlet is current else None
 
-    def _branch(self, options: list[Option]) -> bool:
-        """Note the other options for later, unless where they lead is known; give up if that is so of the first.
+    def _in_earnest(self, local: int, fault: str | None, world: World) -> Step:
+        thread = self._thread_at(local)
+        self.worlds.load(world)
+        self.in_earnest += 1
+        self.at, stood = local, self.locals[local]
+        record = self._go_on(thread, stood, fault)
+        touched = sorted((self.worlds.index(name), write) for name, write in record.touched.items())
+        reads = tuple((index, self.worlds.number(world, index)) for index, _ in touched)
+        written = ((index, self.worlds.read(index)) for index, write in touched if write and index != ALL_OBJECTS)
+        writes = tuple((index, number) for index, number in written if number != world[index])
+        beside = reads if record.answers is None else tuple(pair for pair in reads if not self._is_table(pair[0]))
+        step = Step(
+            told=f"{stood.label}{f'  <- {fault}' if fault else ''}{record.told}",
+            fault=fault,
+            to=self._number((local, fault, beside, record.seen()), thread),
+            reads=reads,
+            writes=writes,
+            wrote=frozenset(self.worlds.name(index) for index, _ in writes),
+            events=tuple(record.events),
+            answers=record.answers,
+            error=record.error,
+        )
+        arrived = self.locals[step.to]
+        if step.to != GONE and arrived.step is None and step.to not in self.beginnings:
+            arrived.step, arrived.before = step, local
+        return self._keep(local, step)
 
-        Returns:
-            Whether the state that the first leads to could be told, and is on record now.
-        """
-        pasts, first = [actor.past for actor in self.actors], None
-        for number, option in enumerate(options):
-            spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
-            if spent[0] > self._bounds.preemptions or spent[1] > self._bounds.faults or sum(spent) > self._bounds.together:
-                continue
-            past = self._past(option)
-            new = None  # it cannot be told yet
-            if past is not None:
-                after = list(pasts)
-                after[option.actor.number] = past
-                new = self._visited.enter(hash(tuple(after)), option.actor.number, spent) or not self._bounds.prune
-            if not number:
-                first = new
-            elif new is not False:
-                self.branches.append((sum(spent), Branch(bytes((*self.path, number)), entered=bool(new))))
-        if first is False:
-            raise PrunedError
-        return bool(first)
+    def _is_table(self, index: int) -> bool:
+        return index != ALL_OBJECTS and self.worlds.name(index).startswith("table ")
 
-    def _take(self, option: Option, entered: bool) -> None:  # noqa: FBT001 - as picked
-        actor = option.actor
-        self._spent = (self._spent[0] + option.preemptions, self._spent[1] + option.faults)
-        self.story.append((actor.name, f"{actor.label}{f'  <- {option.fault}' if option.fault else ''}"))
-        touches: Sequence[Touch] = () if option.fault == CRASH else actor.touches
-        label, key = actor.label, self._guess(actor) if actor.opaque and option.fault != CRASH else None
-        actor.fault, actor.crashed = option.fault, option.fault == CRASH
-        self._calling, self.saw = set(), 0
-        self.seeing = seeing = hash((actor.seen, label, option.fault, *(self.content(name) for name, _ in touches)))
-        self._go_on(actor)
-        actor.seen = hash((seeing, self.saw))
-        found_out = frozenset(self._calling)
-        self._calling = None
-        if key is not None:
-            self._visited.found_out[key] = found_out
-            self.story[-1] = (actor.name, f"{self.story[-1][1]}{_told(found_out)}")
-        touches = (*touches, *sorted(found_out))
-        self._remember(actor, label, option.fault, touches)
-        self.after_step(actor, touches)
-        if not entered and self._bounds.prune:
-            state = hash(tuple(each.past for each in self.actors))
-            if not self._visited.enter(state, actor.number, self._spent):
-                raise PrunedError
+    def _keep(self, local: int, step: Step) -> Step:
+        groups = self._steps.setdefault((local, step.fault), {})
+        groups.setdefault(tuple(index for index, _ in step.reads), {})[tuple(number for _, number in step.reads)] = step
+        return step
 
-    def _go_on(self, actor: Actor) -> None:
-        self._current = actor
+    def _number(self, key: object, thread: Thread) -> int:
+        """The number of where *thread* stands, which is kept there."""
+        if thread.greenlet.dead:
+            return GONE
+        if thread.stands.carries is not None:
+            key = (thread.actor, thread.stands.label, thread.stands.carries)
+        known = self._numbers.get(key)
+        if known is None:
+            known = self._numbers[key] = len(self.locals)
+            self.locals.append(thread.stands)
+        elif self.locals[known].call() != thread.stands.call():
+            raise DivergedError(f"{self.names[thread.actor]} stands before {thread.stands.call()}, not {self.locals[known].call()}")
+        self._standing.keep(known, thread)
+        return known
+
+    def _begin(self, actor: int) -> Thread:
+        self.worlds.load(self.start)
+        thread = Thread(actor, Body(self._bodies[actor], self._hub), self.locals[GONE])
+        self.record, self._thread = Record(), thread
+        thread.go_on(None)
+        self.worlds.forget(map(self.worlds.index, self.record.touched))
+        self._thread = self.record = None
+        return thread
+
+    def _thread_at(self, local: int) -> Thread:
+        """A greenlet that stands there: one that is kept, or one that is led there from where one is kept, or from the beginning."""
+        way: list[int] = []
+        at = local
+        while at not in self._standing and self.locals[at].step is not None:
+            way.append(at)
+            at = self.locals[at].before
+        thread = self._standing.take(at) or self._begin(self.locals[at].actor)
+        for following in reversed(way):
+            step = self.locals[following].step
+            assert step is not None
+            self._again(thread, at, step)
+            at = following
+        return thread
+
+    def _again(self, thread: Thread, local: int, step: Step) -> None:
+        """Take a known step once more for its actor's sake: what it read is put there, what it wrote counts for nothing."""
+        self.worlds.load_some(pair for pair in step.reads if step.answers is None or not self._is_table(pair[0]))
+        self.repeating = step
         try:
-            if actor.crashed:
-                actor.greenlet.throw(CrashedError)
-            else:
-                actor.greenlet.switch()
-        except CrashedError:
-            return
+            record = self._go_on(thread, self.locals[local], step.fault)
+        finally:
+            self.repeating = None
+        self.worlds.forget(map(self.worlds.index, record.touched))
+        stands = self.locals[step.to]
+        if thread.stands.call() != stands.call():
+            raise DivergedError(f"{self.names[thread.actor]} stands before {thread.stands.call()}, not {stands.call()}")
+        thread.counted = stands.counted
 
-    def _past(self, option: Option) -> int | None:
-        """The causal past of the option's actor once it has made its call; None if that cannot be told before."""
-        actor = option.actor
-        if option.fault == CRASH:
-            return self._hash(actor, actor.label, CRASH, ())  # the call is never made
-        if not actor.opaque:
-            return self._hash(actor, actor.label, option.fault, actor.touches)
-        found_out = self._visited.found_out.get(self._guess(actor))
-        return None if found_out is None else self._hash(actor, actor.label, option.fault, (*actor.touches, *sorted(found_out)))
-
-    def _guess(self, actor: Actor) -> int:
-        """All that decides what an opaque call touches."""
-        declared = {name for name, _ in actor.touches}
-        known = sorted(item for item in self._resources.items() if item[0] in declared or item[0].startswith(actor.opaque))
-        return hash((actor.past, actor.label, *known))
-
-    def _hash(self, actor: Actor, label: str, fault: str | None, touches: Sequence[Touch]) -> int:
-        known = [self._resources.get(name, (0, 0)) for name, _ in touches]
-        seen = tuple(last if write else last[0] for last, (_, write) in zip(known, touches, strict=True))
-        return hash((actor.past, label, fault, seen))
-
-    def _remember(self, actor: Actor, label: str, fault: str | None, touches: Sequence[Touch]) -> None:
-        actor.past = self._hash(actor, label, fault, touches)
-        for name, write in touches:
-            last, reads = self._resources.get(name, (0, 0))
-            self._resources[name] = (actor.past, 0) if write else (last, reads + actor.past)
-
-
-def _told(touches: frozenset[Touch]) -> str:
-    """What a call touched, in words."""
-    writes = {name for name, write in touches if write}
-    reads = {name for name, _ in touches} - writes
-    return "".join(f"; {what} {', '.join(sorted(names))}" for what, names in (("reads", reads), ("writes", writes)) if names)
+    def _go_on(self, thread: Thread, stood: Local, fault: str | None) -> Record:
+        self.record = record = Record(dict(stood.touches) | {CLOCK: True})
+        self._thread = thread
+        record.error = thread.go_on(fault)
+        self._thread = self.record = None
+        return record

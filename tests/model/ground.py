@@ -5,9 +5,8 @@ Every transaction and every request is a scheduling point. A transaction is one 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import event, select
 
@@ -15,7 +14,7 @@ from app.byte_budget import ByteBudget
 from app.database import MICROSECONDS, open_engine, transaction
 from app.errors import BadKeyError
 from app.ledger.moves import MoveLedger
-from app.ledger.records import Move
+from app.ledger.records import Move, Run
 from app.ledger.runs import RunLedger
 from app.pipeline import FIRST_STAGES
 from app.schema import create_ledger, moves
@@ -23,53 +22,30 @@ from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.pace import Pace
 from app.stages.watch import RunWatch
-from app.testing import Fault, InMemoryStore
+from app.testing import Fault
 from app.testing.requests import EPOCH
 from tests.builders import ASSETS, WRITES, DatabaseClock, World, share_statements
 from tests.model.chance import Tokens
-from tests.model.choices import CRASH, ViolationError, WindowError
-from tests.model.contents import Contents
+from tests.model.choices import CRASH
+from tests.model.contents import DELAYED, NEVER, UPLOADS, VERSIONS, Contents
 from tests.model.execution import Execution
-from tests.model.oracles import Oracles
-from tests.model.same import comparable_state
+from tests.model.lookout import Lookout
+from tests.model.oracles import LOOKED, TAKEN, TOUCHED, Oracles
 from tests.model.settling import Settling
-from tests.model.transactions import CLOCK, Transactions
+from tests.model.touching import Raw, Store, Versions, tables_of
+from tests.model.transactions import Transactions
 from tests.model.truth import Truth
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from app.pipeline import MoveStage
+from tests.model.worlds import OBJECT
 
 LOST_REPLY = "the reply is lost"
 HELD_UP = "the request is held up"
 
-_TOUCHED: dict[str, list[tuple[str, bool]]] = {}
-_TABLE = re.compile(r"(INSERT INTO |UPDATE |DELETE FROM )?\b(assets|rekey_[a-z_]+)\b(?!\.)")
-
-
-def tables_of(statement: str) -> list[tuple[str, bool]]:
-    """The tables that a statement names, and whether it writes them."""
-    found = {(f"table {name}", bool(verb)) for verb, name in _TABLE.findall(statement)}
-    return sorted(found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A world as it was at one moment."""
-
-    database: bytes
-    objects: dict[str, list[Any]]
-    boot: float
-    skew: float
-    messages: list[tuple[MoveStage | None, list[int]]]
-    truth: Truth
-    tables: Mapping[str, int]
+_UPLOAD_CALLS = frozenset({"create_upload", "copy_part", "put_part", "complete_upload", "abort_upload"})
 
 
 @dataclass
 class Ground(World):
-    """A world whose parties meet in one thread, put back before each schedule to the moment at which ``keep`` was called."""
+    """A world whose parties meet in one thread; all schedules begin at the moment at which ``keep`` was called."""
 
     execution: Execution | None = None
     truth: Truth = field(default_factory=Truth)
@@ -82,30 +58,32 @@ class Ground(World):
         self.database_clock.install(self.engine)
         self.transactions = Transactions(self)
         event.listen(self.engine, "before_cursor_execute", self._before_statement)
-        raw: Any = self.engine.raw_connection().driver_connection
-        self.raw = raw
+        self.raw = Raw(self.engine.raw_connection().driver_connection, self._touch)
         self.raw.execute(ASSETS)
         create_ledger(self.engine)
-        self.store = InMemoryStore(self.behaviour, clock=self.clock, on_call=self._before_request)
+        self._open_store()
         self.run_ledgers: list[RunLedger] = []
         self._plain = super().worker()
         self.context = self.worker()
         self.run_id = ""
+        self._runs: dict[tuple[object, ...], Run] = {}
+        self._numbers = {}
         self.results = []
         self.messages = []
-        self.tokens = Tokens(lambda: self.execution.current if self.execution else "")
-        self._picture: _Picture | None = None
+        self.tokens = Tokens(self._next_token)
+        self._tokens = 0
+        self._backup = b""
         self.rows_seeded: frozenset[int] = frozenset()
         self.ends = Settling(self)
         self.lenient = False  # the application breaks what is asked of it: then nothing is destroyed outside of the windows
         self.origin_id = ""  # the run that is taken back
         self.forward = True  # the run gives rows their new keys
         self.run_number = 1
-        self.row_due = float("inf")  # by when the application has inserted the row of an upload (A3)
+        self.row_due = NEVER  # by when the application has inserted the row of an upload (A3)
         self.any_store = False  # a window of no store in particular
         self.commit_faults: tuple[str, ...] = ()
         self.oracles = Oracles(self)
-        self.contents_of = Contents(self)
+        self.place = Contents(self)
         self.settling = False
 
     def worker(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of Context
@@ -128,6 +106,16 @@ class Ground(World):
         with transaction(self.engine, read_only=True) as connection:
             rows = connection.execute(select(moves).where(moves.c.run_no == run.no).order_by(moves.c.id)).mappings()
             return [Move.from_row(dict(row)) for row in rows]
+
+    @property
+    def run(self) -> Run:
+        """The run as it is now; made when it is first asked for, and read out of each row once."""
+        if not self.run_id:
+            return super().run
+        row = self.raw.execute("SELECT * FROM rekey_runs WHERE id = ?", (self.run_id,)).fetchone()
+        if row not in self._runs:
+            self._runs[row] = self.context.runs.get(self.run_id)
+        return self._runs[row]
 
     def seconds_to_next(self) -> float:
         """How long nothing is due."""
@@ -152,35 +140,50 @@ class Ground(World):
 
     def keep(self) -> None:
         """Let every schedule begin here."""
-        objects = {name: list(versions) for name, versions in self.store._bucket._versions.items()}
         self.run_number = self.run.no
         where = self.context.settings.where or "1"
         self.rows_seeded = frozenset(number for (number,) in self.raw.execute(f"SELECT id FROM assets WHERE {where}"))
-        tables = self.contents_of.read_all()
-        clocks = self.clock.boot(), self.database_clock.skew
-        self._picture = _Picture(self.raw.serialize(), objects, *clocks, list(self.messages), self.truth.copy(), tables)
+        self._backup = self.raw.connection.serialize()
 
-    def begin(self, execution: Execution) -> None:
-        """Put everything back, and let *execution* say who goes on from now on."""
-        picture = self._picture
-        assert picture is not None
-        self.raw.deserialize(picture.database)
-        self.clock._boot, self.database_clock.skew = picture.boot, picture.skew
-        self.store = InMemoryStore(self.behaviour, clock=self.clock, on_call=self._before_request)
-        self.store._bucket._versions = {name: list(versions) for name, versions in picture.objects.items()}
-        self.messages[:] = picture.messages
-        self.truth = picture.truth.copy()
-        self.tokens.forget()
+    def play(self, execution: Execution) -> Lookout:
+        """Let *execution* say who goes on from now on."""
         self.execution = execution
-        self.row_due = float("inf")
-        self.oracles.begin()
-        execution.after_step, execution.content = self.oracles.after_step, self.contents_of.content
-        self.contents_of.begin(picture.tables)
+        return Lookout(self, execution)
+
+    def _next_token(self) -> tuple[str, int]:
+        if self.execution is not None and self.execution.current:
+            return self.execution.current, self.execution.count()
+        self._tokens += 1
+        return "", self._tokens
+
+    def tokens_made(self) -> int:
+        """How many the actor at work has made; it begins anew where none of its own is in the ledger."""
+        execution = self.execution
+        if execution is None:
+            return 0
+        held = self.raw.execute("SELECT lease_token FROM rekey_moves UNION SELECT suspect_token FROM rekey_runs").fetchall()
+        mine = f"{execution.current}-"
+        return execution.counted(begin_anew=not any(str(token).startswith(mine) for (token,) in held))
+
+    def touches(self, key: str) -> None:
+        """The application writes to a key, or lets a row name it."""
+        if self.execution is not None:
+            self.execution.note(TOUCHED, key)
+
+    def takes(self, key: str) -> None:
+        """The application takes an object away."""
+        if self.execution is not None:
+            self.execution.note(TAKEN, key)
+
+    def forget(self) -> None:
+        """Forget what is of no consequence."""
+        self._tokens = 0
+        self.store.calls.clear()
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for everybody while one party sleeps."""
         if self.execution is not None:
-            self.execution.point(f"{seconds:g} s pass", ("clock", True))
+            self.execution.point(f"{seconds:g} s pass")
         self.clock.advance(seconds)
 
     def keys(self) -> dict[int, str]:
@@ -198,50 +201,45 @@ class Ground(World):
 
     def restore(self) -> None:
         """Set the database back to what it was when the schedule began."""
-        assert self._picture is not None
-        self.raw.deserialize(self._picture.database)
+        self.raw.connection.deserialize(self._backup)
 
     def check_now(self) -> None:
         """Raise ViolationError if the contract is broken at this instant."""
-        contents = self.contents()
-        lost = self.truth.lost(contents)
-        if lost:
-            body, key = lost
-            window = self.lenient and (self.any_store or (not self.behaviour.delete_if_match and self.oracles.in_window(key)))
-            kind = WindowError if window else ViolationError
-            raise kind(f"S2: {body.decode()}, written to {key}, is nowhere any more")
-        if not self.lenient:
-            self.truth.check_rows(self.keys(), contents)
-
-    def state(self) -> int:
-        """A hash of all that decides what comes."""
-        oracles = sorted(self.oracles.damaged), self.database_clock.skew
-        return hash((comparable_state(self), repr(self.messages), repr(self.truth), repr(oracles)))
+        self.oracles.check(self.keys(), self.contents(), self.truth, self.oracles.ghosts, self.clock.boot())
 
     # Scheduling points
 
-    def _before_statement(self, *call: Any) -> None:  # noqa: ANN401 - SQLAlchemy's own signature
+    def _open_store(self) -> None:
+        self.store = self._store = Store(self.behaviour, clock=self.clock, on_call=self._before_request)
+        self.store._bucket._versions = Versions(self._touch)
+
+    def _touch(self, name: str, write: bool) -> None:  # noqa: FBT001 - called for every access
         if self.execution is not None:
-            _, _, statement, values, _, many = call
-            if statement not in _TOUCHED:
-                _TOUCHED[statement] = tables_of(statement)
-            self.transactions.note(statement, values, many=many, touches=_TOUCHED[statement])
+            self.execution.touch(name, write=write)
+            if write and self.behaviour.versioning and name.startswith(OBJECT):
+                self.execution.touch(VERSIONS, write=True)
+
+    def _before_statement(self, *call: Any) -> None:  # noqa: ANN401 - SQLAlchemy's own signature
+        for name, write in tables_of(call[2]):
+            self._touch(name, write)
 
     def _before_request(self, name: str, key: str) -> None:
+        write = name in WRITES
+        whole, self._store.next_key = write and not self._store.next_key, False
         if self.execution is None:
             if self.settling:
                 self.check_now()  # what the request before it has left
             return
-        write = name in WRITES
         try:
             thing = self.behaviour.name(key)
         except BadKeyError:
             thing = key
-        touches = [(f"object {thing}", write), ("listing", name == "list_page"), CLOCK]
-        faults = self.request_faults if write else (CRASH,)
-        fault = self.execution.point(f"{name} {key}", *touches, faults=faults)
-        self.oracles.looks[self.execution.current, thing] = len(self.execution.story)
+        fault = self.execution.point(f"{name} {key}", faults=self.request_faults if whole else (CRASH,))
+        self.execution.note(LOOKED, thing)
+        if name in _UPLOAD_CALLS:
+            self._touch(UPLOADS, write=True)
         if fault == LOST_REPLY:
             self.store.faults.add(Fault.lose_reply(), on=name, key=key)
         elif fault == HELD_UP:
+            self._touch(DELAYED, write=True)
             self.store.faults.add(Fault.delay(), on=name, key=key)

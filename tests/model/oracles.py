@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.database import MICROSECONDS
@@ -10,130 +11,137 @@ from app.testing.requests import EPOCH
 from tests.model.choices import ViolationError, WindowError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping
 
-    from tests.model.choices import Actor, Touch
     from tests.model.ground import Ground
+    from tests.model.truth import Truth
+    from tests.model.views import Ledger, View
 
 ANSWERED_WITHIN = 10.0  # a request arrives so long after it was signed at most, else the store refuses it
-LEASES = "SELECT run_no, id, lease_token, lease_until FROM rekey_moves WHERE lease_token IS NOT NULL"
-CHANGES = "SELECT run_no, id, row_id, state, old_key, new_key FROM rekey_moves"
+TOUCHED, TAKEN, LOOKED = "touched", "taken", "looked"  # what a step may be, to those who look on
+
+
+@dataclass(frozen=True, slots=True)
+class Ghosts:
+    """What the checks remember of a schedule. The parties are those that looked at the key's object since."""
+
+    touched: tuple[tuple[str, float, frozenset[str]], ...] = ()  # keys that the application wrote to, or named, and when it last did
+    taken: tuple[tuple[str, frozenset[str]], ...] = ()  # keys whose object the application took away
+    damaged: frozenset[int] = frozenset()  # rows whose object was deleted while they named it
+
+    def touch(self, key: str, at: float) -> Ghosts:
+        """The application writes to a key, or lets a row name it."""
+        others = [each for each in self.touched if each[0] != key]
+        return replace(self, touched=tuple(sorted([*others, (key, at, frozenset())], key=lambda each: each[0])))
+
+    def take(self, key: str) -> Ghosts:
+        """The application takes the object away."""
+        others = [each for each in self.taken if each[0] != key]
+        return replace(self, taken=tuple(sorted([*others, (key, frozenset())], key=lambda each: each[0])))
+
+    def look(self, who: str, thing: str, name: Callable[[str], str]) -> Ghosts:
+        """Somebody asks for an object."""
+        touched = tuple((key, at, by | {who} if name(key) == thing else by) for key, at, by in self.touched)
+        taken = tuple((key, by | {who} if name(key) == thing else by) for key, by in self.taken)
+        return replace(self, touched=touched, taken=taken)
 
 
 class Oracles:
-    """Looks on; remembers of a schedule what its checks need."""
+    """Looks on."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self.tools: set[str] = set()  # the names of our own parties
-        self.begin()
+        self.ghosts = Ghosts()
 
-    def begin(self) -> None:
-        """A new schedule."""
+    def remember(self, ghosts: Ghosts, events: tuple[tuple[str, ...], ...], who: str, now: float) -> Ghosts:
+        """*ghosts* after a step."""
+        for event, key in events:
+            if event == TOUCHED:
+                ghosts = ghosts.touch(key, now)
+            elif event == TAKEN:
+                ghosts = ghosts.take(key)
+            elif ghosts.touched or ghosts.taken:
+                ghosts = ghosts.look(who, key, self._ground.behaviour.name)
+        return ghosts
+
+    def check(self, keys: Mapping[int, str], contents: Mapping[str, bytes], truth: Truth, ghosts: Ghosts, now: float) -> None:
+        """Rows, objects, and what the application knows go together (S1, S2, S3)."""
         ground = self._ground
-        self.touched_at: dict[str, tuple[int, float]] = {}  # step and time in which the application last wrote to a key, or named it
-        self.taken_at: dict[str, int] = {}  # the step in which the application took the object away
-        self.looks: dict[tuple[str, str], int] = {}  # the step in which a party last asked for an object
-        self.damaged: set[int] = set()  # rows whose object was deleted while they named it
-        self._keys = ground.keys()
-        self._leases = self._read_leases()
-        self._states = {(run_no, number): state for run_no, number, _, state, _, _ in ground.raw.execute(CHANGES)}
+        lost = truth.lost(contents)
+        if lost:
+            body, key = lost
+            window = ground.lenient and (ground.any_store or (not ground.behaviour.delete_if_match and in_window(ghosts, key, now)))
+            kind = WindowError if window else ViolationError
+            raise kind(f"S2: {body.decode()}, written to {key}, is nowhere any more")
+        if not ground.lenient:
+            truth.check_rows(keys, contents)
 
-    def touches(self, key: str) -> None:
-        """The application writes to a key, or lets a row name it."""
-        execution = self._ground.execution
-        assert execution is not None
-        self.touched_at[key] = (len(execution.story), self._ground.clock.boot())
-
-    def after_step(self, actor: Actor, touches: Sequence[Touch]) -> None:
-        """Check what the step has changed."""
-        ground = self._ground
-        written = {name for name, write in touches if write}
-        ground.contents_of.forget(written)
-        rows, ledger = "table assets" in written, "table rekey_moves" in written
-        objects = any(name.startswith("object ") for name in written)
-        if objects and actor.name in self.tools:
-            self._check_delete()
-        if rows or objects:
-            ground.check_now()
-        if (rows or ledger) and actor.name in self.tools:
-            self._check_ledger(actor.name)
-        if rows:
-            self._keys = ground.keys()
-        if ledger:
-            self._check_leases()
-        if rows or ledger:
-            self._states = {(run_no, number): state for run_no, number, _, state, _, _ in ground.raw.execute(CHANGES)}
-
-    def _read_leases(self) -> dict[tuple[int, int], tuple[str, int]]:
-        return {(run_no, number): (token, until) for run_no, number, token, until in self._ground.raw.execute(LEASES)}
-
-    def _check_leases(self) -> None:
+    def check_leases(self, before: View, now: View) -> None:
         """Nobody takes what another holds (S7)."""
-        ground, before = self._ground, self._leases
-        self._leases = self._read_leases()
-        now = (EPOCH + ground.clock.boot() + ground.database_clock.skew) * MICROSECONDS
-        for move, (token, _) in self._leases.items():
-            held_by, until = before.get(move, (token, 0))
-            if token != held_by and until > now:
-                raise ViolationError(f"S7: {token} takes move {move[1]}, which {held_by} holds")
+        boot, skew = now.clock
+        at = (EPOCH + boot + skew) * MICROSECONDS
+        held = {move.no: move for move in before.moves if move.lease_token is not None}
+        for move in now.moves:
+            holder = held.get(move.no)
+            if move.lease_token is not None and holder and move.lease_token != holder.lease_token and holder.lease_until > at:
+                raise ViolationError(f"S7: {move.lease_token} takes move {move.no[1]}, which {holder.lease_token} holds")
 
-    def _check_ledger(self, who: str) -> None:
-        keys = self._ground.keys()
-        moved = dict(self._ground.raw.execute("SELECT id, client_id FROM assets"))
-        changed = {number for number, key in keys.items() if self._keys.get(number, key) != key}
-        for run_no, move_id, row_id, state, old, new in self._ground.raw.execute(CHANGES):
-            number = int(row_id[1:-1])
-            if self._states.get((run_no, move_id)) != "copied":
+    def check_ledger(self, before: View, now: View, who: str) -> None:
+        """Rows and ledger are switched together, and to the right key (S5, H10)."""
+        changed = {number for number, row in now.rows.items() if before.rows.get(number, row).key != row.key}
+        copied = {move.no for move in before.moves if move.state == "copied"}
+        for move in now.moves:
+            row = now.rows.get(move.row)
+            if move.no not in copied:
                 continue
-            if state in {"renamed", "in_place"} and keys.get(number) == old != new:
-                raise ViolationError(f"S5: the ledger says {state}, and row {number} names {old}")
-            if number not in changed or run_no != self._ground.run_number:
+            if move.state in {"renamed", "in_place"} and row is not None and row.key == move.old_key != move.new_key:
+                raise ViolationError(f"S5: the ledger says {move.state}, and row {move.row} names {move.old_key}")
+            if row is None or move.row not in changed or move.no[0] != self._ground.run_number:
                 continue
-            changed.discard(number)
-            if state == "copied":
-                raise ViolationError(f"S5: row {number} was switched to {new}, and the ledger says {state}")
-            self._check_switch(who, number, old, new)
-            if self._ground.forward and not new.startswith(f"clients/{moved[number]}/"):
-                raise ViolationError(f"H10: row {number} of client {moved[number]} was switched to {new}")
+            changed.discard(move.row)
+            if move.state == "copied":
+                raise ViolationError(f"S5: row {move.row} was switched to {move.new_key}, and the ledger says {move.state}")
+            self._check_switch(now, who, move)
+            if self._ground.forward and not move.new_key.startswith(f"clients/{row.client}/"):
+                raise ViolationError(f"H10: row {move.row} of client {row.client} was switched to {move.new_key}")
 
-    def _check_switch(self, who: str, number: int, old: str, new: str) -> None:
+    def _check_switch(self, now: View, who: str, move: Ledger) -> None:
         """A write that a switch need not have overlapped shows at the new key at once (S1, S2)."""
-        ground = self._ground
-        looked = self.looks.get((who, ground.behaviour.name(old)), -1)
-        if -1 < self.taken_at.get(old, -1) < looked and ground.object_at(old) is None:
-            raise ViolationError(f"H24: row {number} was switched to {new}, and its object had been taken down")
-        if -1 < self.taken_at.get(new, -1) < self.looks.get((who, ground.behaviour.name(new)), -1) and ground.object_at(new) is None:
-            raise ViolationError(f"H22: row {number} was switched to {new}, and our copy there had been removed")
-        step, at = self.touched_at.get(old, (-1, 0.0))
-        seen = -1 < step < looked or (step > -1 and ground.clock.boot() - at > LOOK_AGE_SECONDS)
-        if seen and ground.object_at(old) not in {None, ground.object_at(new)}:
-            raise ViolationError(f"S1: row {number} was switched to {new}, which lacks what was at {old} when that was looked at last")
+        row, old, new = move.row, move.old_key, move.new_key
+        taken = dict(now.ghosts.taken)
+        if who in taken.get(old, ()) and now.object_at(old) is None:
+            raise ViolationError(f"H24: row {row} was switched to {new}, and its object had been taken down")
+        if who in taken.get(new, ()) and now.object_at(new) is None:
+            raise ViolationError(f"H22: row {row} was switched to {new}, and our copy there had been removed")
+        for key, at, by in now.ghosts.touched:
+            seen = key == old and (who in by or now.clock[0] - at > LOOK_AGE_SECONDS)
+            if seen and now.object_at(old) not in {None, now.object_at(new)}:
+                raise ViolationError(f"S1: row {row} was switched to {new}, which lacks what was at {old} when that was looked at last")
 
-    def _check_delete(self) -> None:
+    def check_delete(self, now: View, key: str) -> frozenset[int]:
+        """What our parties delete is nobody's (S4), and noted (H15); gives the rows that it was of all the same."""
         ground = self._ground
-        assert ground.execution is not None
-        name, _, key = ground.execution.story[-1][1].partition(" ")
-        key = key.partition("  <- ")[0]
-        if name != "delete" or ground.object_at(key) is not None:
-            return
-        for number, named in ground.keys().items():
-            if ground.behaviour.name(named) == ground.behaviour.name(key) and number in ground.truth.rows:
-                self.damaged.add(number)
-                self._damage(number, key)
-        is_old = any(old == key for *_, old, _ in ground.raw.execute(CHANGES))
-        noted = any(key.encode() in body for name, body in ground.contents().items() if name.startswith(".rekey/journal/"))
-        if ground.context.settings.journal and is_old and not noted:
+        if now.object_at(key) is not None:
+            return frozenset()
+        name = ground.behaviour.name
+        damaged = {number for number, row in now.rows.items() if name(row.key) == name(key) and number in now.truth.rows}
+        for number in damaged:
+            self._damage(now, number, key)
+        is_old = any(move.old_key == key for move in now.moves)
+        if ground.context.settings.journal and is_old and not any(key.encode() in body for body in now.journal):
             raise ViolationError(f"H15: {key} is deleted, and the journal does not say so")
+        return frozenset(damaged)
 
-    def _damage(self, number: int, key: str) -> None:
+    def _damage(self, now: View, number: int, key: str) -> None:
         """Within the window a row may come to name what is deleted: where deletes have no conditions, its object is gone (H23)."""
-        if self._ground.lenient and self.in_window(key) and not self._ground.behaviour.delete_if_match:
+        near = in_window(now.ghosts, key, now.clock[0])
+        if self._ground.lenient and near and not self._ground.behaviour.delete_if_match:
             raise WindowError(f"the object that row {number} names is deleted")
-        if not self._ground.lenient or not self.in_window(key):
+        if not self._ground.lenient or not near:
             raise ViolationError(f"S4: {key} is deleted, and row {number} names it")
 
-    def in_window(self, key: str) -> bool:
-        """Whether the application came to *key* after the look that a request of now may rely on."""
-        _, at = self.touched_at.get(key, (-1, float("-inf")))
-        return self._ground.clock.boot() - at <= LOOK_AGE_SECONDS + ANSWERED_WITHIN
+
+def in_window(ghosts: Ghosts, key: str, now: float) -> bool:
+    """Whether the application came to *key* after the look that a request of now may rely on."""
+    return any(now - at <= LOOK_AGE_SECONDS + ANSWERED_WITHIN for touched, at, _ in ghosts.touched if touched == key)

@@ -15,7 +15,7 @@ from tests.model.scenarios import BREAKING, BY_SCENARIO
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.model.explorer import Found
+    from tests.model.schedules import Found
 
 PAGE = Path(__file__).parents[2] / "docs" / "safety.md"
 BEGIN, END = "<!-- from here on written by `python -m tests.model.page` -->\n", "<!-- up to here -->\n"

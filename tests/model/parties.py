@@ -14,10 +14,12 @@ from app.stages.runner import run_stage
 from app.stages.seed_moves import seed_moves
 from app.states import RunState
 from tests.builders import HOST
+from tests.model.actors import On
 from tests.model.application import Application
 from tests.model.choices import CRASH, ViolationError
-from tests.model.transactions import CLOCK
+from tests.model.contents import DELAYED, QUEUE, ROW_DUE, TABLE, TRUTH, UPLOADS
 from tests.model.truth import asset_of
+from tests.model.worlds import CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 
 TWICE = "the message stays and comes again"
 LOST = "the message is lost"
+
+
+def _later(until: float, clock: tuple[float, float]) -> bool:
+    return clock[0] >= until
+
+
+def _in_time(passing: float, clock: tuple[float, float], row_due: float | None) -> bool:
+    return row_due is None or clock[0] + passing <= row_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +54,13 @@ class Parties(Application):
 
     def beat(self, *, ticks: int) -> None:
         """The reconciler; a tick comes once 5 s have passed."""
-        context = self.ground.worker()
         clock = self.ground.clock
 
         def body() -> None:
-            last = clock.boot()
-            for _ in range(ticks):
-                self.execution.point("tick", CLOCK, ready=lambda: clock.boot() - last >= 5)  # noqa: B023 - asked before it changes
+            context, last = self.ground.worker(), clock.boot()
+            for number in range(ticks):
+                carries = number, last, repr(context.runs._seen), repr(context.runs._spared)
+                self.execution.point("tick", ready=On((CLOCK,), partial(_later, last + 5)), carries=carries)
                 last = clock.boot()
                 found = reconcile(self.ground.context.runs.get(self.ground.run_id), context=context, host=HOST)
                 for stage, ids in found.messages:
@@ -64,8 +74,8 @@ class Parties(Application):
         """Messages that come whenever they like: hints of the reconciler, doubles, left over from yesterday (S6)."""
 
         def body() -> None:
-            for _ in range(times):
-                self.execution.point(f"a message for {stage} comes", (f"queue {stage}", True), yields=True)
+            for number in range(times):
+                self.execution.point(f"a message for {stage} comes", (f"{QUEUE}{stage}", True), yields=True, carries=number)
                 self.ground.messages.append((BY_NAME.get(stage), list(ids)))
 
         self.execution.spawn("broker", body)
@@ -74,35 +84,32 @@ class Parties(Application):
         """Time that passes, in such steps, whenever it likes: whoever stands before a call then was stopped for so long."""
 
         def body() -> None:
-            for passing in seconds:
-                in_time = partial(self._in_time, passing)
-                self.execution.point(f"{passing:g} s pass", ("clock", True), yields=True, ready=in_time)
+            for number, passing in enumerate(seconds):
+                in_time = On((CLOCK, ROW_DUE), partial(_in_time, passing))
+                self.execution.point(f"{passing:g} s pass", yields=True, ready=in_time, carries=number)
                 self.ground.clock.advance(passing)
 
         self.execution.spawn("time", body)
-
-    def _in_time(self, passing: float) -> bool:
-        return self.ground.clock.boot() + passing <= self.ground.row_due
 
     def network(self) -> None:
         """Lets requests arrive that were held up."""
 
         def body() -> None:
             while True:
-                self.execution.point("a request was held up", ready=lambda: bool(self.ground.store.delayed))
+                self.execution.point("a request was held up", (DELAYED, True), ready=On((DELAYED,), bool), carries=())
                 request = self.ground.store.delayed.pop(0)
-                self.execution.point(f"{request.name} {request.key} arrives", (f"object {request.key}", True), CLOCK)
+                self.execution.point(f"{request.name} {request.key} arrives", (UPLOADS, True))
                 request.deliver()
 
         self.execution.spawn("network", body)
 
     def operator(self, *acts: str) -> None:
         """The operator's commands, one after the other, whenever it is: pause, resume, cancel, retry, release, as the commands do it."""
-        context = self.ground.worker()
 
         def body() -> None:
-            for act in acts:
-                self.execution.point(f"rekey {act}", yields=True)
+            context = self.ground.worker()
+            for number, act in enumerate(acts):
+                self.execution.point(f"rekey {act}", yields=True, carries=number)
                 run = context.runs.get(self.ground.run_id)
                 if act == "cancel":
                     context.reopening.cancel(run)
@@ -118,10 +125,10 @@ class Parties(Application):
 
     def late_message(self, stage: str, run_id: str, *ids: int) -> None:
         """A worker gets a message of another run, whenever it likes (S6)."""
-        context = self.ground.worker()
         self.ground.oracles.tools.add("late")
 
         def body() -> None:
+            context = self.ground.worker()
             self.execution.point(f"a late message for {stage} comes", yields=True)
             run = context.runs.find(run_id)
             if run is not None:
@@ -131,13 +138,13 @@ class Parties(Application):
 
     def restore(self) -> None:
         """The database is set back to what it was when the schedule began, whenever it is (H15)."""
-        tables = [(name, True) for name in sorted(self.ground.contents_of.tables())]
+        tables = [(name, True) for name in self.ground.place.names() if name.startswith(TABLE)]
 
         def body() -> None:
-            self.execution.point("the database is restored from a back-up", *tables, CLOCK, yields=True)
+            self.execution.point("the database is restored from a back-up", *tables, yields=True)
             self.ground.restore()
             for key in self.ground.keys().values():
-                self.ground.oracles.touches(key)
+                self.ground.touches(key)
 
         self.execution.spawn("operator", body)
 
@@ -145,7 +152,7 @@ class Parties(Application):
         """The database's clock is set wrong, whenever it is (H16)."""
 
         def body() -> None:
-            self.execution.point(f"the database's clock jumps by {seconds:g} s", ("clock", True), yields=True)
+            self.execution.point(f"the database's clock jumps by {seconds:g} s", yields=True)
             self.ground.database_clock.skew += seconds
 
         self.execution.spawn("clock", body)
@@ -160,7 +167,7 @@ class Parties(Application):
         def body() -> None:
             key, until = self.row(number), self._grace_end()
             asset = self.ground.truth.rows.get(number)
-            self.execution.point(f"GET {key}", (f"object {key}", False), CLOCK)
+            self.execution.point(f"GET {key}", (TRUTH, False))
             needed = any(asset_of(body) == asset for body in self.ground.truth.living)
             if key is None or self.ground.clock.boot() > until or not needed:
                 return
@@ -178,18 +185,17 @@ class Parties(Application):
     # Inside
 
     def _serve(self, name: str, stage: str, act: Callable[[list[int], object], None]) -> None:
-        context = self.ground.worker()
         self.ground.oracles.tools.add(name)
-        mine = BY_NAME.get(stage)
-        queue = (f"queue {stage}", True)
-
-        def waiting() -> list[tuple[MoveStage | None, list[int]]]:
-            return [message for message in self.ground.messages if message[0] is mine]
+        mine, queue = BY_NAME.get(stage), f"{QUEUE}{stage}"
 
         def body() -> None:
+            context = self.ground.worker()
             while True:
-                fault = self.execution.point("take a message", queue, ready=lambda: bool(waiting()), faults=(TWICE, LOST))
-                message = waiting()[0]
+                carries = repr(context.watch._known), repr(context.pace._sizes), repr(context.moves._active), self.ground.tokens_made()
+                fault = self.execution.point(
+                    "take a message", (queue, True), ready=On((queue,), bool), faults=(TWICE, LOST), carries=carries
+                )
+                message = next(message for message in self.ground.messages if message[0] is mine)
                 if fault != TWICE:
                     self.ground.messages.remove(message)
                 if fault == LOST:
@@ -221,6 +227,6 @@ class Parties(Application):
 
     def _send(self, stage: MoveStage | None, ids: Sequence[int]) -> None:
         name = stage.name if stage else "seed"
-        fault = self.execution.point(f"send {name} {list(ids)}", (f"queue {name}", True), faults=(CRASH, LOST))
+        fault = self.execution.point(f"send {name} {list(ids)}", (f"{QUEUE}{name}", True), faults=(CRASH, LOST))
         if fault != LOST:
             self.ground.messages.append((stage, list(ids)))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from tests.model.choices import Bounds
-    from tests.model.explorer import Report
+    from tests.model.schedules import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

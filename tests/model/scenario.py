@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ from app.pipeline import BY_NAME
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.model.chance import no_chance
 from tests.model.choices import CRASH, Bounds
-from tests.model.explorer import Found, Report, explore, replay
+from tests.model.execution import AUDITED
+from tests.model.explorer import Onlooker, explore, replay
 from tests.model.ground import LOST_REPLY, Ground
 from tests.model.parties import Parties
+from tests.model.schedules import Found, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tests.model.execution import Execution
 
@@ -74,22 +77,29 @@ class Scenario:
         ground.keep()
         return ground
 
-    def explore(self, store: str, *, bounds: Bounds | None = None, most: int | None = None) -> tuple[Report, Ground]:
+    def explore(
+        self, store: str, *, bounds: Bounds | None = None, most: int | None = None, audited: int = AUDITED
+    ) -> tuple[Report, Ground]:
         """Play all schedules within the bounds."""
         ground = self.ground(store)
-        with no_chance(ground.tokens, sleep=ground.sleep), ground.transactions.installed():
-            return explore(self._play(ground), bounds=bounds or self.bounds, most=most), ground
+        with self._no_chance(ground):
+            return explore(ground.place, self._play(ground), bounds=bounds or self.bounds, most=most, audited=audited), ground
 
     def replay(self, store: str, choices: Sequence[int]) -> Found | None:
         """Play one schedule again."""
         ground = self.ground(store)
-        with no_chance(ground.tokens, sleep=ground.sleep), ground.transactions.installed():
-            return replay(self._play(ground), choices)
+        with self._no_chance(ground):
+            return replay(ground.place, self._play(ground), choices)
 
-    def _play(self, ground: Ground) -> Callable[[Execution], Callable[[], object]]:
-        def play(execution: Execution) -> Callable[[], object]:
-            ground.begin(execution)
+    @contextmanager
+    def _no_chance(self, ground: Ground) -> Iterator[None]:
+        with no_chance(ground.tokens, sleep=ground.sleep), ground.transactions.installed():
+            yield
+
+    def _play(self, ground: Ground) -> Callable[[Execution], Onlooker]:
+        def play(execution: Execution) -> Onlooker:
+            onlooker = ground.play(execution)
             self.parties(Parties(ground, execution))
-            return ground.ends.settle
+            return onlooker
 
         return play

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.states import OPEN_STATES, MoveState, RunKind, RunState
 from tests.model.choices import ViolationError
+from tests.model.same import comparable_state
 from tests.model.truth import MENDED
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ class Settling:
         """Let the run end; ViolationError if it does not, or leaves what it must not."""
         ground = self._ground
         ground.execution = None
+        ground.forget()
         start = process_time()
         ground.context = ground.worker()
         ground.settling = True
         trail: list[int] = []
-        first = ground.state()
+        first = comparable_state(ground)
         try:
             violation = self._settle(trail)
         except ViolationError as error:
@@ -56,7 +58,7 @@ class Settling:
     def _settle(self, trail: list[int]) -> str:
         ground = self._ground
         for _ in range(MOST_TICKS):
-            state = ground.state()
+            state = comparable_state(ground)
             if state in self._settled:
                 return self._settled[state]
             trail.append(state)
@@ -119,7 +121,7 @@ class Settling:
             self._check_second_run()
 
     def _check_damage(self, rows: Mapping[int, str], reported: Collection[str]) -> None:
-        for number in self._ground.oracles.damaged:
+        for number in self._ground.oracles.ghosts.damaged:
             key = rows.get(number)
             if key is not None and key not in reported and self._ground.object_at(key) is None:
                 raise ViolationError(f"S4: {key} was deleted while row {number} named it; it was not put back, and is not reported")

@@ -1,14 +1,12 @@
-"""Transactions as scheduling points, each played in earnest once: what it answers and writes follows from what was before it.
+"""Transactions as scheduling points: each is one step.
 
-SQLAlchemy takes nine tenths of a schedule's time and SQLite none to speak of. A schedule is played again from its beginning for each
-choice in it, so nearly all of its transactions were seen before, by the same party that had seen the same, upon tables of the same
-content. Of those the answers are given again, and the writes are done again by SQLite alone.
+What the database answered is kept with the step, so that whoever is led there once more (tests.model.execution) needs no database.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,12 +20,11 @@ from app.errors import OutcomeUnknownError
 from tests.model.choices import CRASH, DivergedError
 
 if TYPE_CHECKING:
+    from tests.model.execution import Execution
     from tests.model.ground import Ground
 
-CLOCK = ("clock", False)
 UNKNOWN = "committed, and the reply is lost"
 UNDONE = "the connection breaks, and nothing is committed"
-MOST = 20_000  # transactions remembered at once
 
 
 class _UndoneError(Exception):
@@ -79,36 +76,39 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Played:
-    """One transaction: its answers, its writes as SQLite got them, and the tables it touched."""
-
-    answers: list[Answer] = field(default_factory=list)
-    writes: list[tuple[str, Any, bool]] = field(default_factory=list)
-    touches: set[tuple[str, bool]] = field(default_factory=set)
-    upon: dict[str, int] = field(default_factory=dict)  # the content of the tables before
-
-
-@dataclass(slots=True)
 class Wire:
-    """Stands for a Connection: gives the answers of a transaction that was played before, or plays it and notes them."""
+    """Stands for a Connection, and keeps what that answers."""
 
-    played: Played
-    real: Connection | None
-    dialect: Any
-    at: int = 0
+    real: Connection
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def dialect(self) -> Any:  # noqa: ANN401 - SQLAlchemy's
+        """The connection's own."""
+        return self.real.dialect
 
     def execute(self, statement: Any, values: Any = None) -> Answer:  # noqa: ANN401 - as Connection
         """The answer to a statement."""
-        if self.real is None:
-            if self.at >= len(self.played.answers):
-                raise DivergedError("a transaction asks more than it did before")
-            answer = self.played.answers[self.at]
-            self.at += 1
-            return answer
         result = self.real.execute(statement, values)
         answer = Answer(result.all() if result.returns_rows else (), result.rowcount)
-        self.played.answers.append(answer)
+        self.answers.append(answer)
         return answer
+
+
+@dataclass(slots=True)
+class Echo:
+    """Stands for a Connection, and gives the answers of a transaction that was played before."""
+
+    answers: Sequence[Answer]
+    dialect: Any
+    at: int = 0
+
+    def execute(self, _statement: Any, _values: Any = None) -> Answer:  # noqa: ANN401 - as Connection
+        """The answer to a statement."""
+        if self.at >= len(self.answers):
+            raise DivergedError("a transaction asks more than it did before")
+        self.at += 1
+        return self.answers[self.at - 1]
 
 
 class Transactions:
@@ -116,80 +116,59 @@ class Transactions:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._known: dict[int, list[Played]] = {}
-        self._playing: Played | None = None
-        self.played = 0
-        self.repeated = 0
-
-    def note(self, statement: str, values: Any, *, many: bool, touches: Sequence[tuple[str, bool]]) -> None:  # noqa: ANN401 - the driver's
-        """A statement is about to go to SQLite."""
-        if self._playing is not None:
-            self._playing.touches.update(touches)
-            if any(write for _, write in touches):
-                self._playing.writes.append((statement, values, many))
+        self._connection: Connection | None = None
 
     @contextmanager
-    def transaction(self, engine: Engine, *, read_only: bool = False, single: bool = False) -> Iterator[Any]:
+    def _real(self, engine: Engine, *, read_only: bool) -> Iterator[Connection]:
+        """What ``app.database.transaction`` does, on one connection that is never given back: a third of the time."""
+        raw = self._ground.raw.connection
+        if self._connection is None:
+            self._connection = engine.connect()
+            self._connection.begin()
+            raw.execute("COMMIT")
+        raw.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        try:
+            with database.translated():
+                yield self._connection
+        except BaseException:
+            raw.execute("ROLLBACK")
+            raise
+        raw.execute("COMMIT")
+
+    @contextmanager
+    def transaction(self, engine: Engine, *, read_only: bool = False, single: bool = False) -> Iterator[Any]:  # noqa: ARG002 - as that has
         """Stands for ``app.database.transaction``."""
         execution = self._ground.execution
         if execution is None or not execution.current:
-            with _REAL(engine, read_only=read_only, single=single) as connection:
+            with self._real(engine, read_only=read_only) as connection:
                 yield connection
             return
         faults = (CRASH,) if read_only else (CRASH, *self._ground.commit_faults)
-        fault = execution.point("SQL: read" if read_only else "SQL: write", CLOCK, faults=faults, opaque="table")
-        contents = self._ground.contents_of.tables()
-        found = self._find(execution.seeing, contents)
-        if found is not None:
-            yield from self._again(found, engine, undo=fault == UNDONE)
+        fault = execution.point("SQL: read" if read_only else "SQL: write", faults=faults)
+        before = execution.repeating
+        if before is not None and before.answers is not None:
+            yield Echo(before.answers, engine.dialect)
         else:
             with suppress(_UndoneError):
-                yield from self._first(engine, execution.seeing, contents, read_only=read_only, single=single, undo=fault == UNDONE)
+                yield from self._played(engine, execution, read_only=read_only, undo=fault == UNDONE)
         if fault in {UNDONE, UNKNOWN}:
             raise OutcomeUnknownError("the connection to the database broke during COMMIT")
 
-    def _find(self, seeing: int, contents: Mapping[str, int]) -> Played | None:
-        for played in self._known.get(seeing, ()):
-            if all(contents[name] == content for name, content in played.upon.items()):
-                return played
-        return None
-
-    def _again(self, known: Played, engine: Engine, *, undo: bool) -> Iterator[Wire]:
-        self.repeated += 1
-        self._touched(known)
-        yield Wire(known, None, engine.dialect)  # unless it is rolled back
-        for statement, values, many in known.writes if not undo else ():
-            (self._ground.raw.executemany if many else self._ground.raw.execute)(statement, values)
-
-    def _first(
-        self, engine: Engine, seeing: int, contents: Mapping[str, int], *, read_only: bool, single: bool, undo: bool
-    ) -> Iterator[Wire]:
-        self.played += 1
-        self._playing = played = Played()
-        if len(self._known) >= MOST:
-            self._known.clear()
-        fails = False
+    def _played(self, engine: Engine, execution: Execution, *, read_only: bool, undo: bool) -> Iterator[Wire]:
+        record = execution.record
+        assert record is not None
         try:
-            with _REAL(engine, read_only=read_only, single=single) as connection:
-                yield Wire(played, connection, engine.dialect)
+            with self._real(engine, read_only=read_only) as connection:
+                wire = Wire(connection)
+                record.answers = wire.answers
+                yield wire
                 if undo:
                     raise _UndoneError
         except exc.SQLAlchemyError:
-            fails = True  # its answers do not tell
+            record.answers = None  # they do not tell
             raise
         finally:
-            self._playing = None
-            played.upon = {name: contents[name] for name, _ in played.touches}
-            self._touched(played)
-            if not fails:
-                self._known.setdefault(seeing, []).append(played)
-
-    def _touched(self, played: Played) -> None:
-        execution = self._ground.execution
-        if execution is not None:
-            execution.saw = hash(tuple(sorted(played.upon.items())))
-            for name, write in played.touches:
-                execution.touch(name, write=write)
+            record.tell()
 
     @contextmanager
     def installed(self) -> Iterator[None]:

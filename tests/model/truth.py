@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from tests.model.choices import ViolationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from collections.abc import Hashable, Mapping
 
 MENDED = {"content-type": "image/png"}
 
@@ -26,6 +25,10 @@ class Truth:
     def copy(self) -> Truth:
         """Another one that says the same."""
         return Truth(dict(self.rows), dict(self.living), set(self.swept), set(self.mended))
+
+    def key(self) -> Hashable:
+        """To tell it from others by."""
+        return tuple(sorted(self.rows.items())), tuple(sorted(self.living.items())), frozenset(self.swept), frozenset(self.mended)
 
     def written(self, key: str, body: bytes, *, over: bytes | None) -> None:
         """The application has written *body*; what it has overwritten of that asset need not be kept."""

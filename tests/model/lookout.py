@@ -1,0 +1,83 @@
+"""Sees every step of a ground's schedules, and their ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tests.model.choices import ViolationError
+from tests.model.contents import GHOSTS
+from tests.model.views import ASSETS, MOVES, View, Views
+from tests.model.worlds import ALL_OBJECTS, OBJECT
+
+if TYPE_CHECKING:
+    from tests.model.actors import Step
+    from tests.model.execution import Execution
+    from tests.model.ground import Ground
+    from tests.model.oracles import Ghosts
+    from tests.model.worlds import World
+
+_DELETE = "delete "
+
+
+class Lookout:
+    """The onlooker of one exploration of a ground."""
+
+    def __init__(self, ground: Ground, execution: Execution) -> None:
+        self._ground = ground
+        self._execution = execution
+        self._worlds = execution.worlds
+        self._views = Views(ground, execution.worlds)
+        self._at_ghosts = execution.worlds.index(GHOSTS)
+        self._sound: set[tuple[int, ...]] = set()  # what was found to hold, by the numbers that it depends on
+
+    def after_step(self, before: World, after: World, actor: str, step: Step) -> tuple[World, ViolationError | None]:
+        """The state after a step, with what is to be remembered of that; and the property that it has broken."""
+        now = self._views.view(after)
+        if step.events:
+            after = self._with(after, self._ground.oracles.remember(now.ghosts, step.events, actor, now.clock[0]))
+            now = self._views.view(after)
+        damaged: frozenset[int] = frozenset()
+        try:
+            if step.wrote:
+                damaged = self._check(self._views.view(before), now, actor, step)
+        except ViolationError as error:
+            return after, error
+        if damaged - now.ghosts.damaged:
+            after = self._with(after, replace(now.ghosts, damaged=now.ghosts.damaged | damaged))
+        return after, None
+
+    def check(self) -> None:
+        """Let the run go on undisturbed to its end, and look at what it leaves."""
+        try:
+            self._ground.ends.settle()
+        finally:
+            self._ground.execution = self._execution
+
+    def _with(self, world: World, ghosts: Ghosts) -> World:
+        at = self._at_ghosts
+        return (*world[:at], self._worlds.intern(at, ghosts, ghosts), *world[at + 1 :])
+
+    def _check(self, before: View, now: View, actor: str, step: Step) -> frozenset[int]:
+        oracles, tool = self._ground.oracles, actor in self._ground.oracles.tools
+        rows, ledger = ASSETS in step.wrote, MOVES in step.wrote
+        objects = any(name.startswith(OBJECT) for name in step.wrote)
+        damaged: frozenset[int] = frozenset()
+        if objects and tool and step.told.startswith(_DELETE):
+            damaged = oracles.check_delete(now, step.told.removeprefix(_DELETE).partition("  <- ")[0])
+        if rows or objects:
+            self._check_now(now)
+        if (rows or ledger) and tool:
+            oracles.check_ledger(before, now, actor)
+        if ledger:
+            oracles.check_leases(before, now)
+        return damaged
+
+    def _check_now(self, now: View) -> None:
+        numbers = tuple(self._worlds.number(now.world, index) for index in (self._views.assets, self._views.truth, ALL_OBJECTS))
+        if numbers in self._sound:
+            return
+        self._ground.oracles.check(
+            {number: row.key for number, row in now.rows.items()}, now.contents(), now.truth, now.ghosts, now.clock[0]
+        )
+        self._sound.add(numbers)
