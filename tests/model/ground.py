@@ -161,7 +161,8 @@ class Ground(World):
         execution = self.execution
         if execution is None:
             return 0
-        held = self.raw.execute("SELECT lease_token FROM rekey_moves UNION SELECT suspect_token FROM rekey_runs").fetchall()
+        kept = ("lease_token FROM rekey_moves", "suspect_token FROM rekey_runs", "id FROM rekey_uploads", "lease_token FROM rekey_uploads")
+        held = self.raw.execute(" UNION ".join(f"SELECT {column}" for column in kept)).fetchall()
         mine = f"{execution.current}-"
         return execution.counted(begin_anew=not any(str(token).startswith(mine) for (token,) in held))
 
