@@ -161,11 +161,11 @@ def _crowded(view: View, move: Move) -> Outcome:
 
 
 def _grace_left(view: View, move: Move) -> float:
-    """Seconds until O may go: the grace by the database's clock since switch or last sighting, by the store's since our copy (H16)."""
+    """Seconds until O may go: a grace by the database's clock since switch or last sighting, by the store's since switch or copy (H16)."""
     by_database = move.grace_seconds - (view.now - (move.grace_from or 0)) / MICROSECONDS
     by_store = by_database
     if move.grace_seconds and move.copy:
-        by_store = move.grace_seconds - (view.store_time - move.copy.last_modified)
+        by_store = move.grace_seconds - (view.store_time - max(move.copy.last_modified, move.switch_store_time or 0))
     held = (view.run.deletes_held_until - view.now) / MICROSECONDS
     return max(by_database, float(by_store), held)
 

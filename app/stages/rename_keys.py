@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, exc
 
 from app.assets import AssetRow, Naming
-from app.database import brief, transaction
-from app.errors import OutcomeUnknownError, RolledBackError, UnansweredError
+from app.database import transaction
+from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RolledBackError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import MAX_LISTED
 from app.stages import going_back
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, again, clean
+from app.stages.context import Batch, again
 from app.stages.last_looks import before_switch
+from app.stages.refusals import NOT_YET, Refusal, RejectedError, RowChangedError, ended, rejected
 from app.stages.replanning import replan, with_own_key
 from app.states import MoveState, ParkedReason, RunKind
 
-LOCKED_SECONDS = 5.0  # a row that somebody holds is tried again after so long
 ROWS_LOCKED = 200  # at most so many rows of the application's are locked at once, for some hundredths of a second
 
 
@@ -38,10 +38,6 @@ class Looked:
 
     looks: Looks
     store_time: int
-
-
-class RowChangedError(Exception):
-    """A row is not as the move expects it: the transaction is rolled back and the moves are decided one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,44 +72,49 @@ class RenameKeys:
 
 
 def switch(batch: Batch, moves: Sequence[Move], looks: Looks) -> None:
-    """Switch all rows in one transaction; where one of them is in the way, one by one."""
+    """Switch all rows in one transaction; where one of them is in the way, one by one.
+
+    Raises:
+        DatabaseUnavailableError: The ledger does not answer either.
+    """
     if not moves:
         return
     looked = Looked(looks, store_time=batch.context.store.store_time())
     try:
         _switch_all(batch, moves, looked)
-    except (RowChangedError, RolledBackError, exc.DBAPIError):  # of the last only those that no repetition mends: the others are translated
+    except OutcomeUnknownError:
+        raise
+    except (RowChangedError, DatabaseUnavailableError, exc.DBAPIError):  # a row that is in the way, or has a trigger which raises all this
         for move in moves:
             if batch.time_is_up:
                 return
             _switch_one(batch, move, looked)
 
 
-def _switch_one(batch: Batch, move: Move, looked: Looked) -> None:
+def _switch_one(batch: Batch, move: Move, looked: Looked, *, again: bool = False) -> None:
     try:
         _switch_all(batch, [move], looked)
-    except RolledBackError as error:  # the application holds this row, or a trigger takes its time: its mates need not wait for that
-        batch.add(Outcome(move=replace(move, detail=clean(str(error))), due_in=LOCKED_SECONDS), say="row locked")
-    except (RowChangedError, exc.DBAPIError) as refusal:
-        try:  # deciding may send a request: the removal of our copy
-            batch.add(_not_switched(batch, move, refusal))
-        except UnansweredError as error:
-            batch.unanswered(move, error)
-            raise
-        batch.flush()
+    except OutcomeUnknownError:
+        raise
+    except (RowChangedError, RolledBackError, exc.DBAPIError) as refusal:
+        _decide(batch, move, refusal)
+    except DatabaseUnavailableError as error:
+        with transaction(batch.context.moves.engine, read_only=True) as connection:  # an outage is no row's fault
+            batch.context.moves.held(connection, batch.lease, [move])
+        if again:  # the database was there before and after
+            _decide(batch, move, error)
+        else:
+            _switch_one(batch, move, looked, again=True)
 
 
-def _not_switched(batch: Batch, move: Move, refusal: RowChangedError | exc.DBAPIError) -> Outcome:
-    if isinstance(refusal, RejectedError):
-        return park_before_switch(batch, move, ParkedReason.REJECTED, str(refusal))
-    if isinstance(refusal, exc.DBAPIError):
-        # UNIQUE, CHECK, a trigger, a column that is too short: the database does not take this key (case 30, H11).
-        return park_before_switch(batch, move, ParkedReason.REJECTED, f"the database refused the new key: {brief(refusal)}")
-    return _changed_row(batch, move)
-
-
-class RejectedError(RowChangedError):
-    """The database stored another key than the one that was written (H11)."""
+def _decide(batch: Batch, move: Move, refusal: Refusal) -> None:
+    try:  # deciding may send a request: the removal of our copy
+        outcome = ended(batch, move, refusal) or rejected(batch, move, refusal) or _changed_row(batch, move)
+    except UnansweredError as error:
+        batch.unanswered(move, error)
+        raise
+    batch.add(outcome, say=NOT_YET if outcome.move.attempts > move.attempts else None)
+    batch.flush()
 
 
 def _switch_all(batch: Batch, moves: Sequence[Move], looked: Looked) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, exc, text
 
 from app.assets import Assets
 from app.database import open_engine, transaction
 from app.errors import DatabaseUnavailableError, StoreRequestError
 from app.stages import seed_moves as seed_stage
 from app.stages.seed_moves import seed_moves
-from app.states import MoveState
+from app.states import MoveState, ParkedReason
 from app.testing import Fault
 from tests.builders import World, make_context, make_settings
 from tests.cases.commit_door import cutting
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 TABLE = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key VARCHAR(200), title VARCHAR(50))"
 PAIRS = "CREATE TABLE assets (tenant VARCHAR(20), id VARCHAR(40), client_id INTEGER, object_key VARCHAR(200), PRIMARY KEY (tenant, id))"
 WAITS = {"grace_seconds": 10, "settle_seconds": 5}
+LONG_SECONDS = 1200  # that a row is tried for whose switch the database ends each time
 
 
 def _filled(world: World, assets: int) -> World:
@@ -315,10 +319,76 @@ def test_case_37_a_row_that_cannot_be_serialised_for_a_while_holds_up_no_other(
     world.do("copy")
     first = world.do("rename")
 
-    assert first.counts == {"renamed": 4, "row locked": 1}
-    assert (world.move(3).state, world.move(3).attempts) == (MoveState.COPIED, 0)
+    assert first.counts == {"renamed": 4, "row not switched": 1}
+    assert (world.move(3).state, world.move(3).attempts) == (MoveState.COPIED, 1)
     world.go()
     assert world.states() == {"deleted": 5}
+    world.engine.dispose()
+
+
+ALWAYS_REFUSING = {
+    "sqlite": ("CREATE TRIGGER refuse BEFORE UPDATE ON assets WHEN old.id = 3 BEGIN SELECT RAISE(ABORT, 'database is locked'); END",),
+    "postgres": (
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'; END $$""",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON assets FOR EACH ROW WHEN (OLD.id = 3) EXECUTE FUNCTION refuse()",
+    ),
+    "postgres that is full": (
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$""",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON assets FOR EACH ROW WHEN (OLD.id = 3) EXECUTE FUNCTION refuse()",
+    ),
+}
+
+
+@pytest.mark.parametrize("refusing", ALWAYS_REFUSING)
+def test_case_37_a_row_whose_switch_never_succeeds_is_parked_in_the_end(
+    refusing: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Its trigger raises what looks like an error of the moment, for ever: the others are switched at once, and the run ends (S8, S9)."""
+    server = refusing.partition(" ")[0]
+    url = "" if server == "sqlite" else request.getfixturevalue(f"{server}_url")
+    world = _filled(World(tmp_path, table=TABLE, url=url, settings=WAITS), 5)
+    for statement in ALWAYS_REFUSING[refusing]:
+        world.sql(statement)
+    world.seed()
+    world.do("copy")
+    first = world.do("rename")
+
+    assert first.counts == {"renamed": 4, "row not switched": 1}
+    assert (world.move(3).state, world.move(3).attempts) == (MoveState.COPIED, 1)
+    begun = world.clock.boot()
+    world.go(ticks=600)
+    assert world.states() == {"deleted": 4, "parked": 1}
+    assert (world.move(3).reason, world.move(3).parked_from) == (ParkedReason.FAILED, MoveState.COPIED)
+    assert world.get(3) == b"asset 3"
+    assert world.clock.boot() - begun > LONG_SECONDS
+    world.engine.dispose()
+
+
+def test_case_37_an_outage_of_the_database_parks_nothing_however_often_it_comes(tmp_path: Path) -> None:
+    """Nothing is counted against a row unless the ledger answers, and the row's own statement fails again."""
+    world = _filled(World(tmp_path, table=TABLE, settings=WAITS), 3)
+    world.seed()
+    world.do("copy")
+    away: list[str] = []
+
+    def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if away or "FROM assets" in statement:
+            away.append(statement)
+            raise exc.OperationalError(statement, {}, sqlite3.OperationalError("disk I/O error"))
+
+    for _ in range(15):  # more often than a row is tried
+        event.listen(world.engine, "before_cursor_execute", refuse)
+        back = partial(event.remove, world.engine, "before_cursor_execute", refuse)
+        with pytest.raises(DatabaseUnavailableError), patch("app.stages.runner.time.sleep", lambda _seconds, back=back: back()):
+            world.do("rename")
+        away.clear()
+        world.later(120)
+
+    assert {move.attempts for move in world.moves()} == {0}
+    world.go()
+    assert world.states() == {"deleted": 3}
     world.engine.dispose()
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 Touch = tuple[str, bool]  # a resource, and whether it is written
 Spent = tuple[int, int]  # preemptions and faults
+Left = tuple[int, int, int]  # preemptions, faults, and both together
+NOBODY = -1  # stays: any actor may go on for nothing
 CRASH = "crash"
 
 
@@ -34,7 +36,7 @@ class Bounds:
     together: int = 99  # preemptions and faults
     prune: bool = True
 
-    def left(self, spent: Spent) -> tuple[int, int, int] | None:
+    def left(self, spent: Spent) -> Left | None:
         """Preemptions, faults, and both together that may still come; None where too many were spent."""
         together = self.together - sum(spent)
         preemptions, faults = min(self.preemptions - spent[0], together), min(self.faults - spent[1], together)
@@ -50,23 +52,22 @@ BY_DEFAULT = Bounds()
 class Visited:
     """The states seen so far, and with how much left to spend. A state is kept as its hash of 64 bits."""
 
-    states: set[int] = field(default_factory=set)
-    left: dict[tuple[int, int], list[tuple[int, int, int]]] = field(default_factory=dict)
+    states: dict[int, list[tuple[int, Left]]] = field(default_factory=dict)
 
-    def enter(self, state: int, staying: int, left: tuple[int, int, int]) -> bool:
-        """Whether the state was not gone on from before by the actor *staying* with as much left, or more."""
-        self.states.add(state)
-        known = self.left.setdefault((state, staying), [])
-        if any(map(_as_much, known, [left] * len(known))):
+    def enter(self, state: int, staying: int, left: Left) -> bool:
+        """Whether the state was never gone on from before by so much that all which the actor *staying* makes of *left* is among that."""
+        known = self.states.setdefault(state, [])
+        entry = staying, left
+        if any(_covers(each, entry) for each in known):
             return False
-        known[:] = [less for less in known if not _as_much(left, less)]
-        known.append(left)
+        known[:] = [each for each in known if not _covers(entry, each)]
+        known.append(entry)
         return True
 
-    def holds(self, state: int, staying: int, left: tuple[int, int, int]) -> bool:
-        """Whether nobody came to the state with more left since it was entered with so much."""
-        return left in self.left[state, staying]
 
-
-def _as_much(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    return one[0] >= other[0] and one[1] >= other[1] and one[2] >= other[2]
+def _covers(one: tuple[int, Left], other: tuple[int, Left]) -> bool:
+    """Where nobody stays, each may go on for nothing; who stays may be left for a preemption, and then all is as for any who stayed."""
+    preemptions, faults, together = one[1]
+    if one[0] not in {NOBODY, other[0]}:
+        preemptions, faults, together = preemptions - 1, min(faults, together - 1), together - 1
+    return preemptions >= other[1][0] and faults >= other[1][1] and min(together, preemptions + faults) >= other[1][2]

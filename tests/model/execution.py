@@ -46,6 +46,10 @@ class Execution:
         thread = self._begin(actor)
         self.beginnings.append(self._number(("begins", actor), thread))
 
+    def begin_from_here(self) -> None:
+        """Let schedules begin in the state in which the place is now."""
+        self.start = self.worlds.now()
+
     @property
     def current(self) -> str:
         """The name of the actor at work, empty outside of them."""

@@ -12,9 +12,9 @@ from time import process_time
 from typing import Protocol
 
 from tests.model.actors import Step
-from tests.model.choices import BY_DEFAULT, Bounds, DivergedError, ViolationError, Visited, WindowError
+from tests.model.choices import BY_DEFAULT, NOBODY, Bounds, DivergedError, ViolationError, Visited, WindowError
 from tests.model.execution import AUDITED, Execution
-from tests.model.schedules import NOBODY, Found, Node, Option, Report
+from tests.model.schedules import Found, Node, Option, Report
 from tests.model.worlds import Place, World
 
 LONGEST = 500  # calls in a schedule; more of them is a livelock

@@ -37,6 +37,9 @@ class Lookout:
         if step.events:
             after = self._with(after, self._ground.oracles.remember(now.ghosts, step.events, actor, now.clock[0]))
             now = self._views.view(after)
+        if ASSETS in step.wrote:
+            after = self._promised(self._views.view(before), now)
+            now = self._views.view(after)
         damaged: frozenset[int] = frozenset()
         try:
             if step.wrote:
@@ -53,6 +56,15 @@ class Lookout:
             self._ground.ends.settle()
         finally:
             self._ground.execution = self._execution
+
+    def _promised(self, before: View, now: View) -> World:
+        """The state when it is remembered what keys rows have left."""
+        meant, boot = before.truth.rows, now.clock[0]
+        rows = [(number, row.key) for number, row in before.rows.items() if number in meant]
+        left = [(key, meant[number]) for number, key in rows if number not in now.rows or now.rows[number].key != key]
+        if not left:
+            return now.world
+        return self._with(now.world, now.ghosts.promise(left, now=boot, until=boot + self._ground.context.settings.grace_seconds))
 
     def _with(self, world: World, ghosts: Ghosts) -> World:
         at = self._at_ghosts
@@ -75,6 +87,7 @@ class Lookout:
 
     def _check_now(self, now: View) -> None:
         numbers = tuple(self._worlds.number(now.world, index) for index in (self._views.assets, self._views.truth, ALL_OBJECTS))
+        numbers = (*numbers, hash(frozenset((key, asset) for key, asset, until in now.ghosts.promised if until >= now.clock[0])))
         if numbers in self._sound:
             return
         self._ground.oracles.check(

@@ -11,7 +11,7 @@ from app.testing.requests import EPOCH
 from tests.model.choices import ViolationError, WindowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tests.model.ground import Ground
     from tests.model.truth import Truth
@@ -28,6 +28,7 @@ class Ghosts:
     touched: tuple[tuple[str, float, frozenset[str]], ...] = ()  # keys that the application wrote to, or named, and when it last did
     taken: tuple[tuple[str, frozenset[str]], ...] = ()  # keys whose object the application took away
     damaged: frozenset[int] = frozenset()  # rows whose object was deleted while they named it
+    promised: frozenset[tuple[str, str, float]] = frozenset()  # keys that rows left, what readers of them expect there, and until when
 
     def touch(self, key: str, at: float) -> Ghosts:
         """The application writes to a key, or lets a row name it."""
@@ -38,6 +39,11 @@ class Ghosts:
         """The application takes the object away."""
         others = [each for each in self.taken if each[0] != key]
         return replace(self, taken=tuple(sorted([*others, (key, frozenset())], key=lambda each: each[0])))
+
+    def promise(self, left: Iterable[tuple[str, str]], *, now: float, until: float) -> Ghosts:
+        """Rows have left keys: who read one of them before gets its object within the grace."""
+        kept = {each for each in self.promised if each[2] >= now}
+        return replace(self, promised=frozenset(kept | {(key, asset, until) for key, asset in left}))
 
     def look(self, who: str, thing: str, name: Callable[[str], str]) -> Ghosts:
         """Somebody asks for an object."""
@@ -76,6 +82,9 @@ class Oracles:
             raise kind(f"S2: {body.decode()}, written to {key}, is nowhere any more")
         if not ground.lenient:
             truth.check_rows(keys, contents)
+            for key, asset, until in ghosts.promised:
+                if now <= until:
+                    truth.check_reader(key, asset, contents.get(ground.behaviour.name(key)))
 
     def check_leases(self, before: View, now: View) -> None:
         """Nobody takes what another holds (S7)."""

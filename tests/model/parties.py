@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.errors import MissingObjectError, RekeyError
+from app.errors import RekeyError
 from app.ledger.reopening import Selection
 from app.pipeline import BY_NAME, SEED
 from app.reconcile import reconcile
@@ -16,9 +16,8 @@ from app.states import RunState
 from tests.builders import HOST
 from tests.model.actors import On
 from tests.model.application import Application
-from tests.model.choices import CRASH, ViolationError
-from tests.model.contents import DELAYED, QUEUE, ROW_DUE, TABLE, TRUTH, UPLOADS
-from tests.model.truth import asset_of
+from tests.model.choices import CRASH
+from tests.model.contents import DELAYED, QUEUE, ROW_DUE, TABLE, UPLOADS
 from tests.model.worlds import CLOCK
 
 if TYPE_CHECKING:
@@ -71,14 +70,12 @@ class Parties(Application):
         self.execution.spawn("beat", body)
 
     def hint(self, stage: str, *ids: int, times: int = 1) -> None:
-        """Messages that come whenever they like: hints of the reconciler, doubles, left over from yesterday (S6)."""
+        """More messages, behind those that are there: hints of the reconciler, doubles, left over from yesterday (S6).
 
-        def body() -> None:
-            for number in range(times):
-                self.execution.point(f"a message for {stage} comes", (f"{QUEUE}{stage}", True), yields=True, carries=number)
-                self.ground.messages.append((BY_NAME.get(stage), list(ids)))
-
-        self.execution.spawn("broker", body)
+        A worker takes its next message whenever it likes, so that each may as well have come only then.
+        """
+        self.ground.messages += [(BY_NAME.get(stage), list(ids)) for _ in range(times)]
+        self.execution.begin_from_here()
 
     def time(self, *seconds: float) -> None:
         """Time that passes, in such steps, whenever it likes: whoever stands before a call then was stopped for so long."""
@@ -161,27 +158,6 @@ class Parties(Application):
         """Some acts of the application, one after the other."""
         self.execution.spawn(name, lambda: [act() for act in acts])
 
-    def reader(self, number: int, *, name: str = "reader") -> None:
-        """Reads a row, and gets its object within the grace."""
-
-        def body() -> None:
-            key, until = self.row(number), self._grace_end()
-            asset = self.ground.truth.rows.get(number)
-            self.execution.point(f"GET {key}", (TRUTH, False))
-            needed = any(asset_of(body) == asset for body in self.ground.truth.living)
-            if key is None or self.ground.clock.boot() > until or not needed:
-                return
-            try:
-                body = self.ground.store.app_get(key)
-            except MissingObjectError:
-                if key in self.ground.truth.swept:
-                    return
-                raise ViolationError(f"S1: a reader of row {number} finds nothing at {key}") from None
-            if asset_of(body) != asset:
-                raise ViolationError(f"S1: a reader of row {number} gets {body.decode()} at {key}")
-
-        self.execution.spawn(name, body)
-
     # Inside
 
     def _serve(self, name: str, stage: str, act: Callable[[list[int], object], None]) -> None:
@@ -193,7 +169,7 @@ class Parties(Application):
             while True:
                 carries = repr(context.watch._known), repr(context.pace._sizes), repr(context.moves._active), self.ground.tokens_made()
                 fault = self.execution.point(
-                    "take a message", (queue, True), ready=On((queue,), bool), faults=(TWICE, LOST), carries=carries
+                    "take a message", (queue, True), ready=On((queue,), bool), faults=(TWICE, LOST), yields=True, carries=carries
                 )
                 message = next(message for message in self.ground.messages if message[0] is mine)
                 if fault != TWICE:

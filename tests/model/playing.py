@@ -42,9 +42,8 @@ class Part:
     def play(self) -> Played:
         """Play it here."""
         scenario = BY_SCENARIO[self.name]
-        most = self.most // 2 if self.most and scenario.slow else self.most
         bounds = replace(self.bounds, faults=min(self.bounds.faults, scenario.bounds.faults)) if self.bounds else None
-        report, _ = scenario.explore(self.store, bounds=bounds, most=most)
+        report, _ = scenario.explore(self.store, bounds=bounds, most=self.most)
         return Played(name=self.name, store=self.store, report=report)
 
 

@@ -33,7 +33,9 @@ def comparable_state(ground: Ground) -> int:
     for name, versions in sorted(ground.store._bucket._versions.items()):
         found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now), _PAST)) for item in versions)))
     messages = tuple((stage_name(stage), tuple(ids)) for stage, ids in ground.messages)
-    return hash((*found, messages, ground.truth.key(), ground.oracles.ghosts.damaged, skew))
+    ghosts = ground.oracles.ghosts
+    promised = frozenset((key, asset, round(until - now)) for key, asset, until in ghosts.promised if until >= now)
+    return hash((*found, messages, ground.truth.key(), ghosts.damaged, promised, skew))
 
 
 def _from_now(name: str, value: object, now: float, skew: float) -> object:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 O, N = "up/1.png", "clients/7/assets/1.png"  # noqa: E741 - as the contract calls them
 STORES = {"conditional": CONDITIONAL, "like_minio": LIKE_MINIO}
+ANY = ("like_minio",)  # for schedules of messages, leases and clocks, on which no condition is ever refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,6 @@ class Scenario:
     stores: tuple[str, ...] = tuple(STORES)
     differs: Mapping[str, Any] = field(default_factory=dict)  # what the store does otherwise
     breaks: str = ""  # of what is asked of the application; then nothing is destroyed outside of the listed windows
-    slow: bool = False  # its schedules are long: half as many are played
     window: Window | None = None  # what that leaves open on a store that ignores conditions
     any_store: bool = False  # on every store
 

@@ -40,7 +40,6 @@ def _row_at_new_key(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.party("application", lambda: parties.new_row(2, N, "2"))
-    parties.reader(1)
 
 
 def _chain_moves(parties: Parties) -> None:
@@ -48,8 +47,6 @@ def _chain_moves(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.hint("copy", 1, 2)
-    parties.reader(1)
-    parties.reader(2, name="reader 2")
     parties.time(61)
 
 
@@ -76,7 +73,6 @@ def _in_two_spellings(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
     parties.worker("delete")
-    parties.reader(2)
     parties.hint("delete", 1, 2)
     parties.time(61)
 
@@ -85,18 +81,16 @@ def _swapped(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
     parties.party("application", lambda: parties.swap(1, 2))
-    parties.reader(1)
 
 
 def _vouched(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
     parties.party("writer", lambda: parties.overwrite(1, 2))
-    parties.reader(1)
 
 
 SCENARIOS = (
-    Scenario(name="H2_copy_outlives_its_lease", slow=True, stage="copy", parties=_delayed_copy, request_faults=(HELD_UP,)),
+    Scenario(name="H2_copy_outlives_its_lease", stage="copy", parties=_delayed_copy, request_faults=(HELD_UP,)),
     Scenario(name="H4_upload_to_the_new_key", stage="copy", parties=_upload_to_new_key),
     Scenario(name="H5_row_on_the_new_key_before_its_upload", stage="copy", parties=_row_at_new_key),
     Scenario(
@@ -107,9 +101,9 @@ SCENARIOS = (
         stores=("like_minio",),
     ),
     Scenario(name="H9_keys_swapped_while_copied", stage="copy", parties=_swapped, before=beginnings.two_assets),
-    Scenario(name="H12_two_copiers_and_a_crash", slow=True, stage="copy", parties=_two_copiers),
+    Scenario(name="H12_two_copiers_and_a_crash", stage="copy", parties=_two_copiers),
     Scenario(name="H12_equal_upload_to_the_new_key", stage="copy", parties=_equal_upload),
-    Scenario(name="H19_chain", slow=True, stage="copy", parties=_chain_moves, before=beginnings.chain),
+    Scenario(name="H19_chain", stage="copy", parties=_chain_moves, before=beginnings.chain),
     Scenario(name="H24_taken_down_before_the_copy", stage="copy", parties=_waits_for_its_upload),
     Scenario(name="S3_copied_by_the_store_on_the_operators_word", stage="copy", parties=_vouched, settings={"copy_mode": "server"}),
 )

@@ -50,8 +50,6 @@ def _two_go_back(parties: Parties) -> None:
     parties.worker("copy", name="copy 2")
     parties.worker("rename")
     parties.hint("copy", 2)
-    parties.reader(1)
-    parties.reader(2, name="reader 2")
     parties.time(31)
 
 
@@ -60,8 +58,6 @@ def _second_goes_back(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.hint("delete", 1)
-    parties.reader(1)
-    parties.reader(2, name="reader 2")
     parties.time(61)
 
 
@@ -70,7 +66,6 @@ def _one_is_gone(parties: Parties) -> None:
     parties.worker("rename", name="rename 2")
     parties.hint("rename", 2)
     parties.party("application", lambda: parties.re_point(1, "up/other.png", "3"))
-    parties.reader(2)
 
 
 def _used_again(parties: Parties) -> None:
@@ -78,8 +73,6 @@ def _used_again(parties: Parties) -> None:
     parties.worker("rename")
     parties.party("application", lambda: parties.new_row(9, O, "9"))
     parties.hint("rename", 1)
-    parties.reader(1)
-    parties.reader(2, name="reader 2")
 
 
 def _one_name(parties: Parties) -> None:
@@ -88,25 +81,23 @@ def _one_name(parties: Parties) -> None:
     parties.worker("copy", name="copy 2")
     parties.worker("rename")
     parties.party("application", lambda: parties.re_point(2, "up/2/1.png", "3"))
-    parties.reader(2)
 
 
 def _name_taken(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
     parties.party("application", lambda: parties.upload_late(9, N, "9"))
-    parties.reader(1)
     parties.time(31)
 
 
 SUFFIX = {"on_collision": "suffix"}
 SCENARIOS = (
-    Scenario(name="H25_one_new_key_and_a_suffix", slow=True, stage="seed", parties=_one_name, before=beginnings.same_name, settings=SUFFIX),
+    Scenario(name="H25_one_new_key_and_a_suffix", stage="seed", parties=_one_name, before=beginnings.same_name, settings=SUFFIX),
     Scenario(name="H5_new_key_taken_and_a_suffix", stage="copy", parties=_name_taken, settings=SUFFIX),
-    Scenario(name="H29_shared_object_taken_back", slow=True, stage="copy", parties=_two_go_back, before=_shared_back),
-    Scenario(name="H29_shared_object_taken_back_while_held", slow=True, stage="copy", parties=_two_go_back, before=_shared_back_held),
-    Scenario(name="H29_shared_object_taken_back_apart", slow=True, stage="copy", parties=_two_go_back, before=_apart),
+    Scenario(name="H29_shared_object_taken_back", stage="copy", parties=_two_go_back, before=_shared_back),
+    Scenario(name="H29_shared_object_taken_back_while_held", stage="copy", parties=_two_go_back, before=_shared_back_held),
+    Scenario(name="H29_shared_object_taken_back_apart", stage="copy", parties=_two_go_back, before=_apart),
     Scenario(name="H29_shared_object_when_one_is_back", stage="copy", parties=_second_goes_back, before=_apart_and_one_is_back),
     Scenario(name="H29_shared_object_and_one_row_re_pointed", stage="rename", parties=_one_is_gone, before=_shared_back),
-    Scenario(name="H29_shared_old_key_used_again", slow=True, stage="copy", parties=_used_again, before=_shared_back),
+    Scenario(name="H29_shared_old_key_used_again", stage="copy", parties=_used_again, before=_shared_back),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
-from tests.model.scenario import N, O, Scenario
+from tests.model.scenario import ANY, N, O, Scenario
 
 if TYPE_CHECKING:
     from tests.model.parties import Parties
@@ -30,18 +30,17 @@ def _cancelled_and_named(parties: Parties) -> None:
 def _paused(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
-    parties.beat(ticks=2)
+    parties.beat(ticks=1)
     parties.operator("pause", "resume")
     parties.party("writer", lambda: parties.overwrite(1, 2))
-    parties.time(31, 31)
+    parties.time(31)
 
 
 def _cancelled_after_pause(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
-    parties.beat(ticks=2)
+    parties.beat(ticks=1)
     parties.operator("pause", "cancel")
-    parties.reader(1)
     parties.time(6, 6)
 
 
@@ -51,7 +50,6 @@ def _retried(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("delete")
     parties.party("writer", lambda: parties.overwrite(1, 2))
-    parties.reader(1)
     parties.time(6, 61)
 
 
@@ -60,7 +58,6 @@ def _released(parties: Parties) -> None:
     parties.beat(ticks=2)
     parties.worker("delete")
     parties.party("writer", lambda: parties.overwrite(1, 2))
-    parties.reader(1)
     parties.time(6, 6)
 
 
@@ -77,29 +74,28 @@ def _seeds(parties: Parties) -> None:
     parties.seed(name="seed 1")
     parties.seed(name="seed 2")
     parties.hint("seed")
-    parties.worker("copy")
     parties.party("application", lambda: parties.new_row(3, "up/3.png", "3"))
 
 
 def _held_seed(parties: Parties) -> None:
     parties.seed()
     parties.worker("copy")
-    parties.beat(ticks=2)
-    parties.time(61, 31)
+    parties.beat(ticks=1)
+    parties.time(61)
 
 
 def _losses(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
-    parties.beat(ticks=3)
-    parties.time(61, 31, 6)
+    parties.beat(ticks=1)
+    parties.time(61)
 
 
 def _suspects(parties: Parties) -> None:
     parties.worker("copy", name="copy 1")
     parties.worker("copy", name="copy 2")
-    parties.beat(ticks=2)
-    parties.time(31, 6)
+    parties.beat(ticks=1)
+    parties.time(31)
 
 
 def _taken_back(parties: Parties) -> None:
@@ -108,7 +104,6 @@ def _taken_back(parties: Parties) -> None:
     parties.worker("rename")
     parties.late_message("delete", parties.ground.origin_id, 1)
     parties.party("writer", lambda: parties.overwrite(1, 2))
-    parties.reader(1)
 
 
 def _taken_back_and_used_again(parties: Parties) -> None:
@@ -116,7 +111,6 @@ def _taken_back_and_used_again(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.party("application", lambda: parties.new_row(9, O, "9"))
-    parties.reader(1)
     parties.time(61)
 
 
@@ -132,22 +126,22 @@ def _taken_back_and_saved(parties: Parties) -> None:
 SCENARIOS = (
     Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
     Scenario(name="H17_cancelled_when_the_application_switched", stage="copy", parties=_cancelled_and_named),
-    Scenario(name="H17_cancelled_while_paused", slow=True, stage="rename", parties=_cancelled_after_pause),
-    Scenario(name="H17_paused_and_resumed", slow=True, stage="copy", parties=_paused),
-    Scenario(name="H17_retried_after_a_refused_delete", slow=True, stage="none", parties=_retried, before=beginnings.denied),
-    Scenario(name="H17_released", slow=True, stage="none", parties=_released, before=beginnings.held),
+    Scenario(name="H17_cancelled_while_paused", stores=ANY, stage="rename", parties=_cancelled_after_pause),
+    Scenario(name="H17_paused_and_resumed", stage="copy", parties=_paused),
+    Scenario(name="H17_retried_after_a_refused_delete", stage="none", parties=_retried, before=beginnings.denied),
+    Scenario(name="H17_released", stage="none", parties=_released, before=beginnings.held),
     Scenario(name="H1_released_when_the_key_was_used_again", stage="none", parties=_released_after_all, before=beginnings.long_held),
-    Scenario(name="H25_two_seeds_and_one_new_key", slow=True, stage="seed", parties=_seeds, before=beginnings.same_name),
-    Scenario(name="H26_lost_messages", slow=True, stage="copy", parties=_losses),
+    Scenario(name="H25_two_seeds_and_one_new_key", stores=ANY, stage="seed", parties=_seeds, before=beginnings.same_name),
+    Scenario(name="H26_lost_messages", stores=ANY, stage="copy", parties=_losses),
     Scenario(
         name="H27_seed_held_at_the_mark",
-        slow=True,
+        stores=ANY,
         stage="seed",
         parties=_held_seed,
         before=beginnings.two_assets,
         settings={"max_in_flight": 1},
     ),
-    Scenario(name="H28_lost_leases", slow=True, stage="copy", parties=_suspects, before=beginnings.two_assets),
+    Scenario(name="H28_lost_leases", stores=ANY, stage="copy", parties=_suspects, before=beginnings.two_assets),
     Scenario(name="H18_taken_back", stage="seed", parties=_taken_back, before=beginnings.rolling_back),
     Scenario(name="H18_taken_back_while_held", stage="seed", parties=_taken_back, before=beginnings.rolling_back_held),
     Scenario(name="H18_old_key_used_again", stage="copy", parties=_taken_back_and_used_again, before=beginnings.rolling_back),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
-from tests.model.scenario import N, Scenario
+from tests.model.scenario import ANY, N, Scenario
 from tests.model.transactions import UNDONE, UNKNOWN
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ def _re_pointed(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("copy")
     parties.party("application", lambda: parties.re_point(1, "other/1.png", "another"))
-    parties.reader(1)
 
 
 def _row_removed(parties: Parties) -> None:
@@ -30,7 +29,6 @@ def _overwritten_before_switch(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("copy")
     parties.party("writer", lambda: parties.overwrite(1, 2))
-    parties.reader(1)
     parties.time(2)
 
 
@@ -46,7 +44,6 @@ def _moved_client(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("copy")
     parties.party("application", lambda: parties.move_client(1, 8))
-    parties.reader(1)
 
 
 def _two_renamers(parties: Parties) -> None:
@@ -60,14 +57,12 @@ def _two_renamers(parties: Parties) -> None:
 def _unknown_commit(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("copy")
-    parties.reader(1)
     parties.hint("rename", 1)
     parties.time(31)
 
 
 def _rejected(parties: Parties) -> None:
     parties.worker("rename")
-    parties.reader(1)
     parties.party("writer", lambda: parties.overwrite(1, 2))
 
 
@@ -84,7 +79,6 @@ def _copy_swept(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("copy")
     parties.party("janitor", lambda: parties.sweep(N))
-    parties.reader(1)
 
 
 def _taken_down(parties: Parties) -> None:
@@ -112,6 +106,6 @@ SCENARIOS = (
     Scenario(name="H22_copy_removed_before_the_switch", stage="rename", parties=_copy_swept),
     Scenario(name="H24_row_removed_before_the_switch", stage="rename", parties=_row_removed),
     Scenario(name="H24_taken_down_before_the_switch", stage="rename", parties=_taken_down),
-    Scenario(name="H30_two_renamers", stage="rename", parties=_two_renamers),
-    Scenario(name="H30_fate_of_the_commit_unknown", stage="rename", parties=_unknown_commit, commit_faults=(UNKNOWN, UNDONE)),
+    Scenario(name="H30_two_renamers", stores=ANY, stage="rename", parties=_two_renamers),
+    Scenario(name="H30_fate_of_the_commit_unknown", stores=ANY, stage="rename", parties=_unknown_commit, commit_faults=(UNKNOWN, UNDONE)),
 )

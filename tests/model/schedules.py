@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.model.choices import Spent
+from tests.model.choices import NOBODY, Spent
 from tests.model.worlds import World
 
 MOST_LINES = 120  # of a story
-NOBODY = -1  # any actor may go on for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,15 @@ class Truth:
             if asset_of(found) != asset:
                 raise ViolationError(f"S3: row {number} means asset {asset}, and at {keys[number]} is {found.decode()}")
 
+    def check_reader(self, key: str, asset: str, found: bytes | None) -> None:
+        """Raise ViolationError if who read *key* in a row that meant *asset* gets something else there, or nothing."""
+        if key in self.swept or not any(asset_of(body) == asset for body in self.living):
+            return
+        if found is None:
+            raise ViolationError(f"S1: who has read {key} in a row finds no object there within the grace")
+        if asset_of(found) != asset:
+            raise ViolationError(f"S1: who has read {key} in a row gets {found.decode()} there within the grace")
+
     def check_end(self, keys: Mapping[int, str], contents: Mapping[str, bytes], *, reported: frozenset[str]) -> None:
         """Raise ViolationError if a row does not have its newest bytes, and that is not *reported* (the old keys that it is said of)."""
         for number, asset in self.rows.items():

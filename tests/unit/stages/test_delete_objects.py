@@ -64,6 +64,25 @@ def test_clock_that_runs_ahead_does_not_end_the_grace(world: World, slow: str) -
     assert not _is_deleted(world)
 
 
+def test_grace_by_the_stores_clock_begins_at_the_switch(world: World) -> None:
+    """Not at the copy, which may be long past by then: the database's clock may have jumped before anybody could notice (H16)."""
+    world.add(1)
+    world.seed()
+    world.do("copy")
+    world.later(50)
+    world.do("rename")
+    world.database_clock.skew = 7200
+    world.later(15)
+    world.do("delete")
+
+    assert not _is_deleted(world)
+
+    world.later(50)
+    world.do("delete")
+
+    assert _is_deleted(world)
+
+
 def test_deletes_are_held_after_a_jump_of_the_database_clock(world: World) -> None:
     """The reconciler saw the jump: no delete for one grace from now (H16)."""
     _switched(world)
