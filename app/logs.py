@@ -1,6 +1,7 @@
 """Logging: one event per outcome, as text or as JSON, without secrets.
 
-An event is ``log.info("copied %s", key, extra={"action": "object_copied", "run_id": ..., "move_id": ...})``; both forms show the extras.
+An event is ``log.info("run %s: %s", run.id[:8], notes, extra={"action": "reconciled", "run_id": run.id})``; both forms show the extras.
+What became of each asset is in the ledger (`rekey report`), and not in the logs.
 """
 
 from __future__ import annotations
@@ -17,38 +18,18 @@ from app.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What the ``action`` of an event can be: the names that searches and alerts rely on.
+# What the ``action`` of an event can be: the names that searches and alerts rely on. Each is logged somewhere (a test sees to it).
 ACTIONS: Mapping[str, str] = {
-    "run_started": "A run was accepted.",
-    "run_finished": "A run ended; its counts are in the message.",
-    "run_paused": "The operator paused a run.",
-    "run_resumed": "The operator resumed a run.",
-    "run_cancelled": "The operator cancelled a run.",
-    "run_changed": "The operator changed a live knob of a run.",
-    "moves_planned": "A page of rows was read and planned.",
-    "object_copied": "The copy at the new key was proved.",
-    "row_renamed": "A row was switched to its new key.",
-    "object_deleted": "An old object was deleted.",
-    "move_in_place": "A row names its new key already.",
-    "move_kept": "Moved, and the old object stays.",
-    "move_parked": "An asset cannot go on; the reason is in the message.",
-    "move_superseded": "The row is gone or needs no move.",
-    "move_cancelled": "The run was cancelled before this asset was switched.",
-    "move_rolled_back": "A row names its old key again.",
-    "move_replanned": "The row or the source changed: planned again.",
-    "move_waiting": "The new key is the old object of another live move.",
-    "late_write": "The application wrote to the old key after the switch: copied again.",
+    "run_ended": "The last move of a run has ended: it is finished, or cancelled for good.",
+    "reconciled": "The reconciler hinted due moves again, or ended what could end.",
+    "clock_jumped": "The database's clock jumped: deletes are held for one grace.",
     "batch_released": "A batch gave back what it had not done; the reason is in the message.",
     "batch_refused": "A message of another deployment or run was not acted on.",
-    "reconciled": "The reconciler hinted due moves again.",
-    "clock_jumped": "The database's clock jumped: deletes are held for one grace.",
-    "damage": "An object that a row names by now was deleted and could not be put back.",
+    "broker_warning": "The broker did not take or confirm a message; the ledger has it sent again.",
+    "broker_evicts": "The broker is set up so that it throws messages away when its memory is full.",
     "worker_started": "A worker is ready.",
     "worker_stopping": "A worker was asked to stop and ends what it has in hand.",
     "worker_stopped": "A worker has closed its connections.",
-    "store_probed": "What the object store honours was tried out.",
-    "broker_warning": "The broker took no message; the ledger sends it again.",
-    "broker_evicts": "The broker throws messages away when its memory is full; the ledger sends them again, later.",
 }
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}

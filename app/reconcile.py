@@ -33,6 +33,7 @@ class Found:
     seed: bool = False
     messages: list[tuple[MoveStage, list[int]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    action: str = "reconciled"  # what the log calls this tick
     uploads_left: bool = False  # of dead workers, still to be aborted: the run does not end before
 
 
@@ -81,6 +82,7 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
         context.runs.set_unseen(run, max(0, run.rows_estimate - (run.next_move - 1)))
         if context.runs.end(run):
             context.uploads.close(run)
+            found.action = "run_ended"
             found.notes.append("the cancelled run has ended")
 
 
@@ -129,6 +131,7 @@ def message_size(run: Run, stage: MoveStage, due: int, context: Context) -> int:
 def _after_jump(run: Run, context: Context, jump: float, found: Found) -> None:
     """A jump of the database's clock may end graces and leases too early: hold deletes for one grace, and show it (H16)."""
     context.runs.hold_deletes(run, seconds=context.settings.grace_seconds)
+    found.action = "clock_jumped"
     found.notes.append(f"the database's clock jumped by {jump:.0f} s: deletes are held for {context.settings.grace_seconds} s")
     if jump < 0:
         context.queues.cut_after_jump(run)
@@ -156,4 +159,5 @@ def _end(run: Run, context: Context, found: Found) -> None:
             found.notes.append(f"{parked} moves waited for each other: parked")
     elif context.runs.end(run):
         context.uploads.close(run)
+        found.action = "run_ended"
         found.notes.append("finished")

@@ -35,7 +35,15 @@ def meant(text: str, *, columns: int) -> list[str]:
     *columns*: of the primary key; their values are separated by commas.
     """
     parts = text.split(",", columns - 1)
-    return [to_text(values) for values in itertools.product(*map(_readings, parts))] if len(parts) == columns else []
+    found = [to_text(values) for values in itertools.product(*map(_readings, parts))] if len(parts) == columns else []
+    with suppress(ValueError, TypeError, KeyError):  # as the reports write it, a JSON list: none is no mistake
+        found.append(to_text(from_text(text)))
+    return found
+
+
+def shown(text: str) -> str:
+    """The ledger's text of an id as a person writes it, and as ``meant`` takes it."""
+    return ",".join([value.hex() if isinstance(value, bytes) else str(value) for value in from_text(text)])
 
 
 def _readings(part: str) -> list[object]:

@@ -26,21 +26,22 @@ def reconcile_moves() -> str:
         return f"stopped: {error}"
     for run in live:
         try:
-            notes = _tick(run)
+            notes, action = _tick(run)
         except RekeyError as error:  # the next tick tries again
             said.append(stopped("reconcile", run.id, error))
             continue
         if notes:
             said.append(f"run {run.id[:8]}: {', '.join(notes)}")
-            log.info("%s", said[-1], extra={"action": "reconciled", "run_id": run.id})
+            log.info("%s", said[-1], extra={"action": action, "run_id": run.id})
     return "; ".join(said) or "nothing is due"
 
 
-def _tick(run: Run) -> list[str]:
+def _tick(run: Run) -> tuple[list[str], str]:
+    """One run; gives what to say of it, and what the log calls that."""
     found = reconcile(run, context=resources.context(run), host=socket.gethostname())
     for stage, ids in found.messages:
         enqueue(run, stage, ids)
     if found.seed:
         enqueue_seed(run)
     sent = sum(len(ids) for _, ids in found.messages)
-    return ([f"{sent} moves sent"] if sent else []) + found.notes
+    return ([f"{sent} moves sent"] if sent else []) + found.notes, found.action

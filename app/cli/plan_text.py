@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app.plan.estimate import CLASSES
+from app.row_ids import shown
+from app.visible import visible
+
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 SHOWN_EXAMPLES = 3
@@ -27,12 +31,12 @@ def _counts(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _costs(plan: Mapping[str, Any]) -> Iterator[str]:
-    requests = ", ".join(f"{count} {name}" for name, count in plan["requests"].items())
+    requests = ", ".join(f"{count} {name}" for name, count in _in_order(plan["requests"]))
     yield f"  requests, about    {requests}"
     traffic = f"{size(plan['bytes_read'])} read and {size(plan['bytes_written'])} written by the workers"
     yield f"  traffic            {traffic}, {size(plan['bytes_copied_by_store'])} copied by the store itself"
     if plan["cost"] is not None:
-        each = ", ".join(f"{name} {price:.2f}" for name, price in plan["cost"]["by_class"].items())
+        each = ", ".join(f"{name} {price:.2f}" for name, price in _in_order(plan["cost"]["by_class"]))
         yield f"  cost of requests   {plan['cost']['total']:.2f} ({each})"
     time = plan["time"]
     switched, ended = duration(time["seconds_to_switch"]), duration(time["seconds_in_all"])
@@ -40,10 +44,15 @@ def _costs(plan: Mapping[str, Any]) -> Iterator[str]:
     yield f"                     ({time['basis']})"
 
 
+def _in_order(by_class: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """A saved plan comes back with its names in some other order."""
+    return [(name, by_class[name]) for name in CLASSES if name in by_class]
+
+
 def _samples(plan: Mapping[str, Any]) -> Iterator[str]:
     if plan["samples"]:
         yield "Samples"
-    yield from (f"  {sample['old_key']} -> {sample['new_key']}" for sample in plan["samples"])
+    yield from (f"  {visible(sample['old_key'])} -> {visible(sample['new_key'])}" for sample in plan["samples"])
 
 
 def _attributes(plan: Mapping[str, Any]) -> Iterator[str]:
@@ -86,9 +95,9 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _example(example: Mapping[str, Any]) -> str:
-    where = f"row {example['row']}: " if example["row"] is not None else ""
-    keys = " -> ".join(key for key in (example["old_key"], example["new_key"]) if key)
-    return where + ": ".join(part for part in (keys, example["detail"]) if part)
+    where = f"row {visible(shown(example['row']))}: " if example["row"] is not None else ""
+    keys = " -> ".join(visible(key) for key in (example["old_key"], example["new_key"]) if key)
+    return where + ": ".join(part for part in (keys, visible(example["detail"] or "")) if part)
 
 
 def _next_step(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import click
 from app import resources
 from app.cli import DONE, FINDINGS
 from app.cli.options import confirm, echo_json, json_flag, settings_flags, yes_flag
-from app.cli.status import run_flag
+from app.cli.status import NEWEST, run_flag
 from app.database import transaction
 from app.errors import UsageError
 from app.ledger.records import Run
@@ -79,7 +79,7 @@ def _origin(settings: Settings, run_id: str | None) -> Run:
     resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()
     runs = resources.runs()
-    run = runs.get(run_id) if run_id else runs.newest(settings.s3_bucket, settings.table, kind=RunKind.MOVE)
+    run = runs.newest(settings.s3_bucket, settings.table, kind=RunKind.MOVE) if run_id in {None, NEWEST} else runs.get(str(run_id))
     if run is None:
         raise UsageError(f"no run yet on bucket {settings.s3_bucket!r} and table {settings.table!r}: there is nothing to take back")
     if run.kind is RunKind.ROLLBACK:
@@ -114,7 +114,8 @@ def _count(settings: Settings, origin: Run, clients: tuple[str, ...], where: str
                 deleted = move.state is MoveState.DELETED
                 counted["by_copy" if deleted else "by_switch"] += 1
                 counted["bytes_to_copy"] += move.copy.size if deleted and move.copy else 0
-    return Undoable(**counted, not_switched=found.not_switched, rolled_back=found.rolled_back)
+    # Whether the others are meant is asked of no row, since nothing is done to them.
+    return Undoable(**counted, rolled_back=found.rolled_back)
 
 
 def _nothing(found: Undoable) -> str:
@@ -132,6 +133,8 @@ def _plan(origin: Run, found: Undoable) -> str:
         lines.append("    what cannot be undone: their old objects' time, version and any content that was overwritten since")
     if found.not_switched:
         lines.append(f"  {found.not_switched} were not switched, or needed no move: they stay as they are")
+    if found.rolled_back:
+        lines.append(f"  {found.rolled_back} were rolled back already")
     lines.append("  rows that name another key by now, or are gone, are left alone; new objects go after a grace of their own")
     if origin.is_live:
         lines.append(f"  run {origin.id[:8]} is paused: it is cancelled first")

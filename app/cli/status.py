@@ -11,8 +11,12 @@ from app.errors import UsageError
 from app.ledger.records import Run
 from app.settings import Settings
 
+NEWEST = "last"
 run_flag = click.option(
-    "--run", "run_id", metavar="ID", help="The run, or the beginning of its id; else the newest on this bucket and table."
+    "--run",
+    "run_id",
+    metavar="ID",
+    help=f"The run, or the beginning of its id; else, or for `{NEWEST}`, the newest on this bucket and table.",
 )
 REQUIRED = ("database_url", "s3_bucket", "table")
 
@@ -49,7 +53,7 @@ def chosen(settings: Settings, run_id: str | None) -> Run:
     """
     resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()
-    if run_id is not None:
+    if run_id is not None and run_id != NEWEST:
         return resources.runs().get(run_id)
     run = resources.runs().newest(settings.s3_bucket, settings.table)
     if run is None:

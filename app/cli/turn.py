@@ -10,7 +10,7 @@ from app import resources
 from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
-from app.settings import Settings, load
+from app.settings import Settings, declared, load
 
 HOLD, MAX_DELETES = "hold", "max_deletes"
 LETTERS = len(str(MOST_DELETES))  # Python reads no number of some thousands
@@ -73,8 +73,16 @@ def parse(pairs: tuple[str, ...]) -> dict[str, Any]:
         elif name == MAX_DELETES:
             found[name] = _count(value)
         else:
-            found[name] = getattr(load({name: value}, environ={}, required=()), name)
+            found[name] = _knob(name, value)
     return found
+
+
+def _knob(name: str, value: str) -> Any:  # noqa: ANN401 - as the setting has it
+    try:
+        return getattr(load({name: value}, environ={}, required=()), name)
+    except UsageError:
+        (setting,) = (setting for setting in declared() if setting.name == name)
+        raise UsageError(f"{name}={value}: {setting.remedy}") from None
 
 
 def _truth(value: str) -> bool:

@@ -12,6 +12,8 @@ import click
 from app.cli import DONE, FINDINGS
 from app.cli.options import echo_json, json_flag, settings_flags, yes_flag
 from app.errors import RekeyError, TransientError, UsageError
+from app.row_ids import shown
+from app.visible import visible
 
 if TYPE_CHECKING:
     from app.ledger.records import Run
@@ -122,7 +124,7 @@ def _repair(settings: Settings, work: Workspace, *, has_ledger: bool, output: Pa
     elif healable:
         click.echo(f"{report['healed']} rows switched" if agreed else "nothing was changed: --yes switches them")
         for each in report.get("refused", ()):
-            click.echo(f"  not switched: row {each['row_id']}: {each['detail']}")
+            click.echo(f"  not switched: row {visible(shown(each['row_id']))}: {visible(each['detail'])}")
     return DONE if report["healed"] == sum(report["found"].values()) else FINDINGS
 
 
@@ -166,5 +168,5 @@ def _lines(report: dict[str, Any]) -> list[str]:
 
 
 def _example(finding: dict[str, Any]) -> str:
-    row = f"row {finding['row_id']} " if "row_id" in finding else ""
-    return f"{row}{finding.get('key', '')!r}" + (f": {finding['detail']}" if "detail" in finding else "")
+    row = f"row {visible(shown(finding['row_id']))} " if "row_id" in finding else ""
+    return f"{row}{visible(repr(finding.get('key', '')))}" + (f": {visible(finding['detail'])}" if "detail" in finding else "")

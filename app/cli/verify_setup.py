@@ -19,9 +19,9 @@ from sqlalchemy import inspect
 from app import resources, schema
 from app.assets import Assets
 from app.cli.starting import known_capabilities
+from app.cli.status import chosen
 from app.clock import BootClock
 from app.database import refuse_replica, transaction
-from app.errors import UsageError
 from app.ledger.records import Run
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
@@ -31,7 +31,6 @@ from app.two_buckets import seen_folds
 from app.verification.subject import Subject
 
 LINE_SECONDS = 10.0  # between plain lines, where no terminal is
-NEWEST = "last"
 
 
 def chosen_run(settings: Settings, run_id: str | None) -> tuple[Run | None, bool]:
@@ -46,13 +45,7 @@ def chosen_run(settings: Settings, run_id: str | None) -> tuple[Run | None, bool
         has_ledger = inspect(connection).has_table(schema.meta.name)
     if run_id is None:
         return None, has_ledger
-    resources.deployment()
-    if run_id != NEWEST:
-        return resources.runs().get(run_id), True
-    run = resources.runs().newest(settings.s3_bucket, settings.table)
-    if run is None:
-        raise UsageError(f"no run yet on bucket {settings.s3_bucket!r} and table {settings.table!r}")
-    return run, True
+    return chosen(settings, run_id), True
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 
 from app import resources
-from app.cli.screen import Rates, screen
+from app.cli.screen import DONE, Rates, screen
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Run
 from app.report import snapshot
-from app.states import RELEASABLE
+from app.states import RELEASABLE, RunKind
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 10.0  # between plain lines, where no terminal is
@@ -68,11 +68,11 @@ def _display(run: Run) -> Iterator[Show]:
 
 
 def _plain_lines() -> Show:
-    shown_at, shown = 0.0, ""
+    shown_at, shown, rates = 0.0, "", Rates()
 
     def show(report: dict[str, Any]) -> None:
         nonlocal shown_at, shown
-        text = line(report) + (f" | {report['stall']}" if report["stall"] else "")
+        text = line(report, rates.add(report, now=time.monotonic())) + (f" | {report['stall']}" if report["stall"] else "")
         if text != shown and (time.monotonic() - shown_at >= LINE_SECONDS or report["ended"]):
             shown_at, shown = time.monotonic(), text
             sys.stderr.write(text + "\n")
@@ -80,15 +80,16 @@ def _plain_lines() -> Show:
     return show
 
 
-def line(report: dict[str, Any]) -> str:
-    """One line: where the run stands, its rate, its time left, what was parked and why."""
-    parts = [f"run {report['run'][:8]} {report['state']}"]
-    parts += [f"{report[name]} {name.replace('_', ' ')}" for name in STAGES]
+def line(report: Mapping[str, Any], per_second: Mapping[str, float] | None = None) -> str:
+    """One line: where the run stands, how fast each stage is of late, its time left, what was parked and why."""
+    parts = [f"{_kind(report)} {report['run'][:8]} {report['state']}"]
+    lately = {stage: f" +{rate:.0f}/s" for stage, rate in (per_second or {}).items() if rate >= 1}
+    parts += [f"{report[done]} {done}{lately.get(stage, '')}" for stage, done in DONE.items()]
     parts += [
         f"{report[name]} {name.replace('_', ' ')}" for name in ("in_place", "kept", "superseded", "waiting", "unseen") if report[name]
     ]
     parts.append(f"{report['open']} open of {report['rows']}")
-    parts.append(f"{report['per_second']:.0f}/s")
+    parts.append(f"{report['per_second']:.0f}/s in all")
     if report["eta_seconds"] is not None and report["open"]:
         parts.append(f"about {report['eta_seconds']} s left")
     if report["parked"]:
@@ -98,9 +99,14 @@ def line(report: dict[str, Any]) -> str:
     return " | ".join(parts)
 
 
-def summary(report: dict[str, Any]) -> str:
+def _kind(report: Mapping[str, Any]) -> str:
+    return "rollback" if report.get("kind") == RunKind.ROLLBACK else "run"
+
+
+def summary(report: Mapping[str, Any]) -> str:
     """The article's summary at the end: copied, renamed, deleted, and all else that the run has to say."""
-    lines = [f"Run {report['run'][:8]} {report['state']} after {report['seconds']:.1f} s, {report['per_second']:.0f} assets/s"]
+    name = f"{_kind(report).capitalize()} {report['run'][:8]}"
+    lines = [f"{name} {report['state']} after {report['seconds']:.1f} s, {report['per_second']:.0f} assets/s"]
     lines += [f"  {name:<9} {report[name]:>9}" for name in STAGES]
     names = ("in_place", "kept", "superseded", "cancelled", "rolled_back", "open", "unseen")
     lines += [f"  {name.replace('_', ' '):<9} {report[name]:>9}" for name in names if report[name]]

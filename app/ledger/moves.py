@@ -13,12 +13,14 @@ from app.fidelity_rules import Attribute
 from app.ledger import losses, recording, sharing
 from app.ledger.leases import LeaseLedger, Other, moves_of
 from app.ledger.records import Lease, Move, Outcome, Run
+from app.object_store import MAX_LISTED
 from app.schema import moves
 from app.states import OPEN_STATES, MoveState, can_go
 
 _OPEN = sorted(OPEN_STATES)
 __all__ = ["LARGE_FAMILY", "MoveLedger", "Other", "check_arrow"]
-LARGE_FAMILY = 1000  # moves that share one old object: more are not decided together; a chunk of deletes must not hold all of them
+LARGE_FAMILY = MAX_LISTED  # moves that share one old object: more are not decided together; a chunk of deletes, which is one page
+# of a listing, must not hold all of them: its last one has to see the others gone
 FAMILIES = 10_000
 
 

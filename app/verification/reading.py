@@ -7,6 +7,7 @@ from app.database import transaction
 from app.errors import StoreRequestError
 from app.key_values import KeyRefusedError, check_old_key
 from app.object_store import MAX_LISTED, ListedPage
+from app.planning import LONGEST_KEPT, printable
 from app.verification.subject import Subject
 from app.verification.workspace import Row, Workspace
 
@@ -46,7 +47,7 @@ def _laid_out(subject: Subject, row: AssetRow) -> Row:
     try:
         key = check_old_key(row.key)
     except KeyRefusedError:
-        return row.row_id, ascii(row.key)[:200], None, BAD_KEY, 0
+        return row.row_id, printable(row.key)[:LONGEST_KEPT], None, BAD_KEY, 0
     return row.row_id, key, subject.rules.equivalence.canonical(key), scheme_of(subject, row), 0
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from app.row_ids import shown
 from app.verification.repair import WORDS, Case
 from app.verification.workspace import Workspace
+from app.visible import visible
 
 EXAMPLES = 5
 
@@ -34,16 +36,24 @@ def all_sick(work: Workspace) -> Iterator[dict[str, Any]]:
 
 def lines(report: dict[str, Any]) -> list[str]:
     """What ``find`` has found, for a person."""
-    shown = [f"{report['journal_objects']} objects of the journal are of table {report['table']} and bucket {report['bucket']}"]
+    told = [f"{report['journal_objects']} objects of the journal are of table {report['table']} and bucket {report['bucket']}"]
     if report["journal_unreadable"]:
-        shown.append(f"  {report['journal_unreadable']} more could not be read")
+        told.append(f"  {report['journal_unreadable']} more could not be read")
     for case, words in WORDS.items():
         if case in report["found"]:
-            shown.append(f"{report['found'][case]:>9} {words} ({case})")
-            shown += [f"          row {each['row_id']} {each['old_key']!r} -> {each['new_key']!r}" for each in report["examples"][case]]
+            told.append(f"{report['found'][case]:>9} {words} ({case})")
+            told += [f"          row {_row(each)} {_key(each, 'old_key')} -> {_key(each, 'new_key')}" for each in report["examples"][case]]
     if not report["found"]:
-        shown.append("no row names a key that the journal says was deleted")
-    return shown
+        told.append("no row names a key that the journal says was deleted")
+    return told
+
+
+def _row(each: dict[str, Any]) -> str:
+    return visible(shown(each["row_id"]))
+
+
+def _key(each: dict[str, Any], name: str) -> str:
+    return visible(repr(each[name])) if name in each else "?"
 
 
 def _plain(values: Sequence[Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_plan_finds_every_problem_by_class(deployment: Deployment) -> None:
     }
     assert (ended.report["to_move"], ended.report["would_park"], ended.report["objects_without_row"]) == (22, 5, 1)
     assert text.status == FINDINGS
-    for words in ("row [21]: gone.bin -> clients/1/assets/gone.bin", "CREATE INDEX CONCURRENTLY", "rekey enqueue --plan "):
+    for words in ("row 21: gone.bin -> clients/1/assets/gone.bin", "CREATE INDEX CONCURRENTLY", "rekey enqueue --plan "):
         assert words in text.out
 
 

@@ -61,3 +61,12 @@ def test_what_cannot_be_an_id_is_refused(value: object) -> None:
     """With its type."""
     with pytest.raises(TypeError, match="a row id cannot be"):
         row_ids.to_text([decimal.Decimal(1), value])
+
+
+@given(st.lists(st.one_of(st.integers(), st.uuids(), st.dates(), st.text(st.characters(blacklist_characters=","))), min_size=1, max_size=3))
+def test_id_as_it_is_shown_can_be_typed_again(values: list[object]) -> None:
+    """``plan`` and ``verify`` show it, ``retry --id`` takes it; so it does what a report has, a JSON list."""
+    written = row_ids.to_text(values)
+
+    assert written in row_ids.meant(row_ids.shown(written), columns=len(values))
+    assert written in row_ids.meant(written, columns=len(values))

@@ -108,6 +108,11 @@ def test_set_refuses_a_knob_out_of_range(running: World, capsys: pytest.CaptureF
     assert words in refused(running, capsys, "set", *pairs)
 
 
+def test_set_names_the_knob_as_it_was_typed(running: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """And not a flag that this command does not have for it."""
+    assert refused(running, capsys, "set", "copy_rate=-1") == "rekey: copy_rate=-1: give a whole number from 0 to 1000000"
+
+
 @pytest.mark.parametrize("count", ["-1", "99999999999999999999999", "many"])
 def test_bound_of_deletes_out_of_range_is_refused(running: World, capsys: pytest.CaptureFixture[str], count: str) -> None:
     """Before a run is started, or anything is asked or released."""
@@ -135,6 +140,36 @@ def test_unknown_run_is_refused(running: World, capsys: pytest.CaptureFixture[st
     """By each command that takes one; an id that several runs begin with is none, and neither is an empty one."""
     for run_id in ("ffffffff", "", "%"):
         assert "run" in refused(running, capsys, *command, "--run", run_id)
+
+
+@pytest.mark.parametrize("command", [("status",), ("report",), ("rollback", "--dry-run")], ids=lambda command: command[0])
+def test_last_is_the_newest_run(ended: World, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """Where a run is taken, that is one way to say it; with nothing said it is meant too."""
+    done = cli.main([*command, "--run", "last", "--json", *FLAGS])
+    told = capsys.readouterr().out
+    again = cli.main([*command, "--json", *FLAGS])
+
+    assert (done, again) == (0, 0)
+    assert ended.run.id in told
+    assert told == capsys.readouterr().out
+
+
+def test_last_is_refused_where_no_run_is(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the words that an unnamed run gets."""
+    for command in (("status",), ("pause",), ("rollback", "--yes"), ("verify",)):
+        assert "no run yet" in refused(world, capsys, *command, "--run", "last", "--table", "nobodys")
+
+
+def test_rollback_of_chosen_rows_does_not_count_the_others(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many of the run were not switched says nothing of the rows that are meant."""
+    cli.main(["rollback", "--dry-run", *FLAGS])
+    whole = capsys.readouterr().err
+    cli.main(["rollback", "--dry-run", "--only-where", "id = 1", *FLAGS])
+    chosen = capsys.readouterr().err
+
+    assert "1 were not switched" in whole
+    assert ": 1 rows" in chosen
+    assert "not switched" not in chosen
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,17 @@ def test_messages_alone_drive_a_run_to_its_end(world: World, broker: Broker) -> 
     assert world.states() == {"deleted": 3}
 
 
+def test_end_of_a_run_is_one_event_in_the_log(world: World, broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """What an alert or a script waits for, told from all the other ticks of the reconciler."""
+    world.add(1)
+    messages.enqueue_seed(world.run)
+    with caplog.at_level("INFO"):
+        _drive(world, broker)
+    ends = [record for record in caplog.records if getattr(record, "action", None) == "run_ended"]
+
+    assert [(record.run_id, "finished" in record.getMessage()) for record in ends] == [(world.run.id, True)]  # type: ignore[attr-defined]
+
+
 def test_summary_says_what_was_done_as_flower_shows_it(world: World, broker: Broker) -> None:
     """Outcomes, and parked ones by reason."""
     for number in range(1, 4):

@@ -109,7 +109,7 @@ def test_text_has_counts_samples_problems_and_the_next_step() -> None:
         "assets.k has none",
         "CREATE INDEX x;",
         "200 objects were looked at; --sample N looks at more, --thorough at each",
-        "row [3]: c.png -> clients/7/c.png: hold: ON",
+        "row 3: c.png -> clients/7/c.png: hold: ON",
         "rows already in place",
         "Run 77aa88bb is under way",
         "was not probed yet",
@@ -119,7 +119,24 @@ def test_text_has_counts_samples_problems_and_the_next_step() -> None:
     assert -1 not in places, words[places.index(-1)]
     assert places == sorted(places)
     assert "waiting" not in text
-    assert "[9]" not in text
+    assert "row 9" not in text
+
+
+def test_saved_plan_is_shown_as_it_was() -> None:
+    """Its record comes back with the classes of requests in another order."""
+    again = {**PLAN, "requests": {"GET": 7, "PUT": 7}, "cost": {"total": 1.5, "by_class": {"GET": 0.5, "PUT": 1.0}}}
+
+    assert as_lines(again) == as_lines(PLAN)
+
+
+def test_odd_keys_neither_break_lines_nor_fill_the_screen() -> None:
+    """Neither among the samples nor among the examples."""
+    odd = {"row": "[1]", "old_key": "a\nb\x1b[2J" + "x" * 2000, "new_key": "clients/7/a\nb", "detail": "no object"}
+    problem = {"class": "bad_name", "rows": 1, "estimated": False, "text": "odd names", "remedy": "", "examples": [odd]}
+    shown = as_lines({**PLAN, "samples": [odd], "problems": [problem]})
+
+    assert all(line.isprintable() and len(line) < 500 for line in shown)
+    assert any("row 1: a\\nb" in line for line in shown)
 
 
 def test_text_of_a_plan_that_was_not_saved_says_so() -> None:

@@ -66,6 +66,16 @@ def test_row_without_its_object_is_missing(world: World) -> None:
     assert found.report["schemes"]["no_key"] == 2
 
 
+def test_key_that_no_object_can_have_is_listed_as_it_is(world: World) -> None:
+    """It can be looked up in the table by that."""
+    key = "x/" + "n" * 1100
+    world.add(1, key, body=None)
+
+    (found,) = verified(world).report["examples"]["missing"]
+
+    assert (found["row_id"], found["key"]) == ("[1]", key)
+
+
 def test_row_whose_object_comes_within_the_settling_time_is_not_missing(world: World) -> None:
     """A row may be written up to SETTLE_SECONDS before its object (A3): verify waits for that once."""
     world.add(1, body=None)
