@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import gzip
 import io
 import json
+import socket
 from collections import Counter
 from hashlib import md5
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.service import Content
+from tests.integration.browser import NO_NETWORK, browse
+from tests.integration.nginx import ask, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,6 +72,8 @@ def check(deployment: Deployment, folder: Path) -> None:
     head = deployment.rekey("report", "--json", **named).report
     links = deployment.rekey("report", "--redirects", "csv", "--prefix", "https://cdn.example/", **named)
     html = deployment.rekey("report", "--html", **named)
+    page = deployment.rekey("report", "--html", "--output", str(folder / "page.html"), **named)
+    nginx = deployment.rekey("report", "--redirects", "nginx", "--prefix", "/media/", "--output", str(folder / "rekey.map"), **named)
 
     assert (text.status, to_file.status, to_bucket.status) == (0, 0, 0), (text.err, to_file.err, to_bucket.err)
     lines = list(csv.DictReader(io.StringIO(text.out, newline=""), strict=True))
@@ -88,9 +95,20 @@ def check(deployment: Deployment, folder: Path) -> None:
     assert sorted(led) == sorted((prefix + line[2], prefix + line[3]) for line in book.values() if line[0] == "deleted")
     assert all(f"<b>{head[name]:,}</b><span>{name}</span>" in html.out for name in ("rows", "copied", "renamed", "deleted", "parked"))
     assert head["started_by"] in html.out
+    assert (page.status, nginx.status) == (0, 0), (page.err, nginx.err)
+    seen = browse(folder, "--dump-dom", *NO_NETWORK, f"file://{folder}/page.html")
+    assert all(
+        words in seen for words in (f"Run {head['run'][:8]}", "Rate over time", "Parked by reason", "missing source", "Slowest clients")
+    )
+    with serving(folder) as port:
+        led_to = {line[2]: ask(port, quote(f"/media/{line[2]}")) for line in book.values() if line[2] != ".."}
+    assert led_to == {
+        line[2]: (301, quote(f"/media/{line[3]}")) if line[0] == "deleted" else (404, None) for line in book.values() if line[2] != ".."
+    }
     assert again.status == USAGE
     assert "already" in again.complaint
-    assert "@" in head["started_by"]
+    assert head["started_by"] == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert head["version"] == version("asset-rekey")
     assert head["settings"]["table"] == service.table.name
     for secret in (deployment.store.access_key, deployment.store.secret_key):
         assert secret not in json.dumps(head) + text.out + html.out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -160,27 +159,6 @@ def test_verify_says_what_is_wrong_and_changes_nothing(working: Deployment, tmp_
     assert "`rekey verify --repair`" in told.out
     assert (service.table.keys(), service.bucket.versions()) == before
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-@pytest.mark.timeout(300)
-def test_verify_goes_on_after_ctrl_c(working: Deployment, tmp_path: Path) -> None:
-    """What was read is kept below the user's own folder, for --resume; without an interrupted one that is refused."""
-    service, named = working.service()
-    assets = service.fill(10)
-    service.bucket.remove(assets[0].old_key)
-    home = {"HOME": str(tmp_path)}
-
-    nothing = working.rekey("verify", "--resume", **home, **named)
-    process = working.start("app", "verify", "--json", name="verify", **(home | {**named, "REKEY_SETTLE_SECONDS": "3600"}))
-    process.wait_for("waiting", seconds=60)
-    process.send_signal(signal.SIGINT)
-    interrupted = process.wait(seconds=30)
-    resumed = working.rekey("verify", "--resume", "--json", **home, **named)
-
-    assert nothing.status == USAGE
-    assert "leave out --resume" in nothing.complaint
-    assert interrupted == 130
-    assert (resumed.status, resumed.report["faults"], resumed.report["rows"]) == (FINDINGS, {"missing": 1}, 10), resumed.err
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,12 +11,12 @@ import pytest
 from app.ledger.reading import ReportLedger
 from app.reporting.redirects import redirect_lines
 from tests.builders import World
+from tests.integration.nginx import ask, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 NAMES = (
     "plain.png",
     "a b.txt",
@@ -56,23 +50,6 @@ NAMES = (
     " leading and trailing ",
     "n" * 255,
 )
-CONFIG = """
-daemon off; master_process off; pid {folder}/pid; error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
-    scgi_temp_path {folder}/s;
-    {sizes}
-    map $uri $rekey_new {{ default ""; include {folder}/rekey.map; }}
-    server {{
-        listen 127.0.0.1:{port};
-        root {folder}/files;
-        error_page 404 = @rekey_new;
-        location @rekey_new {{ if ($rekey_new) {{ return 301 $rekey_new; }} return 404; }}
-    }}
-}}
-"""
 
 
 @pytest.fixture
@@ -90,43 +67,12 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def port(world: World, tmp_path: Path) -> Iterator[int]:
     """A real nginx with the redirects of the run, as their head tells to include them, and with one file of its own."""
-    if NGINX is None:
-        pytest.skip("no nginx on the PATH (apt-get install nginx-light)")
     lines = redirect_lines(ReportLedger(world.engine), world.run, form="nginx", prefix="/media/", left_out=Counter())
-    text = b"".join(chunk for chunk, _ in lines)
-    (tmp_path / "rekey.map").write_bytes(text)
-    sizes = "\n".join(line.lstrip("# ") for line in text.decode().splitlines() if "map_hash" in line)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
+    (tmp_path / "rekey.map").write_bytes(b"".join(chunk for chunk, _ in lines))
     (tmp_path / "files/media/up").mkdir(parents=True)
     (tmp_path / "files/media/up/LOGO.png").write_bytes(b"another object is here again")
-    (tmp_path / "nginx.conf").write_text(CONFIG.format(folder=tmp_path, port=number, sizes=sizes))
-    tmp_path.chmod(0o755)
-    with (tmp_path / "nginx.log").open("wb") as log:
-        process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], stderr=log)
-    try:
-        end = time.monotonic() + 20
-        while not _answers(number):
-            assert process.poll() is None, (tmp_path / "nginx.log").read_text()
-            assert time.monotonic() < end, "nginx does not answer"
-            time.sleep(0.05)
+    with serving(tmp_path) as number:
         yield number
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def ask(port: int, path: str) -> tuple[int, str | None]:
-    """Status and Location, as a browser asks for *path* (which is encoded)."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-        location = answer.headers["Location"]
-        return answer.status, location and location.removeprefix(f"http://127.0.0.1:{port}")
-    finally:
-        connection.close()
 
 
 def test_links_of_odd_keys_lead_to_their_new_keys(world: World, port: int) -> None:
@@ -147,11 +93,3 @@ def test_links_of_odd_keys_lead_to_their_new_keys(world: World, port: int) -> No
 def test_other_paths_are_not_redirected(port: int, path: str) -> None:
     """Neither what was not switched nor what merely looks alike."""
     assert ask(port, path) == (404, None)
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

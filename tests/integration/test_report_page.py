@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import os
-import shutil
-import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,12 +11,12 @@ import pytest
 from app.ledger.reading import ReportLedger
 from app.reporting.page import html_lines
 from tests.builders import World
+from tests.integration.browser import browse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 EVIL = "<script>document.title='run'<b onclick=x>"
 LONG = "a-name-without-a-place-to-break-it-" * 6
 # Asks the browser itself, from outside the page's own document: its widths, its colours, what it asked for.
@@ -35,8 +32,6 @@ PROBE = """<!doctype html><html><body><iframe id="f" style="border:0;width:{widt
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the page about a run of odd clients."""
-    if BROWSER is None:
-        pytest.skip("no chromium on the PATH (apt-get install chromium)")
     world = World(tmp_path, settings={"grace_seconds": 0})
     for number in range(1, 6):
         world.add(number)
@@ -72,25 +67,6 @@ def address(folder: Path) -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
     server.server_close()
     thread.join(10)
-
-
-def browse(folder: Path, *flags: str) -> str:
-    """The browser's own output for a page."""
-    assert BROWSER is not None
-    fixed = (
-        "--headless",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--no-first-run",
-        "--disable-extensions",
-        "--disable-background-networking",
-    )
-    root = ("--no-sandbox",) if os.geteuid() == 0 else ()
-    done = subprocess.run(
-        [BROWSER, *fixed, *root, f"--user-data-dir={folder}/profile", *flags], capture_output=True, text=True, timeout=90, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("width", [360, 1280])
