@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from app import resources
-from app.cli import DONE, ERROR, FINDINGS
+from app.cli import DONE, ERROR, FINDINGS, starting
 from app.cli.options import echo_json, json_flag, settings_flags
 from app.doctor.broker import check_broker
 from app.doctor.database import check_database
 from app.doctor.fidelity import fidelity_lines
 from app.doctor.findings import Finding, Level
 from app.doctor.store import check_store
+from app.errors import RekeyError
 from app.redaction import redact
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 @json_flag
 @settings_flags(log_level="error")
 def doctor(*, settings: Settings, as_json: bool) -> int:
-    """Try database, broker and object store, and say what to mend. Only throw-away objects below .rekey/ folders are written."""
+    """Try database, broker and object store, and say what to mend. Only throw-away objects below .rekey/ folders are written.
+
+    What the store honours is kept beside the ledger, for `rekey plan`.
+    """
     found, capabilities = examine(settings)
     if as_json:
         echo_json(as_object(found, capabilities))
@@ -45,8 +50,18 @@ def examine(settings: Settings) -> tuple[list[Finding], Capabilities | None]:
         of_store, capabilities = check_store(settings, store)
     finally:
         store.close()
+    if capabilities is not None:
+        _keep(settings, capabilities)
     found = [*check_database(settings), *check_broker(settings), *of_store]
     return [dataclasses.replace(finding, text=redact(finding.text, settings.secrets)) for finding in found], capabilities
+
+
+def _keep(settings: Settings, capabilities: Capabilities) -> None:
+    """For `rekey plan`, which tries nothing, where no run has seen more: a run begins with a probe of its own, that asks for more."""
+    with suppress(RekeyError):  # no ledger yet, or it may not be written: then the plan does without
+        resources.deployment()
+        if starting.known_capabilities(settings) is None:
+            starting.keep_probe(settings, capabilities, at=starting.LONG_AGO)
 
 
 def exit_status(found: Iterable[Finding]) -> int:

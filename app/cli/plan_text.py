@@ -106,7 +106,8 @@ def _next_step(plan: Mapping[str, Any]) -> Iterator[str]:
     if plan["live_run"]:
         yield f"Run {plan['live_run'][:8]} is under way on this bucket and table: the figures change with it"
     if not looked["probed"]:
-        yield "What this store honours was not probed yet (enqueue does it): copies are taken to go by GET and PUT"
+        by_us = ": copies are taken to go by GET and PUT" if plan["bytes_read"] or not plan["bytes_copied_by_store"] else ""
+        yield f"What this store honours, and so what copies lose, is not known yet (`rekey doctor` tries it){by_us}"
     if plan["plan"]:
         yield f"`rekey enqueue --plan {plan['plan'][:8]}` runs this plan"
     else:

@@ -44,6 +44,7 @@ from app.two_buckets import TwoBuckets, probe_both
 COUNT_SECONDS = 600
 ABSENT_KEY = ".rekey/absent"
 PACE = ("grace_seconds", "copy_rate", "rename_rate", "delete_rate")
+LONG_AGO = 1
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
@@ -186,8 +187,7 @@ def explained(settings: Settings) -> Iterator[None]:
 
 def probed(settings: Settings) -> Capabilities:
     """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
-    runs = resources.runs()
-    now = runs.now()
+    now = resources.runs().now()
     store = resources.store_of(settings, None, pool_size=1)
     try:
         known = known_capabilities(settings, since=now - PROBE_HOURS * 3600 * MICROSECONDS)
@@ -198,8 +198,13 @@ def probed(settings: Settings) -> Capabilities:
         see_readable(store.target if isinstance(store, TwoBuckets) else store, new_prefix(settings.template))
     finally:
         store.close()
-    runs.remember(probe_note(settings), json.dumps({"at": now, "capabilities": dataclasses.asdict(found)}))
+    keep_probe(settings, found, at=now)
     return found
+
+
+def keep_probe(settings: Settings, found: Capabilities, *, at: int) -> None:
+    """Remember what a probe has found that was begun *at*, in database microseconds; LONG_AGO: no run may be started on it."""
+    resources.runs().remember(probe_note(settings), json.dumps({"at": at, "capabilities": dataclasses.asdict(found)}))
 
 
 def probe_note(settings: Settings) -> str:

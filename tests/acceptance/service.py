@@ -65,9 +65,13 @@ class Bucket:
             http_client=pool,
         )
 
-    def make(self) -> None:
-        """Make it."""
-        self._client.make_bucket(self.name)
+    def make(self, *, locks: bool = False) -> None:
+        """Make it; *locks*: its objects can be locked, and have versions therefore."""
+        self._client.make_bucket(self.name, object_lock=locks)
+
+    def hold(self, key: str) -> None:
+        """Lay a legal hold on what is at *key* now."""
+        self._client.enable_object_legal_hold(self.name, key)
 
     def put(self, key: str, content: Content) -> None:
         """Upload."""
@@ -75,6 +79,11 @@ class Bucket:
         self._client.put_object(
             self.name, key, io.BytesIO(content.body), len(content.body), content_type=content.content_type, metadata=metadata
         )
+
+    def put_with(self, key: str, **headers: str) -> None:
+        """Upload a byte with headers that minio's client has no place for."""
+        answer = self._pool.request("PUT", self._client.presigned_put_object(self.name, key), body=b"x", headers=headers)
+        assert answer.status == 200, answer.data
 
     def get(self, key: str) -> Content | None:
         """What is at *key*, None where nothing is."""

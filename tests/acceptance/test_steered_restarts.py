@@ -12,25 +12,24 @@ from tests.integration.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.acceptance.service import Service
-    from tests.servers import RedisServer, S3Server, SqlServer
+    from tests.servers import RedisServer
 
 ASSETS = 150
 TICKS = 3
 SLOW = {"REKEY_COPY_RATE": "2", "REKEY_COPY_CONCURRENCY": "4", "REKEY_LEASE_SECONDS": "12"}
 
 
-@pytest.fixture
-def alone(
-    postgres: SqlServer, minio: S3Server, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    """A deployment whose workers the test kills."""
-    url = postgres.make_database()
-    made = Deployment(database_url=url, broker_url=redis_server.url, store=minio, folder=tmp_path_factory.mktemp("alone"), settings=SLOW)
+@pytest.fixture(params=["postgresql", "embedded"])
+def alone(request: pytest.FixtureRequest, redis_server: RedisServer, tmp_path: Path) -> Deployment:
+    """A deployment whose workers the test kills: on PostgreSQL and MinIO, on SQLite and SeaweedFS."""
+    servers = ("sqlite_url", "seaweed") if request.param == "embedded" else ("postgres_url", "minio")
+    url, store = (request.getfixturevalue(name) for name in servers)
+    made = Deployment(database_url=url, broker_url=redis_server.url, store=store, folder=tmp_path, settings=SLOW)
     assert made.rekey("init").status == 0
-    yield made
-    postgres.drop_database(url)
+    return made
 
 
 @contextmanager

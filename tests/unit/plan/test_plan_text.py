@@ -112,7 +112,7 @@ def test_text_has_counts_samples_problems_and_the_next_step() -> None:
         "row 3: c.png -> clients/7/c.png: hold: ON",
         "rows already in place",
         "Run 77aa88bb is under way",
-        "was not probed yet",
+        "is not known yet",
         "`rekey enqueue --plan 1f6e01c2`",
     ]
     places = [text.find(word) for word in words]
