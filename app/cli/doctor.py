@@ -50,9 +50,10 @@ def examine(settings: Settings) -> tuple[list[Finding], Capabilities | None]:
         of_store, capabilities = check_store(settings, store)
     finally:
         store.close()
-    if capabilities is not None:
+    of_database = check_database(settings)
+    if capabilities is not None and all(finding.level is not Level.UNREACHABLE for finding in of_database):
         _keep(settings, capabilities)
-    found = [*check_database(settings), *check_broker(settings), *of_store]
+    found = [*of_database, *check_broker(settings), *of_store]
     return [dataclasses.replace(finding, text=redact(finding.text, settings.secrets)) for finding in found], capabilities
 
 

@@ -12,6 +12,9 @@ import pytest
 import redis
 from sqlalchemy import create_engine
 
+from app import resources
+from app.cli import doctor as command
+from app.cli import starting
 from app.cli.doctor import as_lines, as_object, exit_status
 from app.database import open_engine
 from app.doctor import broker
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from app.object_store import Condition, Deadline, ListedPage, ObjectAttributes, ObjectInfo
+    from app.object_store import Capabilities, Condition, Deadline, ListedPage, ObjectAttributes, ObjectInfo
     from app.s3_bucket import Lifecycle, Notice, Replication
 
 GOOD = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key VARCHAR(1024)); CREATE INDEX k ON assets (object_key);"
@@ -388,3 +391,41 @@ def test_etags_that_cannot_be_tried_are_said_not_to_be_known() -> None:
 
         assert ["could not be tried" in one.text for one in found] == [True]
         assert (store.contents(), store.unfinished_uploads()) == ({}, [])
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> Capabilities:
+    """What a store honours that was tried, and no broker."""
+    found = CONDITIONAL.capabilities()
+    monkeypatch.setattr(resources, "_settings", None)
+    monkeypatch.setattr(command, "check_store", lambda *_: ([], found))
+    monkeypatch.setattr(command, "check_broker", lambda *_: [])
+    return found
+
+
+def _settings_with(path: Path) -> Settings:
+    store = {"s3_endpoint": "http://127.0.0.1:1", "s3_access_key": "k", "s3_secret_key": "secret", "broker_url": "redis://127.0.0.1:1/0"}
+    return Settings(database_url=f"sqlite:///{path}", table="assets", s3_bucket="assets", **store)
+
+
+def test_what_the_store_honours_is_kept_for_plans_but_no_run_starts_on_it(tmp_path: Path, tried: Capabilities) -> None:
+    """A run probes by itself, and looks whether new keys can be read besides."""
+    settings = _settings_with(tmp_path / "app.db")
+    engine = open_engine(str(settings.database_url.get_secret_value()))
+    create_ledger(engine)
+    engine.dispose()
+
+    assert command.examine(settings)[1] == tried
+    assert starting.known_capabilities(settings) == tried
+    assert starting.known_capabilities(settings, since=resources.runs().now() - 24 * 3600 * 10**6) is None
+    resources.close()
+
+
+def test_doctor_makes_no_database_where_none_is(tmp_path: Path, tried: Capabilities) -> None:
+    """A mistyped path is found, and not filled with an empty file."""
+    found, capabilities = command.examine(_settings_with(tmp_path / "none.db"))
+    resources.close()
+
+    assert [finding.text.partition(" file")[0] for finding in found] == ["there is no"]
+    assert capabilities == tried
+    assert list(tmp_path.iterdir()) == []
