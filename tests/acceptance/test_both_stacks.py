@@ -11,7 +11,8 @@ import json
 import signal
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
@@ -329,6 +330,43 @@ def test_what_cannot_be_taken_back_is_asked_for_on_a_terminal(stack: Deployment)
     assert "nothing was changed" in shown
     assert (healed, sound.status) == (DONE, DONE), sound.out
     assert service.differences(assets) == []
+
+
+@pytest.mark.timeout(300)
+def test_verify_tells_each_kind_of_fault(stack: Deployment) -> None:
+    """What no service does by itself is set in the ledger: a copy of another size, another content, other headers than its source."""
+    service, named = stack.service()
+    assets = service.fill(6)
+    run = stack.rekey("enqueue", "--watch", "--hold", "--json", seconds=LONG, **named).report["run"]
+    mine = "run_no = (SELECT no FROM rekey_runs WHERE id = :run) AND row_id = :row"
+    later = "UPDATE rekey_moves SET copy_store_time = copy_store_time + 3600"
+    service.table.run(f"{later}, copy_size = copy_size + 1 WHERE {mine}", run=run, row="[1]")
+    service.table.run(f"{later}, copy_etag = 'another' WHERE {mine}", run=run, row="[2]")
+    service.bucket.put(assets[2].new_key, replace(assets[2].content, content_type="text/odd"))
+    written = int(datetime.fromisoformat(service.bucket.versions()[assets[2].new_key][1]).timestamp())
+    service.table.run(f"UPDATE rekey_moves SET copy_store_time = {written} WHERE {mine}", run=run, row="[3]")
+    service.bucket.remove(assets[3].new_key)
+    service.upload({"stray.bin": PLAIN, "clients/99/assets/stray.bin": PLAIN})
+    service.table.run(f"UPDATE {service.table.name} SET client_id = 24 WHERE id = 5")
+    time.sleep(3)  # beyond REKEY_SETTLE_SECONDS
+    before = everything(service)
+
+    ended = stack.rekey("verify", "--run", run[:8], "--headers", "--json", **named)
+    told = stack.rekey("verify", "--run", "last", **named)
+
+    assert (ended.status, told.status) == (FINDINGS, FINDINGS), ended.err
+    assert ended.report["faults"] == {
+        "missing": 1,
+        "other_client": 1,
+        "stray_old": 1,
+        "stray_new": 1,
+        "wrong_size": 1,
+        "differs": 1,
+        "wrong_headers": 1,
+    }
+    assert ended.report["examples"]["wrong_headers"][0]["detail"] == "unlike its source: content-type"
+    assert f"row 4 {assets[3].new_key!r}" in told.out
+    assert everything(service) == before
 
 
 @pytest.mark.timeout(300)
