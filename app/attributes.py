@@ -43,7 +43,7 @@ def load_of_copy(
     if not needs_head(fates) and not needs_acl(fates, Way.COPY):
         return source, Load()
     read = seen or store.head(source.key)
-    has = gathered(store, read, (Way.COPY, otherwise))
+    has = gathered(store, read, (Way.COPY,), or_acl_by=otherwise)
 
     lost, other = losses(has, fates, Way.COPY), losses(has, fates, otherwise)
     less_harm = (len(policy.parking(other)), len(other)) < (len(policy.parking(lost)), len(lost))
@@ -53,13 +53,13 @@ def load_of_copy(
     return read.info, _load(read.info, has, store, Way.COPY, policy)
 
 
-def gathered(store: ObjectStore, read: ReadObject, ways: Collection[Way]) -> ObjectAttributes:
-    """All that an object has; what needs a request of its own only where one of *ways* has to be told."""
+def gathered(store: ObjectStore, read: ReadObject, ways: Collection[Way], *, or_acl_by: Way | None = None) -> ObjectAttributes:
+    """All that an object has; what needs a request of its own only where one of *ways* has to be told (the ACL: or that other way)."""
     fates, key = store.capabilities.fidelity, read.info.key
     more: dict[str, str] = {}
     if read.attributes.tag_count and any(fate_of(fates, way, Attribute.TAGS) is Fate.SENT for way in ways):
         more["x-amz-tagging"] = store.tags(key)
-    if any(needs_acl(fates, way) for way in ways):
+    if any(needs_acl(fates, way) for way in (*ways, *filter(None, (or_acl_by,)))):
         more |= store.acl(key)
     return replace(read.attributes, headers={**read.attributes.headers, **more}) if more else read.attributes
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +42,11 @@ FACTS = {
     "versitygw": TAKEN_OVER | NOT_THERE | {_A.STORAGE_CLASS: ("absent", "absent", "absent"), _A.REDIRECT: ASKED_FOR},
 }
 FACTS |= {f"memory-like-{name}": FACTS[name] for name in ("seaweed", "versitygw")}
+BY_COPY_OF_LOCKS = {"minio": "sent", "seaweed": "kept"}  # in a bucket with object lock
+
+PAGE = Path(__file__).parents[2] / "docs" / "fidelity.md"
+STORES = {"minio": "MinIO", "seaweed": "SeaweedFS", "versitygw": "Versity's gateway", "memory-like-aws": "S3, as documented"}
+WORDS = {"kept": "kept", "sent": "sent again", "lost": "**lost**", "absent": "-"}
 
 
 def _table(store: MinioStore | InMemoryStore) -> dict[Attribute, tuple[str, ...]]:
@@ -50,6 +57,38 @@ def _table(store: MinioStore | InMemoryStore) -> dict[Attribute, tuple[str, ...]
 def test_fates_are_the_known_ones(subject: Subject) -> None:
     """What each way keeps, as it was seen to."""
     assert _table(subject.store) == FACTS[subject.name]
+
+
+def _page() -> str:
+    """The matrix as docs/fidelity.md has it: the text above the table stands there, the table is made of the facts."""
+    text = PAGE.read_text(encoding="utf-8").partition("| attribute |")[0]
+    heads = [f"{store}: {way}" for store in STORES.values() for way in ("CopyObject", "GET + PUT", "parts")]
+    lines = [f"| attribute | seen by | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    for one in Attribute:
+        if one is _A.LAST_MODIFIED:
+            continue
+        fates = [fate for name in STORES for fate in _fates_of(name, one)]
+        lines.append(f"| `{one}` | {'readers' if one in READERS else 'owners'} | {' | '.join(fates)} |")
+    return text + "\n".join(lines) + "\n"
+
+
+def _fates_of(name: str, one: Attribute) -> list[str]:
+    fates = FACTS[name][one]
+    if one in LOCKS and name in BY_COPY_OF_LOCKS:
+        fates = (BY_COPY_OF_LOCKS[name], "sent", "sent")
+    if one in LOCKS and name == "memory-like-aws":
+        return ["not tried"] * 3
+    if one in KEYS and name == "minio":
+        fates = ASKED_FOR  # with a key of its own: see below
+    return [WORDS[fate] for fate in fates]
+
+
+def test_matrix_in_the_docs_is_made_of_the_facts() -> None:
+    """REWRITE_FIDELITY=1 makes it anew."""
+    if os.environ.get("REWRITE_FIDELITY") == "1":
+        PAGE.write_text(_page(), encoding="utf-8")
+
+    assert PAGE.read_text(encoding="utf-8") == _page()
 
 
 @pytest.fixture
@@ -66,9 +105,7 @@ def with_locks(request: pytest.FixtureRequest) -> Iterator[MinioStore]:
     store.close()
 
 
-@pytest.mark.parametrize(
-    ("with_locks", "by_copy"), [("minio", "sent"), ("seaweed", "kept")], indirect=["with_locks"], ids=["minio", "seaweed"]
-)
+@pytest.mark.parametrize(("with_locks", "by_copy"), BY_COPY_OF_LOCKS.items(), indirect=["with_locks"], ids=BY_COPY_OF_LOCKS)
 def test_locks_are_found_where_the_bucket_has_them(with_locks: MinioStore, by_copy: str) -> None:
     """MinIO's CopyObject drops them unless it is told again, SeaweedFS keeps them (CASES 13)."""
     table = _table(with_locks)

@@ -91,10 +91,11 @@ def test_plain_object_costs_no_request_where_nothing_can_be_lost(made: Made, beh
 def test_look_by_head_serves_the_copy_too(made: Made, ordered: bool) -> None:  # noqa: FBT001 - a switch of the store
     """SeaweedFS drops the encryption on CopyObject: one HEAD an object, which is the look."""
     behaviour = replace(CONDITIONAL, copy_drops=frozenset({_A.ENCRYPTION}), refuses=frozenset(), ordered_listing=ordered)
-    world = made(behaviour, headers={"x-amz-server-side-encryption": "AES256"}, tags="")
+    world = made(behaviour, headers={"x-amz-server-side-encryption": "AES256"}, tags="a=1")
     world.moved(up_to="copy")
 
     assert [name for name, key in world.store.calls if key == O1] == ["head"]
+    assert world.store.versions(N1)[-1].tags == "a=1"
     assert world.store.versions(N1)[-1].headers["x-amz-server-side-encryption"] == "AES256"
 
 
