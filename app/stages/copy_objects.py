@@ -6,13 +6,14 @@ Needs: a planned move. Promises: ``copied``, with the versions read and written 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from app.assets import AssetRow
 from app.attributes import missing
 from app.copying import Copied
 from app.database import transaction
-from app.errors import ConditionFailedError, MissingObjectError, ObjectError, UnansweredError
+from app.errors import ConditionFailedError, FidelityError, MissingObjectError, ObjectError, UnansweredError
 from app.fidelity import needs_head
 from app.folding import are_two
 from app.ledger.records import Move, Outcome
@@ -88,6 +89,11 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
             return _lacking(batch, move, error)
     except MissingObjectError as error:
         return _lacking(batch, move, error)
+    except FidelityError:
+        there = _whole_already(batch, move)
+        if there is None:
+            raise
+        return there
 
 
 def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) -> Outcome:
@@ -204,6 +210,15 @@ def _occupied(batch: Batch, move: Move, sources: Looks | None) -> Outcome:
     equal = context.read_if_equal(move)
     adopted = _adopted(batch, move, *equal) if equal is not None else None
     return adopted or park(move, ParkedReason.TARGET_EXISTS, "another object is at the new key")
+
+
+def _whole_already(batch: Batch, move: Move) -> Outcome | None:
+    """Our copy would lack something that must be kept; one that lacks nothing may be there, made by somebody with more rights."""
+    with suppress(MissingObjectError):
+        equal = batch.context.read_if_equal(move) if is_there(batch.context, move.new_key) else None
+        adopted = _adopted(batch, move, *equal) if equal is not None else None
+        return adopted if adopted is not None and adopted.move.state is MoveState.COPIED else None
+    return None
 
 
 def _adopted(batch: Batch, move: Move, old: ReadObject, new: ReadObject) -> Outcome | None:

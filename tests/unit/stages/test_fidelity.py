@@ -10,6 +10,7 @@ import pytest
 from app.fidelity_rules import Attribute
 from app.ledger.losses import LossLedger
 from app.ledger.reading import NOT_KEPT, ReportLedger
+from app.ledger.reopening import Selection
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
 from app.testing.attributes import without
@@ -293,6 +294,24 @@ def test_rules_hold_for_an_equal_object_at_the_new_key(made: Made, rule: str, re
 
     assert world.move(1).reason == reason
     assert _lost(world) == lost
+
+
+@pytest.mark.parametrize("way", KEEPS_NO_CLASS)
+def test_object_that_lacks_nothing_is_adopted_though_our_copy_would_lack_something(made: Made, way: str) -> None:
+    """Somebody with more rights has copied it: there is nothing to lose. A new one, or one that a row names, is a stranger's still."""
+    inline_bytes = 0 if way == "parts" else 100
+    world = made(KEEPS_NO_CLASS[way], headers=COOL, tags="", fidelity="storage_class=keep", inline_bytes=inline_bytes, settle_seconds=600)
+    world.store.app_put(N1, b"v1", COOL)
+    world.moved(up_to="copy")
+    assert _is_parked(world, MoveState.PLANNED)
+
+    world.later(3600)
+    world.context.reopening.retry(world.run, Selection())
+    world.do("copy", [1])
+    assert world.move(1).state is MoveState.COPIED
+    assert not world.move(1).copy_recorded
+    assert _lost(world) == {}
+    assert [key for _, key in world.writes() if key == N1] == []
 
 
 @pytest.mark.parametrize("way", KEEPS_NO_CLASS)
