@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import copy_proof
 from app.errors import DeniedError, ProofError
 from app.ledger.reopening import Selection
 from app.minio_store import MinioStore
@@ -104,6 +105,24 @@ def test_case_8_other_bytes_of_the_same_size_are_found_by_reading(tmp_path: Path
     world.go()
 
     assert_moved(world, assets=1)
+
+
+def test_comparison_that_takes_long_renews_its_lease(tmp_path: Path, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine seconds a block: the reconciler hands the move to nobody else (S7)."""
+    monkeypatch.setattr(copy_proof, "BLOCK_BYTES", 2)
+    world = fresh(tmp_path, behaviour, assets=1, verify="checksum")
+    world.seed()
+    taken: list[int] = []
+
+    def slow(name: str, key: str) -> None:
+        if name == "read_range" and key.startswith("clients/"):
+            world.later(9)
+            taken.extend(move_id for _, ids in world.tick().messages for move_id in ids)
+
+    world.store.on_call = slow
+    world.do("copy")
+
+    assert (world.move(1).state, world.move(1).suspect, taken) == (MoveState.COPIED, False, [])
 
 
 def _unreadable(world: World) -> None:
