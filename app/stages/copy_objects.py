@@ -25,7 +25,7 @@ from app.stages.context import Batch, Context, again, failed, nothing_written, p
 from app.stages.naming import Claims, who_claims
 from app.stages.proving import disproved, prove
 from app.stages.replanning import replan, with_own_key
-from app.stages.writing import is_there, looks_first, write
+from app.stages.writing import is_there, looks_first, perhaps_not_ours, write
 from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
@@ -102,7 +102,7 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
         return replan(batch, move, _row_of(context, move))
     if move.same_object:
         return _same_object(context, move)
-    not_now = _not_now(batch, move, claims)
+    not_now = _not_now(batch, move, claims) or perhaps_not_ours(batch, move)
     if not_now:
         return not_now
     if batch.run.kind is RunKind.ROLLBACK and sources is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.attributes import load_of_copy
 from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity import Way
-from app.ledger.records import Move
+from app.ledger.records import Move, Outcome
 from app.looks import Looks
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
-from app.stages.context import Batch, Context
+from app.stages.context import Batch, Context, nothing_written
 from app.stages.keeping import BatchKeeper
 
 
@@ -17,6 +19,17 @@ def looks_first(context: Context) -> bool:
     """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
     capable = context.store.capabilities
     return context.settings.copy_mode == "server" or (capable.copy_if_absent and capable.copy_source_if_match)
+
+
+def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
+    """Whether *move* must wait: an inferred copy may be an equal upload whose row is to come, and nothing goes over that (A3, H12)."""
+    if move.copy is None or move.copy_recorded:
+        return None
+    left = batch.context.settings.settle_seconds - (batch.context.store.store_time() - move.copy.last_modified)
+    if left < 0:
+        return None
+    detail = "whether a row comes to name what is at the new key is waited for: the reply to our copy was lost"
+    return Outcome(move=replace(nothing_written(move), detail=detail), due_in=left + 1.0)
 
 
 def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:

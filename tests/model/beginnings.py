@@ -50,6 +50,21 @@ def other_spelling(ground: Ground) -> None:
     ground.later(100)
 
 
+def upload_to_come(ground: Ground) -> None:
+    """Row 2 names the key that row 1 is to get, and its upload is still to come (H5)."""
+    ground.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 7, :key)", key=N)
+
+
+def died_before_copy(ground: Ground) -> None:
+    """A worker has claimed row 1's move, and died before it could copy anything; the reconciler knows."""
+    ground.seed()
+    context = ground.context
+    seconds = context.settings.lease_seconds
+    context.moves.claim(ground.run, [1], stage="copy", lease_seconds=seconds, store_time=ground.store.store_time(), clock=ground.clock)
+    ground.later(seconds + 5)
+    ground.messages[:] = ground.tick().messages
+
+
 def stubborn(ground: Ground) -> None:
     """The database stores another key than it is given (H11)."""
     ground.sql(

@@ -77,6 +77,8 @@ class Lookout:
         damaged: frozenset[int] = frozenset()
         if objects and tool and step.told.startswith(_DELETE):
             damaged = oracles.check_delete(now, step.told.removeprefix(_DELETE).partition("  <- ")[0])
+        if objects and tool:
+            oracles.check_copy(before, now)
         if rows or objects:
             self._check_now(now)
         if (rows or ledger) and tool:

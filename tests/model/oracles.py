@@ -142,6 +142,17 @@ class Oracles:
             raise ViolationError(f"H15: {key} is deleted, and the journal does not say so")
         return frozenset(damaged)
 
+    def check_copy(self, before: View, now: View) -> None:
+        """Nothing of ours comes to be where a row of another asset is long waiting for its upload (S3, H5)."""
+        name, there, here = self._ground.behaviour.name, before.contents(), now.contents()
+        for move in now.moves if self._ground.forward else ():
+            key = name(move.new_key) if move.new_key else ""
+            if key not in here or key in there or in_window(now.ghosts, move.new_key, now.clock[0]):
+                continue
+            others = [number for number, row in now.rows.items() if name(row.key) == key and number != move.row]
+            if others:
+                raise ViolationError(f"S3: the copy of row {move.row} is written to {move.new_key}, which row {others[0]} names")
+
     def _damage(self, now: View, number: int, key: str) -> None:
         """Within the window a row may come to name what is deleted: where deletes have no conditions, its object is gone (H23)."""
         near = in_window(now.ghosts, key, now.clock[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
@@ -83,6 +84,28 @@ def _swapped(parties: Parties) -> None:
     parties.party("application", lambda: parties.swap(1, 2))
 
 
+def _row_long_there(parties: Parties) -> None:
+    def upload() -> None:
+        parties.put(N, "2.1")
+        parties.ground.truth.rows[2] = "2"
+
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("application", upload)
+    parties.time(6)
+
+
+def _taken_for_ours(parties: Parties, *, re_pointed_to: str) -> None:
+    def upload() -> None:
+        if parties.put(N, "1.1"):
+            parties.name_it(2, N, "1")
+
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("uploader", upload)
+    parties.party("application", lambda: parties.re_point(1, re_pointed_to, "another"))
+
+
 def _vouched(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
@@ -93,6 +116,25 @@ SCENARIOS = (
     Scenario(name="H2_copy_outlives_its_lease", stage="copy", parties=_delayed_copy, request_faults=(HELD_UP,)),
     Scenario(name="H4_upload_to_the_new_key", stage="copy", parties=_upload_to_new_key),
     Scenario(name="H5_row_on_the_new_key_before_its_upload", stage="copy", parties=_row_at_new_key),
+    Scenario(
+        name="H5_row_on_the_new_key_long_before_its_upload",
+        stage="copy",
+        parties=_row_long_there,
+        before=beginnings.upload_to_come,
+        settings={"where": "id < 2"},
+    ),
+    Scenario(
+        name="H12_equal_upload_and_a_worker_that_died",
+        stage="none",
+        parties=partial(_taken_for_ours, re_pointed_to="other/1.png"),
+        before=beginnings.died_before_copy,
+    ),
+    Scenario(
+        name="H12_equal_upload_and_another_new_key",
+        stage="none",
+        parties=partial(_taken_for_ours, re_pointed_to="other/2.png"),
+        before=beginnings.died_before_copy,
+    ),
     Scenario(
         name="H6_object_under_two_spellings",
         stage="copy",

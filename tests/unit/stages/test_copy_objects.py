@@ -43,6 +43,14 @@ def _copy_and_die(world: World) -> None:
     world.tick()
 
 
+def _die_and_copy(world: World) -> None:
+    """The same, but that what the worker sent, or an equal upload of the service, comes only later."""
+    world.crash_in("copy")
+    world.later(world.context.settings.lease_seconds + 1)
+    world.tick()
+    world.store.app_put(N1, world.store.app_get(O1))
+
+
 def test_copy_carries_bytes_headers_and_tags(world: World) -> None:
     """A reader of the new key sees what a reader of the old one saw (case 12)."""
     world.add(1, body=None)
@@ -129,6 +137,43 @@ def test_copy_made_before_a_crash_is_recognised(world: World) -> None:
 
     assert world.move(1).state is MoveState.COPIED
     assert not world.move(1).copy_recorded
+
+
+def test_nothing_goes_over_an_inferred_copy_before_its_row_must_be_there(world: World) -> None:
+    """It may be an equal upload of the service, whose row comes within the settle time (A3): that row's asset is not written over (H12)."""
+    world.add(1)
+    world.seed()
+    _die_and_copy(world)
+    world.do("copy")
+    world.add(3, "elsewhere/1.png", body=b"another")
+    world.sql("DELETE FROM assets WHERE id = 3")
+    world.sql("UPDATE assets SET object_key = 'elsewhere/1.png' WHERE id = 1")
+    world.do("rename")
+    world.do("copy")
+    assert world.store.contents()[N1] == b"v1"
+
+    world.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 7, :key)", key=N1)
+    world.later(world.context.settings.settle_seconds + 2)
+    world.do("copy")
+
+    assert world.store.contents()[N1] == b"v1"
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+
+
+def test_inferred_copy_is_written_over_when_no_row_has_come_for_it(world: World) -> None:
+    """Then it was ours."""
+    world.add(1)
+    world.seed()
+    _die_and_copy(world)
+    world.do("copy")
+    world.store.app_put(O1, b"v2")
+    world.do("rename")
+    world.do("copy")
+    world.later(world.context.settings.settle_seconds + 2)
+    world.do("copy")
+
+    assert world.store.contents()[N1] == b"v2"
+    assert world.move(1).state is MoveState.COPIED
 
 
 def test_object_from_before_the_crashed_claim_is_not_ours(world: World) -> None:
