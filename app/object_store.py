@@ -111,6 +111,7 @@ class Capabilities:
     folds_unicode: bool = False  # an accent written as one letter or as two is the same object
     lists_below_objects: bool = False  # a listing shows "a/b" also where "a" is an object (MinIO's does not)
     pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
+    guesses_type: bool = False  # the content type of an object that was given none is guessed from its key (SeaweedFS)
     fidelity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # way of copying -> attribute -> fate (app.fidelity)
 
     @classmethod

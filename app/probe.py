@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 60.0  # nobody else knows the throw-away keys
 OTHER_ETAG = "0" * 32
 _OLD, _NEW = b"old", b"newer"
+_UNKNOWN = b"\x00\xff\x01\xfe"  # of no type that a store could tell by looking at it
 _ATTRIBUTES = ObjectAttributes(headers={"content-type": "text/x-probe"})
 # The trap of stores that list a tree of folders: byte by byte "p-b" < "p.b" < "p/x" < "p0", folder by folder "p/x" comes first.
 _LISTED = ("P", "_p", "p-b", "p.b", "p/x", "p/y/z", "p0", "q")
@@ -110,6 +111,7 @@ class _Trial:
             lists_below_objects=self._lists_below_objects(),
             versioning=self._is_versioned(),
             pins_version=self._pins_version(),
+            guesses_type=self._guesses_type(),
             fidelity=probe_fidelity(self._store, self._key, lease=self._lease),
         )
 
@@ -260,6 +262,14 @@ class _Trial:
         except ObjectError:
             return False
         return True
+
+    def _guesses_type(self) -> bool:
+        """Whether the key's extension decides what type an object has that was given none."""
+        types = set()
+        for name in ("guess.html", "guess.png"):
+            self._store.put(self._key(name), _UNKNOWN, ObjectAttributes(), condition=None, deadline=self._lease)
+            types.add(self._store.head(self._key(name)).attributes.headers.get("content-type"))
+        return len(types) > 1
 
     def _pins_version(self) -> bool:
         """Whether a copy is of the version asked for, though a newer one is there."""

@@ -29,7 +29,7 @@ from app.placing import Placing, Where
 from app.probe import ProbedStore, probe
 
 # What is so only where it is so of both; of what is left, the source bucket's counts: its deletes and its versions are what a run is about.
-_BOTH = frozenset(item.name for item in fields(Capabilities)) - {"versioning", "pins_version", "fidelity"}
+_BOTH = frozenset(item.name for item in fields(Capabilities)) - {"versioning", "pins_version", "guesses_type", "fidelity"}
 _FOLDS = frozenset(name for name in _BOTH if name.startswith("folds_"))
 
 

@@ -14,8 +14,9 @@ from app.errors import ConditionFailedError, ObjectError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
 from app.object_store import MAX_LISTED, ObjectInfo
+from app.settings import Settings
 from app.stages.aftercare import left_over, look_after
-from app.stages.context import LOOK_AGE_SECONDS, Batch, refused
+from app.stages.context import LOOK_AGE_SECONDS, Batch, failed, refused
 from app.stages.holding import may_go
 from app.stages.naming import who_claims
 from app.stages.noting import note
@@ -23,6 +24,7 @@ from app.stages.restoring import restore
 from app.stages.views import View, seen_now
 from app.states import MoveState
 
+MOST_REFUSED = 50  # looks after which a delete that is still refused as "changed" counts as an error: each look saw the very version
 BUSY_SECONDS = 1.0  # another worker holds a move of the same object
 
 
@@ -135,10 +137,21 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     _ask_again(batch, view, gone)
     for move, found in due:
         answer = answers[found.key]
-        if isinstance(answer, ConditionFailedError):
-            batch.add(Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS), say="looked after")
-        elif answer is not None:
-            batch.add(refused(move, answer, settings=context.settings))
+        if answer is not None:
+            outcome = _not_deleted(move, answer, settings=context.settings)
+            batch.add(
+                outcome,
+                say="looked after" if outcome.move.state is MoveState.RENAMED and isinstance(answer, ConditionFailedError) else None,
+            )
+
+
+def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outcome:
+    """What the store's answer makes of a move whose old object is still there."""
+    if not isinstance(answer, ConditionFailedError):
+        return refused(move, answer, settings=settings)
+    if move.looks < MOST_REFUSED:  # somebody wrote meanwhile: looked at again
+        return Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS)
+    return failed(move, f"the store refuses the delete as of a changed object: {answer}", settings=settings)
 
 
 def _undecided(batch: Batch, due: Sequence[tuple[Move, ObjectInfo]]) -> None:

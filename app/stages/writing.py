@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 
 from app.attributes import load_of_copy
@@ -61,14 +62,21 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
 def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks, *, condition: Condition | None) -> Copied | None:
     """CopyObject, unless the object is too large for one request, or arrives less damaged another way."""
     context = batch.context
-    if source.size > SINGLE_COPY_BYTES:
-        return None
+    if source.size > SINGLE_COPY_BYTES or (
+        context.store.capabilities.guesses_type and _extension(move.old_key) != _extension(move.new_key)
+    ):
+        return None  # by the worker the type is written down as readers saw it; the store would guess another one from the new key
     otherwise = Way.PUT if source.size <= context.settings.inline_bytes else Way.PARTS
     seen = sources.read.get(move.old_key)
     found = load_of_copy(context.store, source, seen=seen, otherwise=otherwise, policy=context.settings.fidelity_policy)
     if found is None:
         return None
     return copy_by_store(context.store, found[0], move.new_key, condition=condition, deadline=batch.lease, load=found[1])
+
+
+def _extension(key: str) -> str:
+    """What a store may guess a type from."""
+    return posixpath.splitext(key)[1]
 
 
 def _looked_at(sources: Looks, key: str) -> ObjectInfo:

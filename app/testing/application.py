@@ -81,7 +81,7 @@ class ApplicationSide(RequestPath):
         self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "", parts: tuple[int, ...] = ()
     ) -> StoredVersion:
         self._make_way(name)
-        kept = {"content-type": DEFAULT_TYPE, **headers}
+        kept = dict(headers) if self._behaviour.guesses_type else {"content-type": DEFAULT_TYPE, **headers}
         if self._behaviour.lacks:
             kept = attributes.without(kept, self._behaviour.lacks)
         tags = kept.pop("x-amz-tagging", tags)

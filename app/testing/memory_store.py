@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, field, replace
+from mimetypes import guess_type
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -22,7 +23,7 @@ from app.object_store import (
     ReadObject,
 )
 from app.testing import attributes as attributes_of
-from app.testing.application import ApplicationSide
+from app.testing.application import DEFAULT_TYPE, ApplicationSide
 from app.testing.listing import list_names, without_nested
 from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour, StoredVersion, etag_of
 
@@ -81,9 +82,14 @@ class InMemoryStore(ApplicationSide):
 
         def act() -> ReadObject:
             found = self._current(key)
-            return ReadObject(info=found.info(key), attributes=_described(found), body=None)
+            return ReadObject(info=found.info(key), attributes=self._described(found, key), body=None)
 
         return self._read("head", key, act)
+
+    def _described(self, found: StoredVersion, key: str) -> ObjectAttributes:
+        tags = len(parse_qsl(found.tags, keep_blank_values=True)) if found.tags else 0
+        guessed = {"content-type": guess_type(key)[0] or DEFAULT_TYPE} if self._behaviour.guesses_type else {}
+        return ObjectAttributes(headers={**guessed, **found.carried}, tag_count=tags, checksums=dict(found.checksums))
 
     def is_public(self, key: str) -> bool:
         """Whether the key begins with one of ``public``, and the object is there."""
@@ -119,7 +125,7 @@ class InMemoryStore(ApplicationSide):
             body = found.body if found.body is not None and len(found.body) <= max_bytes else None
             if body is not None:
                 admit(len(body))
-            return ReadObject(info=found.info(key), attributes=_described(found), body=body)
+            return ReadObject(info=found.info(key), attributes=self._described(found, key), body=body)
 
         return self._read("read", key, act)
 
@@ -345,8 +351,3 @@ class InMemoryStore(ApplicationSide):
         if upload is None or upload.name != self._behaviour.name(key):
             raise StoreRequestError(key, "NoSuchUpload")
         return upload
-
-
-def _described(found: StoredVersion) -> ObjectAttributes:
-    tags = len(parse_qsl(found.tags, keep_blank_values=True)) if found.tags else 0
-    return ObjectAttributes(headers=found.carried, tag_count=tags, checksums=dict(found.checksums))

@@ -40,6 +40,7 @@ class Behaviour:
     folds_dots: bool = False
     folds_unicode: bool = False
     lists_below_objects: bool = True
+    guesses_type: bool = False  # from the key's extension, where an object was given none
     versioning: bool = False
     pins_version: bool = True  # where there are versions
     tells_parts: bool = True  # HEAD with partNumber
@@ -137,6 +138,7 @@ LIKE_SEAWEED = Behaviour(
     refuses_dot_segments=True,
     longest_segment=255,
     hashes_copied_parts=False,
+    guesses_type=True,
     copy_drops=frozenset({Attribute.ENCRYPTION}),
     lacks=ACLS | {Attribute.REDIRECT},
     refuses=_LOCKS | {Attribute.KMS},

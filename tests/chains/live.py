@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from app import resources
+from app.states import OPEN_STATES
 from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from app.ledger.records import Move
     from app.minio_store import MinioStore
     from app.object_store import Capabilities
     from app.settings import Settings
@@ -47,7 +49,7 @@ class Chain:
         """Drive the run to its end."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not self.world.moves() or self.world.run.is_live:
-            assert time.monotonic() < end, self.world.moves()
+            assert time.monotonic() < end, (self.world.states(), self.open()[:5])
             self.world.go(until=1)
             time.sleep(0.02)
 
@@ -90,6 +92,10 @@ class Chain:
         """Another run forward, to the end."""
         self.world.context, self.world.run_id = self.world.worker(), ""
         self.go()
+
+    def open(self) -> list[Move]:
+        """Moves without an outcome."""
+        return [move for move in self.world.moves() if move.state in OPEN_STATES]
 
     def keys(self) -> dict[int, str]:
         """What each row names."""

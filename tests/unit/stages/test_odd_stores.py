@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import ConditionFailedError, MissingObjectError
-from app.states import ParkedReason
+from app.states import MoveState, ParkedReason
 from app.testing.versions import CONDITIONAL, LIKE_SEAWEED
 from tests.builders import World
 
@@ -109,3 +109,59 @@ def test_object_that_a_row_outside_the_run_spells_with_one_slash_more_stays(tmp_
 
     assert world.states() == {"kept": 1}
     assert (world.get(1), world.get(11)) == (b"shared", b"shared")
+
+
+@pytest.mark.parametrize(("title", "copies"), [("page.html", 0), ("other.png", 1)], ids=["another extension", "the same"])
+def test_type_that_the_store_guesses_stays_what_readers_saw(tmp_path: Path, title: str, copies: int) -> None:
+    """SeaweedFS tells a type by the key where an object was given none: where the new key would tell another, it is written down."""
+    world = World(tmp_path, LIKE_SEAWEED, settings={"name_column": "title"})
+    world.add(1, "up/1.png", body=b"bytes", title=title)
+    seen = world.store.head("up/1.png").attributes.headers["content-type"]
+    world.go()
+
+    assert world.states() == {"deleted": 1}
+    assert (seen, world.store.head(world.key(1)).attributes.headers["content-type"]) == ("image/png", "image/png")
+    assert len([call for call in world.store.calls if call[0] == "copy"]) == copies
+
+
+def test_folder_that_is_read_as_empty_is_not_moved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS gives no bytes for such a key, and the ETag of those that were sent: a copy of that would be an empty file for good."""
+    world.settings = {"name_column": "title", "copy": "auto"}
+    world.context = world.worker()
+    world.add(1, FOLDER, body=b"bytes", title="1.png")
+    world.add(2, "up/empty/", body=b"", title="2.png")
+    honest = world.store.read
+
+    def emptied(key: str, **given: Any) -> Any:  # noqa: ANN401 - as the store's own
+        found = honest(key, **given)
+        return replace(found, info=replace(found.info, size=0), body=b"") if key == FOLDER else found
+
+    monkeypatch.setattr(world.store, "read", emptied)
+    monkeypatch.setattr("app.stages.writing.SINGLE_COPY_BYTES", -1)  # the worker reads each, on both kinds of store
+    world.go()
+
+    assert (world.move(1).reason, world.states()) == (ParkedReason.FAILED, {"parked": 1, "deleted": 1})
+    assert "folder" in str(world.move(1).detail)
+    assert (world.key(1), world.store.contents()[FOLDER]) == (FOLDER, b"bytes")
+    assert (world.key(2), world.get(2)) == ("clients/7/assets/2.png", b"")
+
+
+def test_delete_that_is_refused_for_ever_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As changed, though each look shows the very version that was copied: the asset stays moved, its old object stays, the run ends."""
+    world = World(tmp_path, CONDITIONAL)
+    world.add(1, body=b"bytes")
+    world.add(2)
+    honest = world.store.delete
+
+    def refuse(objects: Any, **given: Any) -> Any:  # noqa: ANN401 - as the store's own
+        rest = [info for info in objects if info.key != "up/1.png"]
+        answers = dict(honest(rest, **given))
+        return answers | {info.key: ConditionFailedError(info.key) for info in objects if info not in rest}
+
+    monkeypatch.setattr(world.store, "delete", refuse)
+    world.go(ticks=400)
+
+    move = world.move(1)
+    assert (move.state, move.parked_from, move.reason) == (MoveState.PARKED, MoveState.RENAMED, ParkedReason.FAILED)
+    assert (world.get(1), world.store.contents()["up/1.png"]) == (b"bytes", b"bytes")
+    assert world.move(2).state is MoveState.DELETED
