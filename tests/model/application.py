@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.states import RunState
 from tests.model.actors import On
+from tests.model.committed import LOCKS
 from tests.model.contents import NEVER, ROW_DUE, TRUTH
 from tests.model.execution import Execution
 from tests.model.ground import Ground
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.model.choices import Touch
+    from tests.model.committed import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +218,15 @@ class Application:
     def _change(
         self, label: str, statement: str, *values: object, until: float = float("inf"), also: Callable[[], None] = lambda: None
     ) -> None:
-        self._act(label, (ROW_DUE, True))
+        free = On((LOCKS,), partial(_is_free, values[-1])) if "WHERE id = ?" in statement else None
+        self._act(label, (ROW_DUE, True), ready=free)
         if self.ground.clock.boot() <= until and self.ground.raw.execute(statement, values).rowcount:
             for key in self.ground.keys().values():
                 if key in values:
                     self.ground.touches(key)
             also()
+
+
+def _is_free(number: object, locks: Held | None) -> bool:
+    """Whether no transaction holds the row."""
+    return ("assets", (number,)) not in dict(locks or ())

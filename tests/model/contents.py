@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from app.pipeline import BY_NAME, SEED
+from tests.model.committed import LOCKS
 from tests.model.touching import JOURNAL, resource_of
 from tests.model.worlds import CLOCK
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from app.pipeline import MoveStage
     from app.testing.faults import DelayedRequest
+    from tests.model.committed import Held
     from tests.model.ground import Ground
     from tests.model.oracles import Ghosts
     from tests.model.truth import Truth
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 TABLE, QUEUE = "table ", "queue "
 NEVER = float("inf")
-OTHERS = UPLOADS, VERSIONS, DELAYED, TRUTH, ROW_DUE, GHOSTS = "uploads", "versions", "delayed", "truth", "due row", "ghosts"
+UPLOADS, VERSIONS, DELAYED, TRUTH, ROW_DUE, GHOSTS = "uploads", "versions", "delayed", "truth", "due row", "ghosts"
+OTHERS = (UPLOADS, VERSIONS, DELAYED, TRUTH, ROW_DUE, GHOSTS, LOCKS)
 STAGES = (SEED.name, *BY_NAME)
 _FOR_PEOPLE = "updated_at"  # a column that nobody here asks for: it stands still
 
@@ -126,6 +129,14 @@ class Contents:
 
     def _load_ghosts(self, _: str, ghosts: Ghosts) -> None:
         self._ground.oracles.ghosts = ghosts
+
+    def _value_of_locks(self, _: str) -> Value | None:
+        locks = tuple(sorted(self._ground.transactions.locks.items()))
+        return (locks, locks) if locks else None
+
+    def _load_locks(self, _: str, locks: Held | None) -> None:
+        self._ground.transactions.locks.clear()
+        self._ground.transactions.locks.update(locks or ())
 
     def _value_of_uploads(self, _: str) -> Value | None:
         store = self._ground.store

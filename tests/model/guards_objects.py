@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.guards import AFTER, CLEAN, COPY, DELETE, C, M, _guard
+from tests.model.guards import AFTER, CLEAN, COPY, DELETE, RENAME, C, M, _guard
 
 ALL = (
     _guard(
@@ -32,6 +32,15 @@ ALL = (
         "stage=batch.result.stage, lease_seconds=lease_seconds) if missing else []",
         "stage=batch.result.stage, lease_seconds=lease_seconds) if False else []",
         ("H13_two_deleters_of_a_shared_object", C),
+    ),
+    # Within the transaction, at READ COMMITTED (H20)
+    _guard(
+        "read the rows of a switch without holding them",
+        f"{RENAME}:_in_transaction",
+        "lock=True)",
+        "lock=False)",
+        ("H20_row_changes_within_the_switch", M),
+        faults=0,
     ),
 )
 

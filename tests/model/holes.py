@@ -29,7 +29,7 @@ ELSEWHERE = {
     "H20": Elsewhere(
         file=DATABASE,
         test="test_row_committed_meanwhile_is_seen_by_the_next_statement",
-        why="a transaction is one step here: what another commits within it is seen on the databases themselves",
+        why="the checks of a delete are one step here; only the switch is played statement by statement",
     ),
     "H32": Elsewhere(
         file="tests/contract/ledger/test_ledger_runs.py",

@@ -54,6 +54,7 @@ class Scenario:
     breaks: str = ""  # of what is asked of the application; then nothing is destroyed outside of the listed windows
     window: Window | None = None  # what that leaves open on a store that ignores conditions
     any_store: bool = False  # on every store
+    stepwise: bool = False  # each statement of a transaction that writes is a step of its own, at READ COMMITTED (H20)
 
     def ground(self, store: str) -> Ground:
         """The world at the moment at which all schedules begin."""
@@ -75,6 +76,7 @@ class Scenario:
             ground.later(self.seconds)
             ground.messages[:] = [(work, ids)]
         ground.keep()
+        ground.transactions.stepwise = self.stepwise
         return ground
 
     def explore(

@@ -95,7 +95,14 @@ def _old_looks(parties: Parties) -> None:
     parties.time(6, 6)
 
 
+def _within(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.party("application", lambda: parties.move_client(1, 8))
+    parties.party("other service", lambda: parties.re_point(1, "other/1.png", "another"))
+
+
 SCENARIOS = (
+    Scenario(name="H20_row_changes_within_the_switch", stores=ANY, stage="rename", parties=_within, stepwise=True),
     Scenario(name="H3_looks_grow_old_before_the_switch", stage="rename", parties=_old_looks),
     Scenario(name="H8_overwritten_before_the_switch", stage="rename", parties=_overwritten_before_switch),
     Scenario(name="H9_re_pointed_before_the_switch", stage="rename", parties=_re_pointed),

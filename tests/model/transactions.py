@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -17,7 +17,9 @@ from sqlalchemy import Connection, Engine, exc
 
 from app import database
 from app.errors import OutcomeUnknownError
+from tests.model.answers import Answer
 from tests.model.choices import CRASH, DivergedError
+from tests.model.committed import Row, Session, Stepwise
 
 if TYPE_CHECKING:
     from tests.model.execution import Execution
@@ -29,50 +31,6 @@ UNDONE = "the connection breaks, and nothing is committed"
 
 class _UndoneError(Exception):
     """Rolls a transaction back whose COMMIT never arrives."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What a statement gave, as often as it is asked for: the part of SQLAlchemy's Result that the product uses."""
-
-    rows: Sequence[Any]
-    rowcount: int
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.rows)
-
-    def all(self) -> list[Any]:
-        """Every row."""
-        return list(self.rows)
-
-    def first(self) -> Any:  # noqa: ANN401 - a row
-        """The first row, if there is one."""
-        return self.rows[0] if self.rows else None
-
-    one_or_none = first
-
-    def one(self) -> Any:  # noqa: ANN401 - a row
-        """The only row."""
-        (row,) = self.rows
-        return row
-
-    def scalar_one(self) -> Any:  # noqa: ANN401 - a value
-        """The only row's first value."""
-        return self.one()[0]
-
-    def scalar_one_or_none(self) -> Any:  # noqa: ANN401 - a value
-        """The first value, if there is a row."""
-        return self.rows[0][0] if self.rows else None
-
-    scalar = scalar_one_or_none
-
-    def scalars(self) -> Answer:
-        """The first value of each row."""
-        return Answer([row[0] for row in self.rows], self.rowcount)
-
-    def mappings(self) -> Answer:
-        """The rows as mappings."""
-        return Answer([MappingProxyType(dict(row._mapping)) for row in self.rows], self.rowcount)
 
 
 @dataclass(slots=True)
@@ -117,6 +75,8 @@ class Transactions:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._connection: Connection | None = None
+        self.stepwise = False  # each statement of a transaction that writes is a step of its own
+        self.locks: dict[Row, str] = {}
 
     @contextmanager
     def _real(self, engine: Engine, *, read_only: bool) -> Iterator[Connection]:
@@ -145,6 +105,9 @@ class Transactions:
             return
         faults = (CRASH,) if read_only else (CRASH, *self._ground.commit_faults)
         fault = execution.point("SQL: read" if read_only else "SQL: write", faults=faults)
+        if self.stepwise and not read_only:
+            yield from self._step_by_step(engine, execution)
+            return
         before = execution.repeating
         if before is not None and before.answers is not None:
             yield Echo(before.answers, engine.dialect)
@@ -153,6 +116,16 @@ class Transactions:
                 yield from self._played(engine, execution, read_only=read_only, undo=fault == UNDONE)
         if fault in {UNDONE, UNKNOWN}:
             raise OutcomeUnknownError("the connection to the database broke during COMMIT")
+
+    def _step_by_step(self, engine: Engine, execution: Execution) -> Iterator[Stepwise]:
+        begin = partial(self._real, engine, read_only=False)
+        transaction = Stepwise(execution, Session(execution.current, self.locks, begin), engine.dialect)
+        try:
+            yield transaction
+        except BaseException:
+            transaction.end(commit=False)
+            raise
+        transaction.end(commit=True)
 
     def _played(self, engine: Engine, execution: Execution, *, read_only: bool, undo: bool) -> Iterator[Wire]:
         record = execution.record
