@@ -64,8 +64,9 @@ class MinioStore:
         self,
         *,
         endpoint: str,
-        access_key: str,
-        secret_key: str,
+        access_key: str = "",
+        secret_key: str = "",
+        provider: Provider | None = None,
         bucket: str,
         region: str = "us-east-1",
         request_timeout: float = 10.0,
@@ -88,7 +89,7 @@ class MinioStore:
         self._timeout = request_timeout
         self._ca_file = ca_file
         self._capabilities = capabilities
-        self._provider: Provider = StaticProvider(access_key, secret_key)
+        self._provider: Provider = provider or StaticProvider(access_key, secret_key)
         self._client = S3Client(
             transport,
             bucket=bucket,

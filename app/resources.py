@@ -189,12 +189,12 @@ def deployment() -> str:
 def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None) -> MinioStore:
     """A new connection pool to *bucket* on this process's endpoint; the caller closes it."""
     from app.minio_store import MinioStore  # noqa: PLC0415 - 0.2 s, which `rekey status` and its like need not spend
+    from app.s3_credentials import provider_of  # noqa: PLC0415 - as above
 
     own = settings()
     return MinioStore(
         endpoint=own.s3_endpoint,
-        access_key=own.s3_access_key.get_secret_value(),
-        secret_key=own.s3_secret_key.get_secret_value(),
+        provider=provider_of(own),
         region=own.s3_region,
         bucket=bucket,
         request_timeout=own.request_timeout_seconds,

@@ -19,7 +19,7 @@ from app.errors import UsageError
 from app.fidelity_rules import Policy
 from app.object_keys import Template
 from app.redaction import mask_url, redact
-from app.settings_table import REQUIRED, Setting, describe, env_name
+from app.settings_table import KEYS, REQUIRED, Setting, describe, env_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     s3_endpoint: Annotated[str, AfterValidator(rules.s3_endpoint)] = Field("", description="Scheme and host of the object store.")
     s3_access_key: Annotated[SecretStr, _secret()] = Field(NOT_GIVEN, description="Access key of the object store.")
     s3_secret_key: Annotated[SecretStr, _secret()] = Field(NOT_GIVEN, description="Secret key of the object store.")
+    s3_credentials: Literal["keys", "profile", "environment"] = Field(
+        "keys",
+        description="Where the keys come from: keys: the two settings above; profile: AWS's shared files; environment: AWS_ACCESS_KEY_ID "
+        "and the like, else those files, else the role of machine, container or service account. Keys that expire are fetched anew.",
+    )
+    s3_profile: OptionalText = Field(None, description="Profile in AWS's shared files; without it AWS_PROFILE, else default.")
     s3_region: str = Field("us-east-1", min_length=1, description="Region that requests are signed for.")
     s3_bucket: Annotated[str, AfterValidator(rules.s3_bucket)] = Field("", description="Bucket of the objects.")
     target_bucket: Annotated[OptionalText, AfterValidator(rules.target_bucket)] = Field(
@@ -264,7 +270,9 @@ def load(
     path = sources.find_file(config, environ, folder)
     if path is not None:
         found.append(sources.from_file(Settings, path, names=names, secrets=secrets))
-    missing = [name for name in REQUIRED if name in required and not any(source.values.get(name) for source in found)]
+    chosen = next((source.values["s3_credentials"] for source in found if source.values.get("s3_credentials")), "keys")
+    needed = [name for name in REQUIRED if name in required and (chosen == "keys" or name not in KEYS)]
+    missing = [name for name in needed if not any(source.values.get(name) for source in found)]
     if missing:
         raise UsageError(
             f"not set: {', '.join(map(env_name, missing))}; set them in the environment or in small letters in {sources.FILE_NAME}"

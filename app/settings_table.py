@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PREFIX = "REKEY_"
 TWIN = "_file"  # REKEY_S3_SECRET_KEY_FILE names a file that holds the secret
 REQUIRED = ("database_url", "broker_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3_bucket", "table")
+KEYS = ("s3_access_key", "s3_secret_key")  # not needed where REKEY_S3_CREDENTIALS names another source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
 from app.planning import rules_of
 from app.settings import NOT_GIVEN, Settings
-from app.settings_table import env_name
+from app.settings_table import KEYS, env_name
 from app.states import OPEN_STATES, MoveState
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def _place(run: Run, request: Request) -> Iterator[tuple[Writer, str]]:
 
 def _check_store() -> None:
     settings = resources.settings()
-    missing = [env_name(name) for name in _OF_THE_STORE if getattr(settings, name) in {"", NOT_GIVEN}]
+    needed = [name for name in _OF_THE_STORE if settings.s3_credentials == "keys" or name not in KEYS]
+    missing = [env_name(name) for name in needed if getattr(settings, name) in {"", NOT_GIVEN}]
     if missing:
         raise UsageError(f"--to-bucket needs {', '.join(missing)}: set it, or write to a file with --output")

@@ -71,6 +71,10 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     22: ("a multi-delete stops early, or answers for what it has not done", ()),
+    23: (
+        "keys expire and the job freezes in silence",
+        ("tests/unit/test_s3_credentials.py::test_keys_of_a_role_are_fetched_anew_before_they_expire",),
+    ),
     24: (
         "the old object goes while readers still have its key",
         ("tests/unit/stages/test_delete_objects.py::test_old_object_goes_when_the_grace_is_over_by_both_clocks",),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from minio import MinioAdmin
-from minio.credentials import StaticProvider
+from minio.credentials import AssumeRoleProvider, StaticProvider
 from minio.sse import SseCustomerKey
 from urllib3 import PoolManager
 
+from app import resources
 from app.doctor.findings import Level
 from app.doctor.store import check_store
 from app.errors import ProofError
@@ -211,6 +212,11 @@ class Person:
             own.close()
         return 200
 
+    def remove(self) -> None:
+        """Take the user away."""
+        self._admin.user_remove(self.access_key)
+        self.close()
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
@@ -293,3 +299,43 @@ def test_case_15_a_right_that_is_lacking_is_named_beforehand(limited: tuple[Chai
     problems = [finding.text for finding in findings if finding.level is Level.PROBLEM]
     assert any(f"s3:{right}" in text or (right == "PutObject" and "refuses a PUT" in text) for text in problems)
     assert capabilities is None
+
+
+def test_case_23_keys_that_are_exchanged_during_a_run(
+    limited: tuple[Chain, Person], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a profile's file: one user's keys, then temporary ones with a token; the first are gone by then, and nothing is parked."""
+    chain, person = limited
+    person.may(*ALL)
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    host = chain.bucket.server.endpoint
+    first = Person(chain.bucket.server, chain.bucket.name)
+    first.may(*ALL)
+    _write_profile(file, first.access_key, first.secret_key)
+    settings = make_settings(**chain.world.settings).model_copy(
+        update={"s3_endpoint": host, "s3_credentials": "profile", "s3_profile": "mover"}
+    )
+    resources.configure(settings)
+    chain.world.store.close()  # type: ignore[attr-defined] # a real one
+    chain.world.store = resources.store_of(settings, chain.world.store.capabilities, pool_size=4)  # type: ignore[assignment]
+    chain.world.context = chain.world.worker()
+    for number in (1, 2, 3):
+        chain.add(number, f"up/{number}.png", f"body {number}".encode())
+    chain.world.seed()
+    chain.world.do("copy")
+    pool = PoolManager()
+    given = AssumeRoleProvider(sts_endpoint=host, access_key=person.access_key, secret_key=person.secret_key, http_client=pool).retrieve()
+    pool.clear()
+    _write_profile(file, given.access_key, given.secret_key, str(given.session_token))
+    first.remove()
+    chain.go()
+
+    assert chain.world.states() == {"deleted": 3}
+    assert chain.contents() == {f"clients/7/assets/{number}.png": f"body {number}".encode() for number in (1, 2, 3)}
+    assert [move.attempts for move in chain.world.moves()] == [0, 0, 0]
+
+
+def _write_profile(file: Path, access_key: str, secret_key: str, token: str = "") -> None:
+    lines = ["[mover]", f"aws_access_key_id = {access_key}", f"aws_secret_access_key = {secret_key}"]
+    file.write_text("\n".join([*lines, *([f"aws_session_token = {token}"] if token else []), ""]), encoding="utf-8")
