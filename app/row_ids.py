@@ -36,9 +36,17 @@ def meant(text: str, *, columns: int) -> list[str]:
     """
     parts = text.split(",", columns - 1)
     found = [to_text(values) for values in itertools.product(*map(_readings, parts))] if len(parts) == columns else []
-    with suppress(ValueError, TypeError, KeyError):  # as the reports write it, a JSON list: none is no mistake
-        found.append(to_text(from_text(text)))
-    return found
+    return found + _as_reported(text, columns)
+
+
+def _as_reported(text: str, columns: int) -> list[str]:
+    """The id that *text* is if it is the JSON list of a report; what is none is no mistake."""
+    if not text.startswith("["):
+        return []
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, decimal.InvalidOperation):
+        values = from_text(text)
+        return [to_text(values)] if len(values) == columns else []
+    return []
 
 
 def shown(text: str) -> str:

@@ -63,6 +63,14 @@ def test_what_cannot_be_an_id_is_refused(value: object) -> None:
         row_ids.to_text([decimal.Decimal(1), value])
 
 
+@pytest.mark.parametrize(
+    "text", ['{"1":2}', '"1"', "[]", "[1,2]", "[null]", '[{"u":5}]', '[{"d":"x"}]', '[{"z":1}]', '[{"u":"1","d":"2"}]', "[[1]]", "[1"]
+)
+def test_text_that_is_no_list_of_an_id_means_itself_alone(text: str) -> None:
+    """What somebody mistypes is no other row's id, and no error."""
+    assert row_ids.meant(text, columns=1) == [row_ids.to_text([text])]
+
+
 @given(st.lists(st.one_of(st.integers(), st.uuids(), st.dates(), st.text(st.characters(blacklist_characters=","))), min_size=1, max_size=3))
 def test_id_as_it_is_shown_can_be_typed_again(values: list[object]) -> None:
     """``plan`` and ``verify`` show it, ``retry --id`` takes it; so it does what a report has, a JSON list."""
