@@ -7,6 +7,7 @@ Uniqueness "while live" is a nullable column with a unique index: MySQL has no p
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -39,7 +40,7 @@ from app.errors import UsageError
 from app.states import MoveState, RunKind, RunState
 
 SCHEMA_VERSION = "4"
-_GROWN_FROM = frozenset({"2", "3"})  # versions that lack nothing but whole tables
+GROWN_FROM = ("2", "3")  # versions that lack nothing but whole tables
 ROW_ID_LENGTH = 2600  # ASCII characters (app.row_ids); InnoDB indexes at most 3072 bytes, PostgreSQL 2704
 
 metadata = MetaData()
@@ -215,6 +216,9 @@ losses = Table(
 )
 
 
+_ADDED = (("3", uploads), ("4", losses))  # by the version that added them
+
+
 def create_ledger(engine: Engine) -> bool:
     """Make the ledger's tables where they are missing, and the deployment's mark; safe to repeat.
 
@@ -233,7 +237,7 @@ def create_ledger(engine: Engine) -> bool:
                 insert(meta), [{"name": "schema_version", "value": SCHEMA_VERSION}, {"name": "deployment", "value": uuid.uuid4().hex}]
             )
             return True
-        if found["schema_version"] in _GROWN_FROM:
+        if found["schema_version"] in GROWN_FROM:
             connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))
             return True
     _check_version(found["schema_version"])
@@ -242,13 +246,25 @@ def create_ledger(engine: Engine) -> bool:
 
 def ledger_ddl(dialect: Dialect) -> list[str]:
     """The statements that make the ledger, for a database administrator to run."""
-    statements: list[str] = []
-    for table in metadata.sorted_tables:
-        statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
-        statements.extend(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
+    statements = _made(metadata.sorted_tables, dialect)
     rows = [("schema_version", SCHEMA_VERSION), ("deployment", uuid.uuid4().hex)]
     statements.extend(f"INSERT INTO rekey_meta (name, value) VALUES ('{name}', '{value}')" for name, value in rows)
     return [f"{statement};" for statement in statements]
+
+
+def upgrade_ddl(dialect: Dialect, since: str) -> list[str]:
+    """The statements that make a ledger of version *since* one of this version."""
+    statements = _made([table for version, table in _ADDED if version > since], dialect)
+    statements.append(f"UPDATE rekey_meta SET value = '{SCHEMA_VERSION}' WHERE name = 'schema_version'")
+    return [f"{statement};" for statement in statements]
+
+
+def _made(tables: Iterable[Table], dialect: Dialect) -> list[str]:
+    statements: list[str] = []
+    for table in tables:
+        statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+        statements.extend(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
+    return statements
 
 
 def dialect_of(url: str) -> Dialect:
@@ -276,9 +292,10 @@ def _remembered(connection: Connection) -> dict[str, str]:
 
 
 def _check_version(found: str) -> None:
-    if found in _GROWN_FROM and found < SCHEMA_VERSION:
+    if found in GROWN_FROM and found < SCHEMA_VERSION:
         raise UsageError(
-            f"the ledger's tables are of version {found}, this program needs {SCHEMA_VERSION}: run `rekey init`, which adds to them"
+            f"the ledger's tables are of version {found}, this program needs {SCHEMA_VERSION}: run `rekey init`, which adds to them "
+            f"(or have a DBA run what `rekey init --sql --since {found}` prints)"
         )
     if found != SCHEMA_VERSION:
         raise UsageError(f"the ledger's tables are of version {found}, this program needs {SCHEMA_VERSION}: upgrade the older of the two")

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--sql", is_flag=True, help="Print the SQL for a DBA instead; nothing is sent to the database.")
+@click.option(
+    "--since", type=click.Choice(schema.GROWN_FROM), help="With --sql: only what tables of this version lack, as `rekey doctor` names it."
+)
 @json_flag
 @settings_flags(required=("database_url",))
-def init(*, settings: Settings, sql: bool, as_json: bool) -> None:
+def init(*, settings: Settings, sql: bool, since: str | None, as_json: bool) -> None:
     """Make the ledger's tables beside the assets table, or print their SQL for a DBA; safe to repeat."""
     url = settings.database_url.get_secret_value()
+    if since is not None and not sql:
+        raise click.UsageError("--since goes with --sql: without it `rekey init` sees by itself what is there")
     if sql:
-        statements = schema.ledger_ddl(schema.dialect_of(url))
+        dialect = schema.dialect_of(url)
+        statements = schema.ledger_ddl(dialect) if since is None else schema.upgrade_ddl(dialect, since)
         if as_json:
             echo_json({"schema_version": schema.SCHEMA_VERSION, "sql": statements})
         else:

@@ -273,6 +273,22 @@ def test_init_sql_prints_what_a_dba_runs(monkeypatch: pytest.MonkeyPatch, capsys
     assert json.loads(capsys.readouterr().out)["made"] is False
 
 
+def test_init_sql_since_prints_only_what_former_tables_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is for a DBA alone: without --sql the command sees by itself."""
+    monkeypatch.setenv("REKEY_DATABASE_URL", f"sqlite:///{tmp_path}/app.db")
+
+    assert cli.main(["init", "--sql", "--since", "3"]) == 0
+    script = capsys.readouterr().out
+    assert [line.split("(")[0].strip() for line in script.splitlines() if line.startswith(("CREATE", "UPDATE", "INSERT"))] == [
+        "CREATE TABLE rekey_losses",
+        "UPDATE rekey_meta SET value = '4' WHERE name = 'schema_version';",
+    ]
+    assert cli.main(["init", "--since", "3"]) == 2
+    assert "--since goes with --sql" in capsys.readouterr().err
+
+
 def test_init_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a database URL there is nothing to do."""
     assert cli.main(["init"]) == 2
