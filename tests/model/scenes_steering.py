@@ -127,7 +127,7 @@ SCENARIOS = (
     Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
     Scenario(name="H17_cancelled_when_the_application_switched", stage="copy", parties=_cancelled_and_named),
     Scenario(name="H17_cancelled_while_paused", stores=ANY, stage="rename", parties=_cancelled_after_pause),
-    Scenario(name="H17_paused_and_resumed", stage="copy", parties=_paused),
+    Scenario(name="H17_paused_and_resumed", stores=ANY, stage="copy", parties=_paused),
     Scenario(name="H17_retried_after_a_refused_delete", stage="none", parties=_retried, before=beginnings.denied),
     Scenario(name="H17_released", stage="none", parties=_released, before=beginnings.held),
     Scenario(name="H1_released_when_the_key_was_used_again", stage="none", parties=_released_after_all, before=beginnings.long_held),
