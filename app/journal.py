@@ -79,8 +79,7 @@ def write(store: ObjectStore, head: Head, entries: Sequence[Entry], *, deadline:
     """
     lines = [_ENCODER.encode(_line(entry)) for entry in entries]
     name = hashlib.sha256("\n".join([head.bucket, head.table, *lines]).encode()).hexdigest()[:32]
-    day = datetime.fromtimestamp(max(entry.copy.store_time for entry in entries), UTC).strftime("%Y%m%dT%H%M%SZ")
-    key = f"{JOURNAL_PREFIX}{head.run}/{day}-{name}.jsonl"
+    key = f"{_prefix(head.run, max(entry.copy.store_time for entry in entries))}-{name}.jsonl"
     body = "\n".join([json.dumps({"format": FORMAT} | asdict(head), separators=(",", ":")), *lines, ""]).encode()
     # A bucket whose objects are locked by default asks for the digest.
     digest = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
@@ -91,6 +90,11 @@ def write(store: ObjectStore, head: Head, entries: Sequence[Entry], *, deadline:
     except ConditionFailedError:  # noted already, by an attempt that came no further
         return key
     return key
+
+
+def _prefix(run: str, store_time: int) -> str:
+    """What a journal object's key begins with if the newest of the copies that it names is of *store_time*."""
+    return f"{JOURNAL_PREFIX}{run}/{datetime.fromtimestamp(store_time, UTC).strftime('%Y%m%dT%H%M%SZ')}"
 
 
 def keys(store: ObjectStore, *, after: str = "", run: str = "") -> Iterator[str]:
@@ -122,10 +126,13 @@ def read(store: ObjectStore, key: str) -> tuple[Head, list[Entry]]:
         raise JournalError(f"{key!r} is no object of the journal: {error}") from error
 
 
-def may_have(store: ObjectStore, *, run: str, row_id: str, old_key: str) -> bool:
-    """Whether *run* may have deleted *old_key* for row *row_id*: false only where its journal was read whole and does not say so."""
+def may_have(store: ObjectStore, *, run: str, row_id: str, old_key: str, since: int | None = None) -> bool:
+    """Whether *run* may have deleted *old_key* for row *row_id*, or be about to: false only where its journal does not say so.
+
+    *since*: only what was noted of copies of that store time and later.
+    """
     try:
-        for number, key in enumerate(keys(store, run=run)):
+        for number, key in enumerate(keys(store, run=run, after="" if since is None else _prefix(run, since))):
             if number >= MOST_READ:
                 return True
             _, entries = read(store, key)

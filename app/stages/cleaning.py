@@ -96,12 +96,16 @@ def _is_there(batch: Batch, key: str) -> bool:
 
 
 def _is_last(batch: Batch, move: Move) -> bool:
-    """Whether our copy may be all that is left: a ledger restored from a back-up has forgotten that this run deleted the original (H15)."""
+    """Whether our copy may be all that is left, or will be: a ledger restored from a back-up has forgotten what this run deleted (H15).
+
+    Where the original is still there, its delete may be under way: it was noted before it was sent, of this copy or a later one.
+    """
     context = batch.context
     if not context.settings.journal:
         return False
+    since = move.copy.last_modified if move.copy else None
     try:
         context.store.stat(move.old_key)
     except MissingObjectError:
-        return may_have(context.store, run=batch.run.id, row_id=move.row_id, old_key=move.old_key)
-    return False
+        since = None
+    return may_have(context.store, run=batch.run.id, row_id=move.row_id, old_key=move.old_key, since=since)

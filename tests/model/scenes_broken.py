@@ -217,11 +217,10 @@ SCENARIOS = (
         breaks="workers run while the database is restored, and the run is cancelled",
         settings=SET_BACK,
         bounds=Bounds(faults=0),
-        any_store=True,
         window=Window(
             happens="the same, and the restored run is cancelled while that delete is still under way",
-            costs="old object and copy are both removed",
-            closes="stop the workers before you restore, and wait for `REKEY_LEASE_SECONDS`; versioning on the bucket",
+            costs="the same: the copy is left, since the journal says that its original may go, and is listed",
+            closes="the same, and `REKEY_JOURNAL` (without it the copy can go too: wait for `REKEY_LEASE_SECONDS` as well)",
         ),
     ),
 )

@@ -54,6 +54,27 @@ def test_copy_whose_original_this_run_deleted_is_not_removed(world: World) -> No
     assert world.get(1) == b"v1"
 
 
+def test_copy_stays_while_the_delete_of_its_original_is_under_way(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The original is still there when the restored run is cancelled; but its delete was noted, and has been sent."""
+    world = World(tmp_path, behaviour, settings={"journal": True, "grace_seconds": 0, "settle_seconds": 1})
+    world.add(1)
+    world.moved(up_to="copy")
+    _back_up(tmp_path / "world.db", tmp_path / "older.db")
+    world.do("rename")
+    world.store.faults.add(Fault.delay(), on="delete", key=O1)
+    world.do("delete")
+    _back_up(tmp_path / "older.db", tmp_path / "world.db")
+    world.context.runs.set_state(world.run, RunState.CANCELLED, only_from=RunState.RUNNING)
+    world.do("rename")
+    (late,) = world.store.delayed
+    late.deliver()
+
+    assert world.states() == {"cancelled": 1}
+    assert world.store.contents()[N1] == b"v1"
+    assert O1 not in world.store.contents()
+    assert "left" in str(world.move(1).detail)
+
+
 def test_copy_is_not_removed_by_a_cancellation_either(world: World) -> None:
     """The restored run is cancelled before anybody has repaired the table."""
     world.context.runs.set_state(world.run, RunState.CANCELLED, only_from=RunState.RUNNING)
