@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from app.errors import DeniedError
-from app.planning import RollbackRules
-from app.states import RunKind
 from app.testing import Fault
 from tests.model.scenario import N, O
 
@@ -104,22 +101,10 @@ def rolling_back_held(ground: Ground) -> None:
 
 
 def taken_back(ground: Ground) -> None:
-    """Start the rollback of the ground's run, as the command does."""
-    run, plain = ground.run, ground._plain
-    back = plain.runs.create(
-        bucket=run.bucket,
-        table_name=run.table_name,
-        settings=run.settings,
-        capabilities=dataclasses.asdict(plain.store.capabilities),
-        rows=0,
-        user="tester",
-        version="0",
-        kind=RunKind.ROLLBACK,
-        origin_no=run.no,
-        selection={},
-    )
-    rules = RollbackRules(bucket=plain.rules.bucket, template=plain.rules.template, equivalence=plain.rules.equivalence)
-    ground._plain = dataclasses.replace(plain, rules=rules)
+    """Start the rollback of the ground's run, and let its workers serve that."""
+    origin, ground.context = ground.run_id, ground._plain
+    ground.take_back(origin)
+    ground._plain = ground.context
     ground.context = ground.worker()
-    ground.origin_id, ground.run_id, ground.forward = run.id, back.id, False
+    ground.origin_id, ground.forward = origin, False
     ground.messages.clear()
