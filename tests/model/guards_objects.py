@@ -64,6 +64,6 @@ BACKED = (
             "if False:",
             ("H19_chain", C),
         ),
-        "nothing is copied to the old key of a move before that move is final (H19), so that nobody's copy is there while it is looked at",
+        "nothing is copied to the old key of an open move (H19); one that is parked meanwhile is in unit/stages/test_delete_objects.py",
     ),
 )

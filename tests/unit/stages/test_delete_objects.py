@@ -1019,3 +1019,24 @@ def test_object_copied_to_a_former_old_key_is_not_taken_for_a_late_write(world: 
 
     assert (world.get(1), world.get(2)) == (b"first", b"second")
     assert world.states() == {"deleted": 2}
+
+
+def test_copy_of_another_asset_at_the_old_key_is_no_late_write(world: World) -> None:
+    """A move was parked after its switch, its old object went, and another asset was copied there: that is not its own, newer (H1)."""
+    world.add(1, "up/x.png", body=b"first")
+    world.add(2, "clients/7/assets/x.png", client=8, body=b"second")
+    world.seed()
+    world.do("copy", [2])
+    world.do("rename", [2])
+    world.set_columns(2, state="parked", parked_from="renamed", reason="failed", stage=None)
+    world.store.app_delete("clients/7/assets/x.png")
+    world.later(100)
+    world.do("copy", [1])
+    assert world.store.contents()["clients/7/assets/x.png"] == b"first"
+
+    world.set_columns(2, state="renamed", parked_from=None, reason=None, stage="delete", due_at=0)
+    world.do("delete", [2])
+
+    assert world.store.contents()["clients/8/assets/x.png"] == b"second"
+    assert world.store.contents()["clients/7/assets/x.png"] == b"first"
+    assert world.move(2).state is MoveState.KEPT
