@@ -85,37 +85,6 @@ def test_plan_of_a_clean_table_counts_saves_and_changes_nothing(table: Table, de
     assert shown.report == report
 
 
-def test_plan_finds_every_problem_by_class(deployment: Deployment) -> None:
-    """Each class with its count, exit status 3; the text names rows and keys."""
-    service, named = deployment.service(more=", note TEXT")
-    service.fill(20)
-    keys = {21: "gone.bin", 22: "a/logo.png", 23: "b/logo.png", 24: "..", 25: "x" * 300, 26: "file-1.bin", 27: "foreign.bin"}
-    keys[28] = "clients/1/assets/there.bin"
-    service.table.insert([{"id": number, "client_id": 1, "object_key": key, "title": ""} for number, key in keys.items()])
-    there = ["a/logo.png", "b/logo.png", "foreign.bin", "clients/1/assets/foreign.bin", "clients/1/assets/there.bin", "stray"]
-    service.upload(dict.fromkeys(there, PLAIN))
-    service.table.run(f"DROP INDEX {service.table.name}_key")
-
-    ended = deployment.rekey("plan", "--json", **named)
-    text = deployment.rekey("plan", **named)
-
-    assert ended.status == FINDINGS, ended.err
-    assert classes(ended.report) == {
-        "missing_source": 1,
-        "collision": 1,
-        "target_exists": 1,
-        "bad_name": 1,
-        "too_long": 1,
-        "shared": 2,
-        "missing_index": 1,
-        "in_place": 1,
-    }
-    assert (ended.report["to_move"], ended.report["would_park"], ended.report["objects_without_row"]) == (22, 5, 1)
-    assert text.status == FINDINGS
-    for words in ("row 21: gone.bin -> clients/1/assets/gone.bin", "CREATE INDEX CONCURRENTLY", "rekey enqueue --plan "):
-        assert words in text.out
-
-
 @pytest.mark.timeout(200)
 def test_plan_of_a_bucket_with_locks_says_what_is_locked_and_what_is_lost(deployment: Deployment) -> None:
     """Looked at one by one with --thorough; of a sample without. CopyObject on MinIO loses what says until when a copy may be kept."""
