@@ -49,7 +49,9 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     )
     depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
     report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now)
-    report |= rates(run, now=now, done=totals["rows"] - totals["open"], rows=max(totals["rows"], run.rows_estimate))
+    rows = max(totals["rows"], run.rows_estimate)
+    speed = rates(run, now=now, done=totals["rows"] - totals["open"], rows=rows)
+    report |= speed | {"eta_seconds": time_left(run, totals=totals, seconds=speed["seconds"], rows=rows)}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
     if canaries.missing and run.state is RunState.RUNNING:
@@ -101,6 +103,23 @@ def rates(run: Run, *, now: int, done: int, rows: int) -> dict[str, Any]:
     left = max(0, rows - done)
     eta = left / per_second if per_second > 0 and run.state is RunState.RUNNING else None
     return {"seconds": round(seconds, 3), "per_second": round(per_second, 1), "eta_seconds": None if eta is None else round(eta)}
+
+
+def time_left(run: Run, *, totals: Mapping[str, Any], seconds: float, rows: int) -> int | None:
+    """Seconds until the last row has ended, by what has ended so far, or by what was switched and the grace: what is nearer.
+
+    Before the first grace is over next to nothing has ended, whatever is copied a second; so None while nothing is switched either.
+    """
+    if run.state is not RunState.RUNNING or seconds <= 0:
+        return None
+    done, renamed = totals["rows"] - totals["open"], totals["renamed"]
+    left = max(0, rows - done)
+    found: list[float] = []
+    if renamed:
+        found.append(_grace(run) + (left - totals["open_switched"] or left) * seconds / renamed)
+    if done and (renamed or not totals["copied"]):
+        found.append(left * seconds / done)
+    return round(min(found)) if found else None
 
 
 def stall(run: Run, *, now: int, counts: Sequence[Count], next_delete: int | None, errors: Sequence[str], grace: int) -> str | None:

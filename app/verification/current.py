@@ -10,6 +10,7 @@ from app.arrays import among
 from app.assets import AssetRow
 from app.database import transaction
 from app.looks import Looks, look
+from app.row_ids import shown
 from app.schema import moves
 from app.states import OPEN_STATES, MoveState
 from app.verification.subject import Subject
@@ -55,5 +56,6 @@ def ledger_on(subject: Subject, keys: Sequence[str]) -> dict[bytes, tuple[MoveSt
                 object_hash = bytes(row.old_hash if column is moves.c.old_hash else row.live_hash)
                 if object_hash not in found or found[object_hash][0] not in OPEN_STATES:
                     words = ": ".join(filter(None, (row.state, row.reason)))
-                    found[object_hash] = state, f"the {'old object' if column is moves.c.old_hash else 'copy'} of row {row.row_id}, {words}"
+                    what = "old object" if column is moves.c.old_hash else "copy"
+                    found[object_hash] = state, f"the {what} of row {shown(row.row_id)}, {words}"
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.ledger.records import Move
 from app.object_keys import Equivalence
 from app.object_store import ObjectInfo
+from app.row_ids import shown
 from app.states import OPEN_STATES, MoveState
 from app.verification.findings import FAULTS, Finding, Kind
 
@@ -50,7 +51,7 @@ def judge(facts: Facts, *, equivalence: Equivalence, live: bool) -> Verdict:
     left = None
     if not facts.there or facts.key != move.new_key:
         ours = facts.new is not None and not move.same_object and move.is_our_copy(facts.new)
-        left = f"the copy of row {move.row_id}, {move.state}" if ours else None
+        left = f"the copy of row {shown(move.row_id)}, {move.state}" if ours else None
     return Verdict(findings=tuple(finding for finding in found if finding), left=left)
 
 

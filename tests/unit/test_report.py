@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.ledger.counting import Count
-from app.report import SILENT_TICKS, is_done, rates, stall, totals_of
+from app.report import SILENT_TICKS, is_done, rates, stall, time_left, totals_of
 from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
 from tests.builders import World
 
@@ -164,3 +164,25 @@ def test_rates_go_by_what_is_done(world: World) -> None:
     assert rates(run, now=run.created_at + 4 * SECOND, done=8, rows=10) == {"seconds": 4.0, "per_second": 2.0, "eta_seconds": 1}
     finished = dataclasses.replace(run, state=RunState.FINISHED, finished_at=run.created_at + 2 * SECOND)
     assert rates(finished, now=run.created_at + 100 * SECOND, done=10, rows=10) == {"seconds": 2.0, "per_second": 5.0, "eta_seconds": None}
+
+
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [
+        ({}, None),
+        ({"copied": 220, "open": 993}, None),  # seven were in place, and the copies are not switched yet
+        ({"copied": 400, "renamed": 200, "open": 993, "open_switched": 200}, 60 + 40),
+        ({"copied": 1000, "renamed": 993, "open": 993, "open_switched": 993}, 60 + 10),
+        ({"copied": 1000, "renamed": 993, "open": 10, "open_switched": 10}, 0),
+        ({"open": 500}, 10),  # a run over a table that is in place
+    ],
+)
+def test_time_left_goes_by_what_is_switched_until_the_first_grace_is_over(
+    world: World, totals: dict[str, int], expected: int | None
+) -> None:
+    """Of 1000 rows, ten seconds after the start, with a grace of a minute."""
+    run = dataclasses.replace(world.run, settings={**world.run.settings, "grace_seconds": 60})
+    counts = {"rows": 1000 if totals else 0, "copied": 0, "renamed": 0, "open": 0, "open_switched": 0, **totals}
+
+    assert time_left(run, totals=counts, seconds=10.0, rows=1000) == expected
+    assert time_left(dataclasses.replace(run, state=RunState.PAUSED), totals=counts, seconds=10.0, rows=1000) is None
