@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +10,8 @@ from app.errors import FidelityError
 from app.fidelity import Fate, Way, attribute_of, fate_of, losses, needs_acl, needs_head, to_send
 from app.fidelity_rules import Attribute, Policy, Rule, names
 from app.object_store import ObjectAttributes, ObjectInfo, ObjectStore, ReadObject
+
+UNTYPED = "application/octet-stream"  # which a store that guesses takes for none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +22,21 @@ class Load:
     lost: frozenset[Attribute] = frozenset()
 
 
-def load_of(store: ObjectStore, read: ReadObject, way: Way, policy: Policy) -> Load:
-    """What a write of *read* carries.
+def is_retyped(store: ObjectStore, key: str, new_key: str) -> bool:
+    """Whether the store may tell another content type at the new key, of an object without one of its own (it goes by the extension)."""
+    return store.capabilities.guesses_type and posixpath.splitext(key)[1] != posixpath.splitext(new_key)[1]
+
+
+def load_of(store: ObjectStore, read: ReadObject, new_key: str, way: Way, policy: Policy) -> Load:
+    """What a write of *read* to *new_key* carries.
 
     Raises:
         FidelityError: It would lose what the operator wishes to be kept; nothing was written.
     """
     has = gathered(store, read, (way,))
-    return _load(read.info, has, store, way, policy)
+    untyped = has.headers.get("content-type", UNTYPED) == UNTYPED and posixpath.splitext(new_key)[1]
+    guessed = {Attribute.CONTENT_TYPE} if untyped and is_retyped(store, read.info.key, new_key) else set()
+    return _load(read.info, has, store, way, policy, more=frozenset(guessed))
 
 
 def load_of_copy(
@@ -84,9 +94,11 @@ def missing(source: ReadObject, copy: ReadObject) -> frozenset[Attribute]:
     return frozenset(one for one in unlike if one is not None)
 
 
-def _load(info: ObjectInfo, has: ObjectAttributes, store: ObjectStore, way: Way, policy: Policy) -> Load:
+def _load(
+    info: ObjectInfo, has: ObjectAttributes, store: ObjectStore, way: Way, policy: Policy, *, more: frozenset[Attribute] = frozenset()
+) -> Load:
     fates = store.capabilities.fidelity
-    lost = losses(has, fates, way)
+    lost = losses(has, fates, way) | more
     parking = policy.parking(lost)
     if parking:
         raise FidelityError(info.key, f"{names(parking)} cannot be kept here (REKEY_FIDELITY)")

@@ -57,7 +57,7 @@ def copy_through(
         read = store.read(key, max_bytes=max_bytes, admit=admit)
         _refuse_folder(read.info)
         if read.body is not None:
-            load = load_of(store, read, Way.PUT, policy)
+            load = load_of(store, read, new_key, Way.PUT, policy)
             written = store.put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
             return Copied(source=read.info, copy=proved(store, read.info, written), lost=load.lost)
     return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper, policy=policy)
@@ -76,7 +76,7 @@ def copy_by_parts(
 
     An upload that is not completed is aborted; *keeper* knows of it for as long as it may be there.
     """
-    load = load_of(store, read, Way.PARTS, policy)
+    load = load_of(store, read, new_key, Way.PARTS, policy)
     ranges = ranges_of(store, read.info, part_bytes=PART_BYTES, keeper=keeper)
     upload = store.create_upload(new_key, load.attributes, deadline=deadline)
     try:

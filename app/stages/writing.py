@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import replace
 
-from app.attributes import load_of_copy
+from app.attributes import is_retyped, load_of_copy
 from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity import Way
@@ -62,9 +61,7 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
 def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks, *, condition: Condition | None) -> Copied | None:
     """CopyObject, unless the object is too large for one request, or arrives less damaged another way."""
     context = batch.context
-    if source.size > SINGLE_COPY_BYTES or (
-        context.store.capabilities.guesses_type and _extension(move.old_key) != _extension(move.new_key)
-    ):
+    if source.size > SINGLE_COPY_BYTES or is_retyped(context.store, move.old_key, move.new_key):
         return None  # by the worker the type is written down as readers saw it; the store would guess another one from the new key
     otherwise = Way.PUT if source.size <= context.settings.inline_bytes else Way.PARTS
     seen = sources.read.get(move.old_key)
@@ -72,11 +69,6 @@ def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks,
     if found is None:
         return None
     return copy_by_store(context.store, found[0], move.new_key, condition=condition, deadline=batch.lease, load=found[1])
-
-
-def _extension(key: str) -> str:
-    """What a store may guess a type from."""
-    return posixpath.splitext(key)[1]
 
 
 def _looked_at(sources: Looks, key: str) -> ObjectInfo:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.object_store import ObjectInfo
 
 DEFAULT_TYPE = "binary/octet-stream"
+UNTYPED = "application/octet-stream"
 
 
 class ApplicationSide(RequestPath):
@@ -81,7 +82,9 @@ class ApplicationSide(RequestPath):
         self, name: str, body: bytes, etag: str, headers: Mapping[str, str], *, tags: str = "", parts: tuple[int, ...] = ()
     ) -> StoredVersion:
         self._make_way(name)
-        kept = dict(headers) if self._behaviour.guesses_type else {"content-type": DEFAULT_TYPE, **headers}
+        kept = {"content-type": DEFAULT_TYPE, **headers}
+        if self._behaviour.guesses_type and kept["content-type"] in {DEFAULT_TYPE, UNTYPED}:
+            del kept["content-type"]
         if self._behaviour.lacks:
             kept = attributes.without(kept, self._behaviour.lacks)
         tags = kept.pop("x-amz-tagging", tags)

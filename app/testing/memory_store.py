@@ -23,7 +23,7 @@ from app.object_store import (
     ReadObject,
 )
 from app.testing import attributes as attributes_of
-from app.testing.application import DEFAULT_TYPE, ApplicationSide
+from app.testing.application import UNTYPED, ApplicationSide
 from app.testing.listing import list_names, without_nested
 from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour, StoredVersion, etag_of
 
@@ -88,7 +88,7 @@ class InMemoryStore(ApplicationSide):
 
     def _described(self, found: StoredVersion, key: str) -> ObjectAttributes:
         tags = len(parse_qsl(found.tags, keep_blank_values=True)) if found.tags else 0
-        guessed = {"content-type": guess_type(key)[0] or DEFAULT_TYPE} if self._behaviour.guesses_type else {}
+        guessed = {"content-type": guess_type(key)[0] or UNTYPED} if self._behaviour.guesses_type else {}
         return ObjectAttributes(headers={**guessed, **found.carried}, tag_count=tags, checksums=dict(found.checksums))
 
     def is_public(self, key: str) -> bool:

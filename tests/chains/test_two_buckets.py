@@ -14,6 +14,7 @@ from tests.builders import make_settings
 from tests.chains import test_case_copies as copies
 from tests.chains import test_case_keys as keys
 from tests.chains import test_there_and_back as there_and_back
+from tests.chains.conftest import seen_of
 from tests.chains.live import named_buckets
 
 if TYPE_CHECKING:
@@ -237,3 +238,10 @@ def test_listing_of_both_shows_each_object_once_and_in_its_right_place(chain: Ch
             assert seen == sorted(seen)
     assert [info.key for info in store.list_page(prefix="up/", start_after="").objects] == old
     assert [info.key for info in store.list_page(prefix="clients/1/assets/", start_after="").objects] == new[1:2]
+
+
+def test_what_arrives_in_another_bucket_is_what_arrives_in_the_same(chain: Chain, store_name: str) -> None:
+    """Which docs/fidelity.md says of both directions, so of a rollback too: the probe sees the same on each way."""
+    seen = seen_of(store_name, chain.bucket, chain.target)
+
+    assert seen == seen_of(store_name, chain.bucket)

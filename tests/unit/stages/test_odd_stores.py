@@ -165,3 +165,17 @@ def test_delete_that_is_refused_for_ever_ends(tmp_path: Path, monkeypatch: pytes
     assert (move.state, move.parked_from, move.reason) == (MoveState.PARKED, MoveState.RENAMED, ParkedReason.FAILED)
     assert (world.get(1), world.store.contents()["up/1.png"]) == (b"bytes", b"bytes")
     assert world.move(2).state is MoveState.DELETED
+
+
+@pytest.mark.parametrize(("rule", "states", "told"), [("", {"parked": 1}, None), ("content_type=warn", {"deleted": 1}, "text/html")])
+def test_type_that_cannot_be_kept_from_a_guess_is_a_loss(tmp_path: Path, rule: str, states: dict[str, int], told: str | None) -> None:
+    """`application/octet-stream` is no type to such a store: with another extension readers would see another one (REKEY_FIDELITY)."""
+    world = World(tmp_path, LIKE_SEAWEED, settings={"name_column": "title", "fidelity": rule})
+    world.add(1, "up/3f9a", body=b"bytes", title="page.html")
+    world.go()
+
+    assert world.states() == states
+    if told is None:
+        assert (world.move(1).reason, world.key(1)) == (ParkedReason.FIDELITY, "up/3f9a")
+    else:
+        assert world.store.head(world.key(1)).attributes.headers["content-type"] == told
