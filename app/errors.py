@@ -27,6 +27,10 @@ class StoreUnavailableError(TransientError):
     """The store refused a request for now (503, slow down, no connection): the request was *not* carried out."""
 
 
+class StoreFullError(StoreUnavailableError):
+    """There is no room for what was to be written: deletes make some (case 23)."""
+
+
 class UnansweredError(TransientError):
     """A request was sent and no whole answer came: it may have been carried out, and may still be until it expires (S7)."""
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import ConditionFailedError, ObjectError, PermanentError
+from app.errors import ConditionFailedError, MissingObjectError, ObjectError, PermanentError
 from app.key_values import RESERVED_PREFIX
 from app.object_store import MAX_LISTED, Deadline, IfAbsent, ObjectAttributes, ObjectInfo, ObjectStore
 
 JOURNAL_PREFIX = f"{RESERVED_PREFIX}journal/"
+MARK_PREFIX = f"{RESERVED_PREFIX}complete/"
+_MARK = b"As long as this object is here, a run of asset-rekey has noted all of its deletes below .rekey/journal/.\n"
 FORMAT = 1
 MAX_BYTES = 16 * 1024**2  # a batch is 1000 moves at most, and a move's line some kilobytes
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -126,12 +129,43 @@ def read(store: ObjectStore, key: str) -> tuple[Head, list[Entry]]:
         raise JournalError(f"{key!r} is no object of the journal: {error}") from error
 
 
-def may_have(store: ObjectStore, *, run: str, row_id: str, old_key: str, since: int | None = None) -> bool:
-    """Whether *run* may have deleted *old_key* for row *row_id*, or be about to: false only where its journal does not say so.
+def new_mark() -> str:
+    """The key of a mark that stands in the bucket as long as a run's journal has all of its deletes."""
+    return f"{MARK_PREFIX}{secrets.token_hex(16)}"
 
-    *since*: only what was noted of copies of that store time and later.
+
+def put_mark(store: ObjectStore, key: str, *, deadline: Deadline) -> None:
+    """Make the mark, before the run has a move; without it the journal counts as one that may lack something.
+
+    Raises:
+        ObjectError, TransientError: The store did not take it.
+    """
+    store.put(key, _MARK, ObjectAttributes(headers={"content-type": "text/plain"}), condition=None, deadline=deadline)
+
+
+def unmark(store: ObjectStore, key: str, *, deadline: Deadline) -> bool:
+    """Take the mark away, which a full store lets us do where it takes no note; False where it may still stand.
+
+    Raises:
+        TransientError: The store did not answer.
     """
     try:
+        return store.delete([store.stat(key)], deadline=deadline)[key] is None
+    except MissingObjectError:
+        return True
+    except ObjectError:
+        return False
+
+
+def may_have(store: ObjectStore, *, run: str, marked_by: str | None, row_id: str, old_key: str, since: int | None = None) -> bool:
+    """Whether *run* may have deleted *old_key* for row *row_id*, or be about to: false only where its journal does not say so.
+
+    *since*: only what was noted of copies of that store time and later. *marked_by*: the mark of a run that has one; without it in the
+    bucket the journal may lack something.
+    """
+    try:
+        if marked_by is not None:
+            store.stat(marked_by)
         for number, key in enumerate(keys(store, run=run, after="" if since is None else _prefix(run, since))):
             if number >= MOST_READ:
                 return True

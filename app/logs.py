@@ -27,6 +27,7 @@ ACTIONS: Mapping[str, str] = {
     "batch_refused": "A message of another deployment or run was not acted on.",
     "broker_warning": "The broker did not take or confirm a message; the ledger has it sent again.",
     "broker_evicts": "The broker is set up so that it throws messages away when its memory is full.",
+    "not_noted": "Old objects were deleted on a full store, and the journal does not say so.",
     "worker_started": "A worker is ready.",
     "worker_stopping": "A worker was asked to stop and ends what it has in hand.",
     "worker_stopped": "A worker has closed its connections.",

@@ -15,6 +15,7 @@ from app.errors import (
     MissingObjectError,
     ProofError,
     RekeyError,
+    StoreFullError,
     StoreRequestError,
     StoreUnavailableError,
     UnansweredError,
@@ -38,7 +39,6 @@ _NOT_NOW = frozenset(
         "Busy",
         "ExpiredToken",
         "ExpiredTokenException",
-        "InsufficientStorage",
         "OperationAborted",
         "RequestLimitExceeded",
         "RequestNotReadyYet",
@@ -54,9 +54,9 @@ _NOT_NOW = frozenset(
         "TokenRefreshRequired",
         "TooManyRequests",
         "XMinioServerNotInitialized",
-        "XMinioStorageFull",
     }
 )
+_FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"})
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccountProblem", "NotSignedUp"})
 _BAD_KEY = frozenset(
     {
@@ -94,7 +94,7 @@ _BY_STATUS: dict[int, type[RekeyError]] = {
     502: UnansweredError,
     503: StoreUnavailableError,
     504: UnansweredError,
-    507: StoreUnavailableError,
+    507: StoreFullError,
 }
 
 
@@ -140,6 +140,8 @@ def _by_message(code: str, message: str) -> type[RekeyError] | None:
     text = message.lower()
     if "worm protected" in text or "object lock" in text or "legal hold" in text:
         return LockedError
+    if code in _FULL or "no space left on device" in text:  # MinIO says so in an InternalError, where the disk fills up while it writes
+        return StoreFullError
     if code in {"InvalidRequest", "InvalidArgument", "BadRequest", ""} and "encryption" in text:
         return EncryptedError
     return None

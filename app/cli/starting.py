@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import String, exc
 
@@ -29,7 +30,8 @@ from app.errors import (
 )
 from app.fidelity import unkept, ways_of
 from app.fidelity_rules import names
-from app.ledger.records import Run
+from app.journal import new_mark
+from app.ledger.records import JOURNAL_MARK, Run
 from app.ledger.saved_plans import SavedPlan
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
@@ -75,7 +77,7 @@ def start(
     run = resources.runs().create(
         bucket=settings.s3_bucket,
         table_name=settings.table,
-        settings=resources.run_settings(settings),
+        settings=resources.run_settings(settings) | _mark(settings),
         capabilities=dataclasses.asdict(capabilities),
         rows=rows,
         user=operator(),
@@ -106,7 +108,11 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
     run = resources.runs().create(
         bucket=origin.bucket,
         table_name=origin.table_name,
-        settings={**origin.settings, **{name: own[name] for name in ("where", "copy_mode", *PACE)}},
+        settings={
+            **_unmarked(origin.settings),
+            **{name: own[name] for name in ("where", "copy_mode", *PACE)},
+            **_mark(careful),
+        },
         capabilities=dataclasses.asdict(capabilities),
         rows=rows,
         user=operator(),
@@ -117,6 +123,14 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
     )
     enqueue_seed(run)
     return run
+
+
+def _mark(settings: Settings) -> dict[str, str]:
+    return {JOURNAL_MARK: new_mark()} if settings.journal else {}
+
+
+def _unmarked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != JOURNAL_MARK}
 
 
 def assets_where(settings: Settings, where: str) -> Assets:

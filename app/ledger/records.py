@@ -15,6 +15,9 @@ from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason, RunKind
 _NO_COLUMNS = frozenset({"source", "copy", "follows"})  # fields of a Move that several columns hold, or that follow from others
 
 
+JOURNAL_MARK = "journal_mark"  # among the settings of a run
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One run as the ledger has it."""
@@ -61,6 +64,12 @@ class Run:
         values |= {name: json.loads(values[name]) for name in ("selection", "knobs", "settings")}
         values["capabilities"] = Capabilities.from_record(json.loads(values["capabilities"]))
         return cls(**values)
+
+    @property
+    def journal_mark(self) -> str | None:
+        """The key of the mark that stands for a whole journal (app.journal), where the run has one."""
+        found = self.settings.get(JOURNAL_MARK)
+        return None if found is None else str(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

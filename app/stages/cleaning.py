@@ -108,4 +108,5 @@ def _is_last(batch: Batch, move: Move) -> bool:
         context.store.stat(move.old_key)
     except MissingObjectError:
         since = None
-    return may_have(context.store, run=batch.run.id, row_id=move.row_id, old_key=move.old_key, since=since)
+    run = batch.run
+    return may_have(context.store, run=run.id, marked_by=run.journal_mark, row_id=move.row_id, old_key=move.old_key, since=since)

@@ -6,7 +6,7 @@ Needs: a switched row. Promises: ``deleted`` only where nothing and nobody needs
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.database import transaction
@@ -19,7 +19,7 @@ from app.stages.aftercare import left_over, look_after
 from app.stages.context import LOOK_AGE_SECONDS, Batch, failed, refused
 from app.stages.holding import may_go
 from app.stages.naming import who_claims
-from app.stages.noting import note
+from app.stages.noting import Note, note
 from app.stages.restoring import restore
 from app.stages.views import View, seen_now
 from app.states import MoveState
@@ -105,7 +105,8 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
 
 def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
     context = batch.context
-    if not note(batch, view, due):
+    due, noted = note(batch, view, due)
+    if not due:
         return
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
     intent = [Outcome(move=move, stage=batch.result.stage, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
@@ -122,11 +123,12 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
         view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
     )
     if stale or context.stopping():
+        noted.catch_up(batch)
         _undecided(batch, [(replace(move, intent_at=view.now), found) for move, found in due])  # noted: not again at the next attempt
         return
     objects = {found.key: found for _, found in due}
     try:
-        answers = context.store.delete(list(objects.values()), deadline=batch.lease)
+        answers = _sent(batch, list(objects.values()), noted)
     except UnansweredError as error:
         for move, _ in due:
             batch.unanswered(replace(move, intent_at=view.now), error)
@@ -152,6 +154,13 @@ def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outc
     if move.looks < MOST_REFUSED:  # somebody wrote meanwhile: looked at again
         return Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS)
     return failed(move, f"the store refuses the delete as of a changed object: {answer}", settings=settings)
+
+
+def _sent(batch: Batch, objects: Sequence[ObjectInfo], noted: Note) -> Mapping[str, ObjectError | None]:
+    try:
+        return batch.context.store.delete(objects, deadline=batch.lease)
+    finally:
+        noted.catch_up(batch)
 
 
 def _undecided(batch: Batch, due: Sequence[tuple[Move, ObjectInfo]]) -> None:

@@ -13,6 +13,7 @@ from app.ledger.records import Run
 from app.looks import look
 from app.planning import Plan
 from app.stages.context import Context
+from app.stages.noting import mark_journal
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
 
@@ -39,6 +40,8 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         context.plans.seed_due_now(run)
         return Seeded(summary=f"held: {in_flight} moves are in flight")
     if run.kind is RunKind.ROLLBACK:
+        if run.next_move == 1:
+            mark_journal(run, context)
         summary, ids = plan_page(run, context=context)
         return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
     with transaction(context.moves.engine, read_only=True) as connection:
@@ -49,9 +52,10 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
     # Numbered in the order of their new keys: a batch's targets then lie side by side, and one page of a listing shows many (app.looks).
     plans = sorted((context.rules.plan(row) for row in page if row.row_id in fresh), key=lambda plan: plan.new_key)
     cursor = page[-1].row_id if beyond is None else beyond
-    planned = context.plans.insert_page(
-        run, plans, in_place=_seen_in_place(context, plans), cursor=cursor, grace_seconds=context.settings.grace_seconds
-    )
+    in_place = _seen_in_place(context, plans)
+    if run.seed_pass == 1 and not run.seed_planned and any(plan.row_id not in in_place for plan in plans):
+        mark_journal(run, context)  # not before there is something to move: a second run writes nothing to the store (S9)
+    planned = context.plans.insert_page(run, plans, in_place=in_place, cursor=cursor, grace_seconds=context.settings.grace_seconds)
     if planned is None:
         return Seeded(summary="another seed was faster")
     batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))

@@ -184,15 +184,16 @@ class Service:
 
     def fill(self, count: int, *, first: int = 1) -> list[Asset]:
         """Upload assets of many sizes and types to the root of the bucket and insert their rows."""
-        return self._add([make_asset(number) for number in range(first, first + count)])
+        return self.add([make_asset(number) for number in range(first, first + count)])
 
     def fill_large(self, count: int, *, size: int) -> list[Asset]:
         """Upload assets of one size and insert their rows."""
         plain = [make_asset(number) for number in range(1, count + 1)]
         block = random.Random(size).randbytes(size - 16)
-        return self._add([replace(one, content=replace(one.content, body=f"{one.id:016d}".encode() + block)) for one in plain])
+        return self.add([replace(one, content=replace(one.content, body=f"{one.id:016d}".encode() + block)) for one in plain])
 
-    def _add(self, assets: list[Asset]) -> list[Asset]:
+    def add(self, assets: list[Asset]) -> list[Asset]:
+        """Upload *assets* and insert their rows."""
         self.upload({asset.old_key: asset.content for asset in assets})
         rows = [{"id": asset.id, "client_id": asset.client, "object_key": asset.old_key, "title": f"asset {asset.id}"} for asset in assets]
         self.table.insert(rows)

@@ -194,8 +194,8 @@ ALL = (
     _guard(
         "delete before the journal says so",
         f"{DELETE}:_delete",
-        "if not note(batch, view, due):",
-        "if False:",
+        "due, noted = note(batch, view, due)",
+        "due, noted = due, note(batch, view, [])[1]",
         ("H31_journal_before_the_delete", C),
     ),
     _guard(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from app import journal
-from app.errors import DeniedError, StoreUnavailableError
+from app.database import transaction
+from app.errors import DeniedError, StoreFullError, StoreUnavailableError
+from app.ledger.records import JOURNAL_MARK
+from app.schema import runs
+from app.stages.noting import FIRST_OUT
 from app.states import MoveState, ParkedReason
 from app.testing import Fault
 from tests.builders import World
@@ -167,3 +173,97 @@ def test_row_below_the_reserved_prefix_is_parked(tmp_path: Path, behaviour: Beha
 
     parked = {move.row_id: move.reason for move in world.moves() if move.state is MoveState.PARKED}
     assert parked == {f"[{number}]": ParkedReason.BAD_NAME for number in ((1, 2) if behaviour.folds_leading_slash else (1,))}
+
+
+def give_mark(world: World) -> None:
+    """Note the key of a mark on the run's record, as the command does."""
+    run = world.run
+    with transaction(world.engine) as connection:
+        settings = json.dumps({**run.settings, JOURNAL_MARK: journal.new_mark()})
+        connection.execute(update(runs).where(runs.c.no == run.no).values(settings=settings))
+
+
+def full_world(folder: Path, behaviour: Behaviour, *, assets: int, marked: bool = True) -> World:
+    """Switched assets without a grace, of a run that has a mark in the bucket unless it could not make one."""
+    world = World(folder, behaviour, settings={"journal": True, "grace_seconds": 0})
+    for number in range(1, assets + 1):
+        world.add(number)
+    if marked:
+        give_mark(world)
+    world.moved()
+    return world
+
+
+def test_full_store_lets_a_few_go_first_and_notes_them_when_there_is_room(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The journal takes room too: were all to wait for it, nothing would ever make any (case 23)."""
+    world = full_world(tmp_path, behaviour, assets=FIRST_OUT + 3)
+    world.store.faults.add(Fault.refuse(StoreFullError("XMinioStorageFull")), on="put")
+    world.do("delete")
+    first, noted = world.states(), journalled(world)
+    world.go()
+
+    assert first == {"deleted": FIRST_OUT, "renamed": 3}
+    assert len(noted) == FIRST_OUT
+    assert world.states() == {"deleted": FIRST_OUT + 3}
+    assert len(journalled(world)) == FIRST_OUT + 3
+
+
+def test_mark_of_a_whole_journal_goes_before_what_is_not_noted(
+    tmp_path: Path, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reads the journal later must know that it may lack a delete, before there is one; the log says which."""
+    world = full_world(tmp_path, behaviour, assets=2)
+    world.store.faults.add(Fault.refuse(StoreFullError("XMinioStorageFull")), on="put", times=None)
+    world.go()
+    deletes = [key for name, key in world.writes() if name == "delete"]
+    mark = world.run.journal_mark
+
+    assert world.states() == {"deleted": 2}
+    assert journalled(world) == []
+    assert deletes.index(str(mark)) < deletes.index("up/1.png")
+    assert journal.may_have(world.store, run=world.run_id, marked_by=mark, row_id="[1]", old_key="up/1.png")
+    assert any("[1]" in record.getMessage() and "not in the journal" in record.getMessage() for record in caplog.records)
+
+
+def test_whole_journal_that_says_nothing_of_a_key_is_believed(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The mark is there: nothing was deleted that is not noted."""
+    world = full_world(tmp_path, behaviour, assets=2)
+    world.go()
+
+    assert world.states() == {"deleted": 2}
+    known = {"run": world.run_id, "marked_by": world.run.journal_mark}
+    assert journal.may_have(world.store, **known, row_id="[1]", old_key="up/1.png")
+    assert not journal.may_have(world.store, **known, row_id="[1]", old_key="up/other.png")
+
+
+def test_run_that_moves_nothing_leaves_no_mark(tmp_path: Path, behaviour: Behaviour) -> None:
+    """A second run changes nothing in the bucket (S9); the first one has made its mark before it had a move."""
+    world = full_world(tmp_path, behaviour, assets=2)
+    first = [key for name, key in world.writes() if key.startswith(journal.MARK_PREFIX)]
+    world.go()
+    world.run_id = ""
+    give_mark(world)
+    written = len(world.writes())
+    world.go()
+
+    assert len(first) == 1
+    assert world.states() == {"in_place": 2}
+    assert world.writes()[written:] == []
+
+
+@pytest.mark.parametrize("why", ["no mark", "mark cannot be removed"])
+def test_nothing_is_deleted_that_nobody_could_know_to_be_missing_in_the_journal(tmp_path: Path, behaviour: Behaviour, why: str) -> None:
+    """All wait for room, and go on when there is some."""
+    world = full_world(tmp_path, behaviour, assets=2, marked=why != "no mark")
+    world.store.faults.add(Fault.refuse(StoreFullError("XMinioStorageFull")), on="put", times=None)
+    if why != "no mark":
+        world.store.faults.add(Fault.refuse(DeniedError), on="delete_key", key=str(world.run.journal_mark), times=None)
+    for _ in range(5):
+        world.do("delete")
+        world.later(3)
+    waiting = world.states()
+    world.store.faults.clear()
+    world.go()
+
+    assert waiting == {"renamed": 2}
+    assert (world.states(), journalled(world)) == ({"deleted": 2}, ["[1]", "[2]"])
