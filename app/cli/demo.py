@@ -9,6 +9,7 @@ import click
 
 from app.cli import DONE, ERROR, FINDINGS
 from app.cli.options import echo_json, json_flag
+from app.cli.words import summary
 
 if TYPE_CHECKING:
     from app.demo.run import Ending
@@ -69,8 +70,6 @@ def as_object(ending: Ending) -> dict[str, Any]:
 
 def as_lines(ending: Ending) -> list[str]:
     """The ending for a person: the article's summary, what reader and writer saw, and the recount."""
-    from app.cli.watching import summary  # noqa: PLC0415 - rich is for those who look
-
     counted = ending.recount
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(ending.writes.items()))
     lines = [

@@ -6,6 +6,7 @@ import click
 
 from app.cli import DONE, FINDINGS
 from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
+from app.cli.words import summary
 from app.settings import Settings
 
 
@@ -52,7 +53,7 @@ def enqueue(
         if as_json:
             echo_json(report)
         else:
-            click.echo(watching.summary(report))
+            click.echo(summary(report))
         switched = until == "renamed" and not report["parked"] and not report["unseen"]
         return DONE if is_done(report) or switched else FINDINGS
     finally:

@@ -11,6 +11,7 @@ from app import resources
 from app.cli import DONE, FINDINGS
 from app.cli.options import confirm, echo_json, json_flag, settings_flags, yes_flag
 from app.cli.status import NEWEST, run_flag
+from app.cli.words import summary
 from app.database import transaction
 from app.errors import UsageError
 from app.ledger.records import Run
@@ -69,7 +70,7 @@ def rollback(
         if as_json:
             echo_json(report)
         else:
-            click.echo(watching.summary(report))
+            click.echo(summary(report))
         return DONE if is_done(report) else FINDINGS
     finally:
         resources.close()

@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.words import DONE
 from app.stage_report import held_back_by
 
 RATE_SECONDS = 10.0  # over which the rates of now are taken
-DONE = {"copy": "copied", "rename": "renamed", "delete": "deleted"}
 BAR_CELLS = 18
 MINUTE = 60  # seconds, and minutes of an hour
 LONGEST = 240  # characters of an error that are shown: three lines

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from app import resources
 from app.cli import DONE
 from app.cli.options import echo_json, json_flag, settings_flags
+from app.cli.words import summary
 from app.errors import UsageError
 from app.ledger.records import Run
+from app.report import snapshot
 from app.settings import Settings
 
 NEWEST = "last"
@@ -28,21 +32,24 @@ REQUIRED = ("database_url", "s3_bucket", "table")
 @settings_flags(required=REQUIRED, log_level="error")
 def status(*, settings: Settings, run_id: str | None, watch: bool, as_json: bool) -> int:
     """Show how a run stands: copied, renamed, deleted, parked by reason, rate, time left, and why it stands still if it does."""
-    from app.cli import watching  # noqa: PLC0415 - rich is for those who look
-    from app.report import snapshot  # noqa: PLC0415
-
     try:
         run = chosen(settings, run_id)
-        report = watching.watch(run) if watch else snapshot(run, runs=resources.runs(), queues=resources.queues())
+        report = _watched(run) if watch else snapshot(run, runs=resources.runs(), queues=resources.queues())
         if as_json:
             echo_json(report)
         else:
-            click.echo(watching.summary(report))
+            click.echo(summary(report))
             if report["stall"]:
                 click.echo(f"  stands still: {report['stall']}")
         return DONE
     finally:
         resources.close()
+
+
+def _watched(run: Run) -> dict[str, Any]:
+    from app.cli import watching  # noqa: PLC0415 - rich is for those who look
+
+    return watching.watch(run)
 
 
 def chosen(settings: Settings, run_id: str | None) -> Run:

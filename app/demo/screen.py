@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from app.cli.watching import STAGES, line
+from app.cli.words import STAGES, line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.cli.watching import line, summary
+from app.cli.words import line, summary
 from tests.builders import World
 
 if TYPE_CHECKING:
