@@ -9,6 +9,8 @@ from math import comb, factorial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.model.actors import On
 from tests.model.choices import CRASH, Bounds, DivergedError, ViolationError
@@ -137,6 +139,38 @@ def test_state_that_was_reached_with_more_left_is_not_gone_on_from_again() -> No
     few, many = (_count(parties=3, calls=3, preemptions=most, prune=True, shared=False) for most in (1, 99))
 
     assert few.states < many.states == 4**3 - 1
+
+
+CALLS = st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.booleans()), min_size=1, max_size=3)
+
+
+def _programs(programs: Sequence[Sequence[tuple[str, bool, bool]]], *, preemptions: int, prune: bool) -> set[tuple[str, str]]:
+    """Where parties end whose calls put their name into a thing; some are ones that yield, some may crash."""
+    ends: set[tuple[str, str]] = set()
+    things = Things({"a": "", "b": ""}, lambda: ends.add((things.values["a"], things.values["b"])))
+
+    def scenario(execution: Execution) -> Things:
+        def body(name: str, calls: Sequence[tuple[str, bool, bool]]) -> None:
+            for thing, yields, crashes in calls:
+                execution.point(f"call {thing}", (thing, True), yields=yields, faults=(CRASH,) if crashes else ())
+                things.values[thing] += name
+
+        for number, calls in enumerate(programs):
+            execution.spawn(str(number), partial(body, str(number), calls))
+        return things
+
+    bounds = Bounds(preemptions=preemptions, faults=1, together=2, prune=prune)
+    assert explore(things, scenario, bounds=bounds, audited=NEVER).whole
+    return ends
+
+
+@given(programs=st.lists(CALLS, min_size=2, max_size=3), preemptions=st.integers(0, 2))
+@settings(max_examples=30, deadline=None)
+def test_nothing_is_lost_by_going_on_once_only_from_each_state(
+    programs: Sequence[Sequence[tuple[str, bool, bool]]], preemptions: int
+) -> None:
+    """Whoever stays, and whatever is left to spend: the same ends are come to within the bounds."""
+    assert _programs(programs, preemptions=preemptions, prune=True) == _programs(programs, preemptions=preemptions, prune=False)
 
 
 def test_lost_update_is_found_with_one_preemption_and_replayed() -> None:
