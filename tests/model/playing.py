@@ -60,5 +60,5 @@ def play(chosen: Sequence[Part], *, processes: int = 0) -> Iterator[Played]:
         yield from (part.play() for part in chosen)
         return
     # Not by fork: what a process has loaded and what its hashes are is the same in each, from the beginning.
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=8) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=32) as pool:
         yield from pool.imap_unordered(Part.play, chosen)

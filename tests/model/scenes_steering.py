@@ -118,7 +118,6 @@ def _taken_back_and_saved(parties: Parties) -> None:
     parties.worker("rename")
     parties.worker("delete")
     parties.party("application", lambda: parties.save_back(1))
-    parties.hint("delete", 1)
     parties.party("writer", lambda: parties.overwrite(1, 2))
     parties.time(61)
 
@@ -128,7 +127,7 @@ SCENARIOS = (
     Scenario(name="H17_cancelled_when_the_application_switched", stage="copy", parties=_cancelled_and_named),
     Scenario(name="H17_cancelled_while_paused", stores=ANY, stage="rename", parties=_cancelled_after_pause),
     Scenario(name="H17_paused_and_resumed", stores=ANY, stage="rename", parties=_paused),
-    Scenario(name="H17_retried_after_a_refused_delete", stage="none", parties=_retried, before=beginnings.denied),
+    Scenario(name="H17_retried_after_a_refused_delete", stores=ANY, stage="none", parties=_retried, before=beginnings.denied),
     Scenario(name="H17_released", stage="none", parties=_released, before=beginnings.held),
     Scenario(name="H1_released_when_the_key_was_used_again", stage="none", parties=_released_after_all, before=beginnings.long_held),
     Scenario(name="H25_two_seeds_and_one_new_key", stores=ANY, stage="seed", parties=_seeds, before=beginnings.same_name),

@@ -71,7 +71,6 @@ def _headers_mended(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("delete")
     parties.party("application", lambda: parties.mend(1))
-    parties.hint("delete", 1)
     parties.time(61)
 
 
