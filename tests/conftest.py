@@ -26,8 +26,9 @@ _Handle = TypeVar("_Handle", bound=servers.RealServer)
 for _name in [name for name in os.environ if name.startswith("REKEY_")]:
     del os.environ[_name]  # a developer's own deployment is not what the tests are about
 
-# A shell's background job is started with Ctrl-C ignored, and hands that on to the programs under test.
+# A shell's background job is started with Ctrl-C ignored, nohup's with the hang-up, and both hand that on to the programs under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
