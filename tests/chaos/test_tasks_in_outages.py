@@ -60,7 +60,8 @@ def test_messages_survive_a_short_outage_of_the_database(tmp_path: Path) -> None
             worker.wait_for("received", times=4)
             database.start()
 
-            worker.wait_for("succeeded", times=4)
+            dropped = "dropped a message of another deployment or run"  # after it was put back for that one's workers some times
+            worker.wait_for(dropped, times=4)
 
             assert "stopped: " not in worker.output()
-            assert worker.output().count("dropped a message of another deployment or run") == 4
+            assert worker.output().count(dropped) == 4
