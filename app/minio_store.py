@@ -35,10 +35,11 @@ from app.object_store import (
     ObjectAttributes,
     ObjectInfo,
     ReadObject,
+    Seconds,
 )
 from app.s3_acl import read_acl
 from app.s3_bucket import Lifecycle, Notice, Replication
-from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client, Seconds
+from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client
 from app.s3_delete import delete_objects
 from app.s3_errors import proof_missing, store_error
 from app.s3_http import SocketTransport, Transport, tls_context

@@ -127,6 +127,17 @@ class Deadline(Protocol):
         """Seconds until the lease ends by the boot clock; zero or less once it is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A deadline that is always as far away, for requests that no lease covers."""
+
+    seconds: float
+
+    def remaining(self) -> float:
+        """The seconds given."""
+        return self.seconds
+
+
 class ObjectStore(Protocol):
     """One bucket. All writes carry a deadline: they are signed so that the store refuses them after min(request time-out, deadline)."""
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
 from app.fidelity_probe import TriedStore, probe_fidelity
 from app.key_values import RESERVED_PREFIX
-from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
+from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEASE_SECONDS = 60.0  # nobody else knows the throw-away keys
+_LEASE = Seconds(60.0)  # nobody else knows the throw-away keys
 OTHER_ETAG = "0" * 32
 _OLD, _NEW = b"old", b"newer"
 _UNKNOWN = b"\x00\xff\x01\xfe"  # of no type that a store could tell by looking at it
@@ -41,13 +41,6 @@ class ProbedStore(TriedStore, Protocol):
         """A DeleteObjects whose query signature has ended; raises what the store says."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Lease:
-    def remaining(self) -> float:
-        """Always the same."""
-        return LEASE_SECONDS
-
-
 def probe(store: ProbedStore, *, prefix: str | None = None) -> Capabilities:
     """Try everything below *prefix* (a random one below ``.rekey/`` by default) and clean up.
 
@@ -67,7 +60,7 @@ def see_readable(store: ProbedStore, prefix: str) -> None:
     Raises:
         DeniedError and what the store says: It cannot.
     """
-    key, lease = f"{prefix}{RESERVED_PREFIX}readable-{secrets.token_hex(8)}", _Lease()
+    key, lease = f"{prefix}{RESERVED_PREFIX}readable-{secrets.token_hex(8)}", _LEASE
     written = store.put(key, _NEW, _ATTRIBUTES, condition=None, deadline=lease)
     try:
         if store.read(key, max_bytes=1024).body != _NEW:
@@ -84,7 +77,7 @@ class _Trial:
         self._store = store
         self._prefix = prefix
         self._keys: dict[str, None] = {}
-        self._lease = _Lease()
+        self._lease = _LEASE
         self._source = self._write("source", _NEW)
 
     def run(self) -> Capabilities:

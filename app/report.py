@@ -17,13 +17,9 @@ from app.ledger.runs import RunLedger
 from app.pipeline import MOVE_STAGES
 from app.redaction import redact
 from app.stage_report import held_back_by, stage_figures
-from app.states import OPEN_STATES, MoveState, RunState
+from app.states import COPIED_STATES, OPEN_STATES, SWITCHED_STATES, MoveState, RunState
 
 _S = MoveState
-# The states of moves that were copied (renamed, deleted) at some time: totals so far. A parked move counts by where it was parked.
-_COPIED = frozenset({_S.COPIED, _S.RENAMED, _S.DELETED, _S.KEPT})
-_RENAMED = frozenset({_S.RENAMED, _S.DELETED, _S.KEPT})
-_DONE = frozenset({_S.DELETED, _S.KEPT, _S.IN_PLACE})
 _RESTING = {
     RunState.PAUSED: "paused: `rekey resume` goes on",
     RunState.CANCELLED: "cancelled: what was under way is brought to an end",
@@ -72,8 +68,8 @@ def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
     for count in counts:
         by_state[count.state] += count.moves
         stage = count.parked_from if count.state is _S.PARKED and count.parked_from else count.state
-        reached["copied"] += count.moves * (stage in _COPIED)
-        reached["renamed"] += count.moves * (stage in _RENAMED)
+        reached["copied"] += count.moves * (stage in COPIED_STATES)
+        reached["renamed"] += count.moves * (stage in SWITCHED_STATES)
         if count.state in {_S.PARKED, _S.KEPT}:
             reasons[count.state][str(count.reason)] += count.moves
     finals = {str(state): by_state[state] for state in (_S.IN_PLACE, _S.KEPT, _S.PARKED, _S.SUPERSEDED, _S.CANCELLED, _S.ROLLED_BACK)}

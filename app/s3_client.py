@@ -40,17 +40,6 @@ class Reply:
         return _of_read(error) if self.expires_at is None and isinstance(error, UnansweredError) else error
 
 
-@dataclass(frozen=True, slots=True)
-class Seconds:
-    """A deadline that is always as far away, for requests that no lease covers."""
-
-    seconds: float
-
-    def remaining(self) -> float:
-        """The seconds given."""
-        return self.seconds
-
-
 class S3Client:
     """Sends signed requests about one bucket (path-style) over a transport; counts no error as success, repeats nothing."""
 

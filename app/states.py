@@ -69,6 +69,9 @@ class RunState(StrEnum):
 
 OPEN_STATES = frozenset({MoveState.PLANNED, MoveState.COPIED, MoveState.RENAMED})
 FINAL_STATES = frozenset(MoveState) - OPEN_STATES
+# What a move that stands so has behind it; a parked one stands where it was parked.
+SWITCHED_STATES = frozenset({MoveState.RENAMED, MoveState.DELETED, MoveState.KEPT})
+COPIED_STATES = SWITCHED_STATES | {MoveState.COPIED}
 
 _S = MoveState
 # One sentence an arrow: when it happens.

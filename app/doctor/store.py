@@ -11,7 +11,7 @@ from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
 from app.doctor.side_effects import ObservedStore, check_side_effects
 from app.errors import DeniedError, ObjectError, TransientError
-from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo
+from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo, Seconds
 from app.probe import ProbedStore, probe
 from app.two_buckets import TwoBuckets, probe_both
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
-TRIAL_SECONDS = 60.0  # nobody else knows the throw-away key
+_TRIAL = Seconds(60.0)  # nobody else knows the throw-away key
 TRIAL_FOLDER = ".rekey/"
 
 
@@ -32,14 +32,6 @@ class ExaminedStore(ProbedStore, ObservedStore, Protocol):
 
     def expiring_prefixes(self) -> list[str]:
         """The prefixes whose objects a lifecycle rule removes."""
-
-
-class _Deadline:
-    """Far enough away for one trial."""
-
-    def remaining(self) -> float:
-        """Always the same."""
-        return TRIAL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +109,7 @@ def check_store(settings: Settings, store: ExaminedStore | TwoBuckets) -> tuple[
             capabilities = probe(store)
         _check_capabilities(settings, capabilities, found)
         check_fidelity(settings, capabilities, found)
-        check_etags(settings, store, capabilities, found, lease=_Deadline())
+        check_etags(settings, store, capabilities, found, lease=_TRIAL)
     except TransientError as error:
         found.unreachable(
             f"it does not answer: {error}", remedy="start it, or correct REKEY_S3_ENDPOINT (and REKEY_S3_CA_FILE for its certificate)"
@@ -190,20 +182,20 @@ class _Trials:
         }
 
     def _put(self) -> None:
-        self.written = self._store.put(self.key, b"", ObjectAttributes(), condition=None, deadline=_Deadline())
+        self.written = self._store.put(self.key, b"", ObjectAttributes(), condition=None, deadline=_TRIAL)
 
     def _put_tagged(self) -> None:
         if self.written:
             attributes = ObjectAttributes(headers={"x-amz-tagging": "kind=trial"}, tag_count=1)
-            self.written = self._store.put(self.key, b"", attributes, condition=None, deadline=_Deadline())
+            self.written = self._store.put(self.key, b"", attributes, condition=None, deadline=_TRIAL)
 
     def _upload(self) -> None:
         if self.written:
-            self._store.abort_upload(self._store.create_upload(self.key, ObjectAttributes(), deadline=_Deadline()), self.key)
+            self._store.abort_upload(self._store.create_upload(self.key, ObjectAttributes(), deadline=_TRIAL), self.key)
 
     def _delete(self) -> None:
         if self.written:
-            refusal = self._store.delete([self.written], deadline=_Deadline())[self.key]
+            refusal = self._store.delete([self.written], deadline=_TRIAL)[self.key]
             if refusal is not None:
                 raise refusal
 

@@ -7,18 +7,18 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, select
 
 from app.arrays import among
 from app.database import transaction
 from app.ledger.leases import moves_of
 from app.ledger.records import Move, Run
-from app.schema import meta, moves
-from app.states import MoveState
+from app.ledger.runs import RunLedger
+from app.schema import moves
+from app.states import SWITCHED_STATES, MoveState
 
 TRIES = 8  # random ids for each move wanted: most of a young run are not moved yet
 _NEXT = (MoveState.RENAMED, MoveState.COPIED)  # deleted next, and switched next
-_MOVED = (MoveState.RENAMED, MoveState.DELETED, MoveState.KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,7 @@ class CanaryLedger:
 
     def find(self, run: Run) -> Canaries:
         """What was noted so far."""
-        with transaction(self.engine, read_only=True) as connection:
-            found = connection.execute(select(meta.c.value).where(meta.c.name == _name(run))).scalar_one_or_none()
+        found = RunLedger(self.engine).remembered(_name(run))
         if not found:
             return Canaries()
         values = json.loads(found)
@@ -54,21 +53,13 @@ class CanaryLedger:
 
     def note(self, run: Run, now: Canaries) -> None:
         """Replace what was noted."""
-        value = json.dumps(asdict(now))
-        with transaction(self.engine) as connection:
-            if connection.execute(update(meta).where(meta.c.name == _name(run)).values(value=value)).rowcount == 0:
-                connection.execute(insert(meta).values(name=_name(run), value=value))
+        RunLedger(self.engine).remember(_name(run), json.dumps(asdict(now)))
 
     def go_on(self, run: Run) -> None:
         """The operator has seen why the run rests, and lets it go on, or rests it for reasons of his own."""
         before = self.find(run)
         if before.stopped:
             self.note(run, replace(before, stopped=False, missing={}))
-
-    def moves(self, run: Run, ids: Sequence[int]) -> list[Move]:
-        """The moves with these ids."""
-        with transaction(self.engine, read_only=True) as connection:
-            return moves_of(connection.execute(select(moves).where(moves.c.run_no == run.no, among(moves.c.id, ids))))
 
     def sample(self, run: Run, *, most: int) -> list[Move]:
         """Some *most* moves that have a proved copy: those that are deleted or switched next, and others at random, of any age."""
@@ -80,7 +71,7 @@ class CanaryLedger:
             for state in _NEXT:
                 soonest = select(moves).where(here, moves.c.state == state).order_by(moves.c.due_at).limit(-(-most // 4))
                 found |= _by_id(moves_of(connection.execute(soonest)))
-            any_age = select(moves).where(here, among(moves.c.id, ids), moves.c.state.in_(_MOVED)).limit(most)
+            any_age = select(moves).where(here, among(moves.c.id, ids), moves.c.state.in_(sorted(SWITCHED_STATES))).limit(most)
             others = [move for move in moves_of(connection.execute(any_age)) if move.id not in found]
         return [*found.values(), *others][:most]
 

@@ -16,10 +16,9 @@ from app.database import transaction
 from app.fidelity_rules import Attribute, names
 from app.ledger.records import Run
 from app.schema import losses, moves
-from app.states import MoveState
+from app.states import COPIED_STATES, MoveState
 
-_S = MoveState
-_COPIED = sorted({_S.COPIED, _S.RENAMED, _S.DELETED, _S.KEPT})
+_COPIED = sorted(COPIED_STATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class LossLedger:
 
     def count(self, run: Run) -> Lost:
         """Count the moves of *run* whose copies stand and lack something."""
-        stands = or_(moves.c.state.in_(_COPIED), and_(moves.c.state == _S.PARKED, moves.c.parked_from.in_(_COPIED)))
+        stands = or_(moves.c.state.in_(_COPIED), and_(moves.c.state == MoveState.PARKED, moves.c.parked_from.in_(_COPIED)))
         question = (
             select(losses.c.attributes, func.count())
             .join(moves, and_(moves.c.run_no == losses.c.run_no, moves.c.id == losses.c.move_id))

@@ -17,7 +17,7 @@ from app.ledger.records import Run, reason_of
 from app.redaction import redact
 from app.report import lost_of, totals_of
 from app.reporting.lines import is_held, plain_row_id
-from app.states import MoveState
+from app.states import COPIED_STATES, SWITCHED_STATES, MoveState
 
 STAGES = ("copied", "renamed", "deleted")
 MOST_BINS = 96
@@ -28,8 +28,6 @@ COLUMNS = (
     "row_id", "client", "state", "parked_from", "reason", "detail", "waiting", "old_key", "claimed_store_time", "copy_store_time",
     "source_size", "intent_at", "copy_size", "switch_store_time", "switched_at", "updated_at", "attempts", "changes", NOT_KEPT,
 )  # fmt: skip
-_SWITCHED = frozenset({MoveState.RENAMED, MoveState.DELETED, MoveState.KEPT})
-_COPIED = _SWITCHED | {MoveState.COPIED}
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000)
 
 
@@ -91,9 +89,9 @@ def count_figures(ledger: ReportLedger, run: Run, *, now: int) -> Figures:
         for page in ledger.pages(run, COLUMNS):
             counts.update((row.state, row.parked_from, row.reason, bool(row.waiting)) for row in page)
             for row in page:
-                if row.not_kept and (row.parked_from if row.state == MoveState.PARKED else row.state) in _COPIED:
+                if row.not_kept and (row.parked_from if row.state == MoveState.PARKED else row.state) in COPIED_STATES:
                     lost[row.not_kept] += 1
-                if row.state in _SWITCHED:
+                if row.state in SWITCHED_STATES:
                     size += row.copy_size or 0
                     if versioned and is_held(row.state, row.intent_at):
                         held_objects, held_bytes = held_objects + 1, held_bytes + (row.source_size or 0)
@@ -140,9 +138,9 @@ class _Bins:
         copied, renamed, deleted = (self._counts[stage] for stage in STAGES)
         for row in page:
             reached = row.parked_from if row.state == MoveState.PARKED else row.state
-            if row.copy_store_time is not None and (reached == MoveState.COPIED or reached in _SWITCHED):
+            if row.copy_store_time is not None and (reached == MoveState.COPIED or reached in SWITCHED_STATES):
                 copied[(row.copy_store_time - start) // step] += 1
-            if row.switched_at is not None and reached in _SWITCHED:
+            if row.switched_at is not None and reached in SWITCHED_STATES:
                 renamed[(row.switched_at // MICROSECONDS - start) // step] += 1
             if row.state == MoveState.DELETED:
                 deleted[(row.updated_at // MICROSECONDS - start) // step] += 1
@@ -196,7 +194,7 @@ class _Clients:
             if sum_ is None:
                 sum_ = sums[name] = [0] * 7
             sum_[0] += 1
-            if row.state in _SWITCHED:
+            if row.state in SWITCHED_STATES:
                 seconds = max(0, (row.switch_store_time or 0) - (row.claimed_store_time or row.switch_store_time or 0))
                 sum_[1] += 1
                 sum_[2] += seconds

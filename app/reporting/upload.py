@@ -11,8 +11,7 @@ from typing import TypeVar
 from app.backoff import delay
 from app.errors import ConditionFailedError, MissingObjectError, TransientError, UsageError
 from app.key_values import MAX_KEY_BYTES, MAX_SEGMENT_BYTES, RESERVED_PREFIX, has_bad_segment, is_utf8
-from app.object_store import IfAbsent, ObjectAttributes, ObjectStore
-from app.s3_client import Seconds
+from app.object_store import IfAbsent, ObjectAttributes, ObjectStore, Seconds
 
 REPORT_PREFIX = f"{RESERVED_PREFIX}reports/"
 PART_BYTES = 8 * 1024**2  # at least 5 MiB (S3)

@@ -38,7 +38,7 @@ def read_canaries(run: Run, *, context: Context) -> str | None:
         return None
     before = context.canaries.find(run)
     seen = _Seen()
-    again = context.canaries.moves(run, [move_id for move_id, _, _ in before.missing.values()]) if before.missing else []
+    again = context.moves.load(run, [move_id for move_id, _, _ in before.missing.values()]) if before.missing else []
     end = context.clock.boot() + TICK_SECONDS
     for move in (*again, *(move for move in context.canaries.sample(run, most=most) if move.row_id not in before.missing)):
         late = context.clock.boot() > end

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from app.errors import ObjectError, StoreFullError, TransientError
 from app.journal import Entry, Head, Version, put_mark, unmark, write
 from app.ledger.records import Move, Outcome, Run
-from app.object_store import ObjectInfo
+from app.object_store import ObjectInfo, Seconds
 from app.stages.context import Batch, Context, clean
 from app.stages.views import View
 
@@ -79,17 +79,6 @@ def _is_unmarked(batch: Batch) -> bool:
     return mark is not None and unmark(batch.context.store, mark, deadline=batch.lease)
 
 
-@dataclass(frozen=True, slots=True)
-class _Patience:
-    """The end of a request that no lease covers."""
-
-    seconds: float
-
-    def remaining(self) -> float:
-        """Always as long."""
-        return self.seconds
-
-
 def mark_journal(run: Run, context: Context) -> None:
     """Put the run's mark into the bucket, before there is a move of it. A store that refuses it has none: its journal is not relied upon.
 
@@ -99,7 +88,7 @@ def mark_journal(run: Run, context: Context) -> None:
     if run.journal_mark is None:
         return
     with suppress(ObjectError, StoreFullError):
-        put_mark(context.store, run.journal_mark, deadline=_Patience(context.settings.request_timeout_seconds))
+        put_mark(context.store, run.journal_mark, deadline=Seconds(context.settings.request_timeout_seconds))
 
 
 def _first_out(due: Due) -> Due:
