@@ -14,6 +14,7 @@ class Kind(StrEnum):
     OTHER_CLIENT = "other_client"
     STRAY_OLD = "stray_old"
     STRAY_NEW = "stray_new"
+    MISPLACED = "misplaced"
     DIFFERS = "differs"
     WRONG_SIZE = "wrong_size"
     WRONG_HEADERS = "wrong_headers"
@@ -35,6 +36,7 @@ FAULTS: dict[Kind, str] = {
     Kind.OTHER_CLIENT: "rows that name a key of another client's form",
     Kind.STRAY_OLD: "objects that no row names, under a key of the old scheme",
     Kind.STRAY_NEW: "objects that no row names, under a key of the new scheme",
+    Kind.MISPLACED: "objects in the one of two buckets that their key does not mean, so that no row leads to them",
     Kind.DIFFERS: "objects that are neither the copy on record nor written since",
     Kind.WRONG_SIZE: "objects of another size than the copy on record, and not written since",
     Kind.WRONG_HEADERS: "objects without a content type, or copies whose headers or tags are not those of their source",

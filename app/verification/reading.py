@@ -1,4 +1,4 @@
-"""Reading everything once: the table by pages of its id, the bucket by pages of its keys (M1: each a listing of its own)."""
+"""Reading everything once: the table by pages of its id, each bucket by pages of its keys (M1: each a listing of its own)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from app.assets import AssetRow
 from app.database import transaction
 from app.errors import StoreRequestError
 from app.key_values import KeyRefusedError, check_old_key
-from app.object_store import MAX_LISTED, ListedPage
+from app.object_store import MAX_LISTED, ListedPage, ObjectStore
 from app.planning import LONGEST_KEPT, printable
+from app.two_buckets import TwoBuckets
+from app.verification.findings import Finding, Kind
 from app.verification.subject import Subject
 from app.verification.workspace import Row, Workspace
 
@@ -60,27 +62,46 @@ def scheme_of(subject: Subject, row: AssetRow) -> str:
 
 
 def read_objects(subject: Subject, work: Workspace) -> None:
-    """Lay all objects into the workspace; the product's own below .rekey/ are counted apart."""
+    """Lay all objects into the workspace, bucket by bucket; the product's own below .rekey/ are counted apart."""
     if work.noted("objects_read"):
         return
     subject.progress.phase("objects")
-    while True:
-        after = work.noted("objects_after", "")
-        page = subject.patiently(
-            lambda after=after: subject.store.list_page(prefix="", start_after=after, delimiter="", limit=MAX_LISTED)  # type: ignore[misc]
-        )
+    for name, store in _buckets(subject):
+        _read_bucket(subject, work, name, store)
+    with work.page():
+        work.note("objects_read", value=True)
+
+
+def _buckets(subject: Subject) -> list[tuple[str, ObjectStore]]:
+    """Each bucket with its name: of two, each is read by itself, since what no row can name there shows in its own listing alone."""
+    store, rules = subject.store, subject.rules
+    if not isinstance(store, TwoBuckets):
+        return [(rules.bucket, store)]
+    return [(rules.bucket, store.source), (str(rules.target_bucket), store.target)]
+
+
+def _read_bucket(subject: Subject, work: Workspace, bucket: str, store: ObjectStore) -> None:
+    """Lay one bucket's objects into the workspace; those whose keys mean the other bucket are findings, since no row leads to them."""
+    rules = subject.rules
+    while not work.noted(f"objects_read:{bucket}"):
+        after = work.noted(f"objects_after:{bucket}", "")
+        page = subject.patiently(lambda after=after: store.list_page(prefix="", start_after=after, delimiter="", limit=MAX_LISTED))  # type: ignore[misc] # mypy knows no default of a lambda
         _check_advance(page, after)
-        assets = [info for info in page.objects if not subject.rules.is_reserved(info.key)]
+        assets = [info for info in page.objects if not rules.is_reserved(info.key)]
+        meant = {info.key: rules.placing.bucket_of(info.key) for info in assets}
         with work.page():
-            work.add_objects((subject.rules.equivalence.canonical(info.key), info) for info in assets)
+            work.add_objects((rules.equivalence.canonical(info.key), info) for info in assets if meant[info.key] == bucket)
+            work.add(_misplaced(key, bucket, other) for key, other in meant.items() if other != bucket)
             work.count("objects", len(assets))
             work.count("reserved", len(page.objects) - len(assets))
             if page.objects:
-                work.note("objects_after", page.objects[-1].key)
-            work.note("objects_read", not page.truncated)
+                work.note(f"objects_after:{bucket}", page.objects[-1].key)
+            work.note(f"objects_read:{bucket}", not page.truncated)
         subject.progress.advance(len(assets))
-        if not page.truncated:
-            return
+
+
+def _misplaced(key: str, bucket: str, meant: str) -> Finding:
+    return Finding(kind=Kind.MISPLACED, key=key, detail=f"in bucket {bucket!r}; a row that names this key means bucket {meant!r}")
 
 
 def _check_advance(page: ListedPage, after: str) -> None:

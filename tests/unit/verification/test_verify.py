@@ -8,7 +8,8 @@ import pytest
 
 from app.errors import DeniedError, StoreUnavailableError
 from app.states import RunState
-from app.testing import Fault
+from app.testing import Fault, InMemoryStore
+from app.two_buckets import TwoBuckets
 from app.verification import reading
 from app.verification.findings import Kind
 from app.verification.verify import verify
@@ -341,3 +342,27 @@ def test_memory_does_not_grow_with_the_table(world: World, monkeypatch: pytest.M
 
     assert limits
     assert max(limits) == 10
+
+
+def test_objects_in_the_wrong_one_of_two_buckets_are_listed(tmp_path: Path, behaviour: Behaviour) -> None:
+    """No row can lead to them: an old one of the new form, strangers in the target bucket."""
+    settings = {"journal": True, "grace_seconds": 0, "target_bucket": "new"}
+    world, target = World(tmp_path, behaviour, settings=settings), InMemoryStore(behaviour)
+    world.add(1)
+    target.app_put("clients/7/assets/2.png", b"v1")
+    world.add(2, "clients/7/assets/2.png", body=None)
+    world.store.app_put("clients/7/assets/hidden.png", b"x")
+    target.app_put("up/1.png", b"stranger's")
+    target.app_put("up/other.png", b"stranger's")
+    target.app_put(".rekey/probe", b"the product's own")
+    world.later(31)
+    both: Any = TwoBuckets(world.store, target, world.context.rules.placing)  # type: ignore[arg-type] # as far as it is asked here
+
+    found = verified(world, store=both)
+
+    assert found.kinds() == {"misplaced": 3}
+    assert found.of(Kind.MISPLACED) == ["clients/7/assets/hidden.png", "up/1.png", "up/other.png"]
+    assert {each.detail for each in found.findings if each.key == "up/1.png"} == {
+        "in bucket 'new'; a row that names this key means bucket 'assets'"
+    }
+    assert (found.report["objects"], found.report["reserved"]) == (5, 1)
