@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 FILE_NAME = "rekey.toml"
+ONE_ENDPOINT = "both buckets are of one endpoint, which copies from one into the other: REKEY_S3_ENDPOINT and its keys are for both"
 NO_SETTINGS = frozenset({"config", "debug", "flower_open"})  # the file, tracebacks, and what app.dashboard reads
 
 
@@ -109,6 +110,8 @@ def _source(
                 raise UsageError(f"{places[secret]} and {places[name]} are both given: keep one")
             values[secret] = _read_secret(folder / str(value), places[name])
             places[secret] = places[name]
+        elif name.startswith("target_"):
+            raise UsageError(f"{places[name]} is no setting: {ONE_ENDPOINT} (docs/operating.md, Into another bucket)")
         else:
             alike = _suggestion(name, known)
             raise UsageError(f"{places[name]} is no setting" + (f": did you mean {spell(alike)}?" if alike else ""))

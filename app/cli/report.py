@@ -20,7 +20,7 @@ from app.errors import UsageError
 from app.planning import rules_of
 from app.settings import NOT_GIVEN, Settings
 from app.settings_table import KEYS, env_name
-from app.states import OPEN_STATES, MoveState
+from app.states import OPEN_STATES, MoveState, RunKind
 
 if TYPE_CHECKING:
     from app.ledger.records import Run
@@ -47,6 +47,7 @@ class Request:
     redirects: str | None
     thaw: str | None
     prefix: str | None
+    target_prefix: str | None
     html: bool
     outcome: str | None
     output: Path | None
@@ -95,8 +96,9 @@ class Request:
         if kinds and (self.form or self.outcome):
             kind = kinds[0]
             raise UsageError(f"{kind} has a form and a choice of its own: give it without --format and --outcome")
-        if self.prefix is not None and not self.redirects:
-            raise UsageError("--prefix belongs to --redirects: give both, or none")
+        for flag, prefix in (("--prefix", self.prefix), ("--target-prefix", self.target_prefix)):
+            if prefix is not None and not self.redirects:
+                raise UsageError(f"{flag} belongs to --redirects: give both, or none")
         if self.as_json and not self.has_place and (self.packed or self.form or self.outcome or kinds):
             raise UsageError("--json takes standard output for its object: add --output FILE or --to-bucket NAME for the report itself")
 
@@ -108,6 +110,7 @@ class Request:
 @click.option("--thaw", type=click.Choice(["keys", "manifest"]), help="What to restore from an archive instead: keys, or bucket,key lines.")
 @click.option("--html", is_flag=True, help="One page for people instead: summary, rates, parked, slowest clients, settings.")
 @click.option("--prefix", metavar="PATH", help="What the paths of --redirects begin with, such as /media/. [/]")
+@click.option("--target-prefix", metavar="PATH", help="The same of the target bucket's, where it has another path or host. [--prefix]")
 @click.option("--outcome", metavar="NAMES", help="Only assets that ended so; commas between: parked,kept. `open`: not ended yet.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file, which gets its name when it is whole.")
 @click.option("--gzip", "packed", is_flag=True, help="Compress it.")
@@ -170,7 +173,7 @@ def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     from app.ledger.reading import ReportLedger  # noqa: PLC0415
     from app.reporting.lines import COLUMNS, FORMATS  # noqa: PLC0415
     from app.reporting.page import html_lines  # noqa: PLC0415
-    from app.reporting.redirects import check_prefix, redirect_lines  # noqa: PLC0415
+    from app.reporting.redirects import redirect_lines  # noqa: PLC0415
     from app.reporting.thaw import thaw_lines  # noqa: PLC0415
 
     ledger = ReportLedger(resources.engine())
@@ -179,10 +182,25 @@ def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     if request.thaw:
         return thaw_lines(ledger, run, form=request.thaw, left_out=left_out, bucket_of=_bucket_of(run))
     if request.redirects:
-        prefix = check_prefix(request.prefix or "/", form=request.redirects)
-        return redirect_lines(ledger, run, form=request.redirects, prefix=prefix, left_out=left_out)
+        return redirect_lines(ledger, run, form=request.redirects, prefix_of=_prefix_of(run, request), left_out=left_out)
     pages = ledger.pages(run, tuple(COLUMNS.values()), states=request.states)
     return FORMATS[request.form or "csv"](pages, run_id=run.id, versioned=run.capabilities.versioning)
+
+
+def _prefix_of(run: Run, request: Request) -> Callable[[str], str]:
+    """What the path of a key begins with: of two buckets each may have a path, or a host, of its own."""
+    from app.reporting.redirects import check_prefix  # noqa: PLC0415
+
+    target = run.settings.get("target_bucket")
+    if request.target_prefix is not None and not target:
+        raise UsageError("--target-prefix: the run moved nothing into another bucket (REKEY_TARGET_BUCKET)")
+    leads_from_target = run.kind is RunKind.ROLLBACK and request.target_prefix is not None
+    nginx = request.redirects == "nginx"
+    prefix = check_prefix(request.prefix or "/", flag="--prefix", local=nginx and not leads_from_target)
+    if request.target_prefix is None:
+        return lambda _key: prefix
+    other, bucket_of = check_prefix(request.target_prefix, flag="--target-prefix", local=nginx and leads_from_target), _bucket_of(run)
+    return lambda key: other if bucket_of(key) == target else prefix
 
 
 def _bucket_of(run: Run) -> Callable[[str], str]:

@@ -1,15 +1,15 @@
 """Old path -> new path, for links that were given out before the run: as CSV, or as the lines of an nginx ``map``.
 
 Only switched rows are in it. Left out and counted, with a comment each in the nginx file: an old path that has become another asset's new
-one (the link would lead one client to another's asset), a second asset of the same old path, what no browser can ask for, and what is too
-long for nginx.
+one (the link would lead one client to another's asset), a second asset of the same old path, what no browser can ask for, what is too
+long for nginx, and what another host than this nginx serves.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +30,7 @@ LEFT_OUT = {
     "twice": "another asset had this path too, and is listed with it",
     "unreachable": "a browser takes dot segments away before it asks",
     "too_long": "longer than a word of nginx's configuration may be",
+    "elsewhere": "another host than this nginx serves the old path",
 }
 _COLUMNS = ("id", "state", "parked_from", "old_key", "new_key")
 _PREFIX = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]-]+)?/(?:[A-Za-z0-9._~-]+/)*").fullmatch
@@ -53,15 +54,16 @@ class Redirect:
     """One move's paths, as people see them and as they are sent."""
 
     move: int
-    prefix: str
+    prefix: str  # of the old path
     old_key: str
     path: str  # the old one, decoded and with single slashes: nginx's $uri
+    new_prefix: str
     new_key: str
 
     @property
     def new_path(self) -> str:
         """The new one, decoded."""
-        return self.prefix + self.new_key
+        return self.new_prefix + self.new_key
 
     @property
     def old_url(self) -> str:
@@ -71,7 +73,7 @@ class Redirect:
     @property
     def new_url(self) -> str:
         """The new one as it is sent."""
-        return self.prefix + quote(self.new_key)
+        return self.new_prefix + quote(self.new_key)
 
     @property
     def problem(self) -> str | None:
@@ -79,45 +81,49 @@ class Redirect:
         return "unreachable" if any(segment in {".", ".."} for segment in self.path.split("/")) else None
 
 
-def check_prefix(prefix: str, *, form: str) -> str:
-    """*prefix*, if paths may begin so.
+def check_prefix(prefix: str, *, flag: str, local: bool) -> str:
+    """*prefix*, if paths may begin so; *local*: they are this nginx's own, which names no host.
 
     Raises:
         UsageError: They may not.
     """
-    if not _PREFIX(prefix) or (form == "nginx" and not prefix.startswith("/")):
-        either = "/media/" if form == "nginx" else "/media/ or https://cdn.example/media/"
-        raise UsageError(f"--prefix: {prefix!r} cannot begin the paths: give one like {either}, with a slash at its end")
+    if not _PREFIX(prefix) or (local and not prefix.startswith("/")):
+        either = "/media/" if local else "/media/ or https://cdn.example/media/"
+        raise UsageError(f"{flag}: {prefix!r} cannot begin the paths: give one like {either}, with a slash at its end")
     return prefix
 
 
-def redirect_lines(ledger: ReportLedger, run: Run, *, form: str, prefix: str, left_out: Counter[str]) -> Lines:
-    """All redirects of *run* as lines of *form* (``csv``, ``nginx``). The moves are read twice: first to find the paths that clash."""
+def redirect_lines(ledger: ReportLedger, run: Run, *, form: str, prefix_of: Callable[[str], str], left_out: Counter[str]) -> Lines:
+    """All redirects of *run* as lines of *form* (``csv``, ``nginx``). The moves are read twice: first to find the paths that clash.
+
+    *prefix_of* a key: what its path begins with.
+    """
     write = _csv_line if form == "csv" else _nginx_line
     with PathBook() as book:
         longest = 0
-        for page in _pages(ledger, run, prefix):
+        for page in _pages(ledger, run, prefix_of):
             book.add((each.move, each.path, each.new_path) for each in page)
             longest = max(longest, *(len(each.path.encode()) for each in page))
         book.index()
         yield csv_text([("old", "new")]) if form == "csv" else _nginx_head(run, count=book.count, longest=longest), 0
-        for page in _pages(ledger, run, prefix):
+        for page in _pages(ledger, run, prefix_of):
             verdicts = book.verdicts(page[0].move, page[-1].move)
             known = [each for each in page if each.move in verdicts]  # what was switched meanwhile was not compared
             lines = [write(each, verdicts[each.move], left_out) for each in known]
             yield b"".join(line for line, _ in lines), sum(count for _, count in lines)
 
 
-def _pages(ledger: ReportLedger, run: Run, prefix: str) -> Iterator[Sequence[Redirect]]:
+def _pages(ledger: ReportLedger, run: Run, prefix_of: Callable[[str], str]) -> Iterator[Sequence[Redirect]]:
     for rows in ledger.pages(run, _COLUMNS, states=SWITCHED | {MoveState.PARKED}):
-        page = [_redirect(row, prefix) for row in rows if row.state in SWITCHED or row.parked_from == MoveState.RENAMED]
+        page = [_redirect(row, prefix_of) for row in rows if row.state in SWITCHED or row.parked_from == MoveState.RENAMED]
         if page:
             yield page
 
 
-def _redirect(row: Row[Any], prefix: str) -> Redirect:
+def _redirect(row: Row[Any], prefix_of: Callable[[str], str]) -> Redirect:
+    prefix, new_prefix = prefix_of(row.old_key), prefix_of(row.new_key)
     path = prefix + _SLASHES.sub("/", row.old_key).lstrip("/")
-    return Redirect(move=row.id, prefix=prefix, old_key=row.old_key, path=path, new_key=row.new_key)
+    return Redirect(move=row.id, prefix=prefix, old_key=row.old_key, path=path, new_prefix=new_prefix, new_key=row.new_key)
 
 
 def _csv_line(each: Redirect, verdict: Verdict, left_out: Counter[str]) -> tuple[bytes, int]:
@@ -132,7 +138,7 @@ def _nginx_line(each: Redirect, verdict: Verdict, left_out: Counter[str]) -> tup
     # A map compares without regard to case, and refuses two strings that differ by nothing else: those are compared as expressions.
     word = (_expression(each.path) if verdict is Verdict.FOLDED else each.path).translate(_WORD)
     new_url = each.new_url
-    problem = each.problem or (str(verdict) if verdict in LEFT_OUT else None)
+    problem = each.problem or (str(verdict) if verdict in LEFT_OUT else None) or (None if each.prefix.startswith("/") else "elsewhere")
     if problem is None and max(len(word.encode()), len(new_url)) > _LONGEST_WORD:
         problem = "too_long"
     if problem:

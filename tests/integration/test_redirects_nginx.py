@@ -67,7 +67,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def port(world: World, tmp_path: Path) -> Iterator[int]:
     """A real nginx with the redirects of the run, as their head tells to include them, and with one file of its own."""
-    lines = redirect_lines(ReportLedger(world.engine), world.run, form="nginx", prefix="/media/", left_out=Counter())
+    lines = redirect_lines(ReportLedger(world.engine), world.run, form="nginx", prefix_of=lambda _: "/media/", left_out=Counter())
     (tmp_path / "rekey.map").write_bytes(b"".join(chunk for chunk, _ in lines))
     (tmp_path / "files/media/up").mkdir(parents=True)
     (tmp_path / "files/media/up/LOGO.png").write_bytes(b"another object is here again")

@@ -68,7 +68,8 @@ def test_new_keys_and_uploads_lie_in_the_target_bucket() -> None:
         ({"TARGET_BUCKET": "assets"}, "another bucket"),
         ({"TARGET_BUCKET": "No_Bucket"}, "lower-case"),
         ({"TARGET_BUCKET": "other", "TEMPLATE": "{client_id}/{file_name}"}, "begins with a word"),
-        ({"TARGET_ENDPOINT": "http://other:9000"}, "TARGET_ENDPOINT"),
+        ({"TARGET_ENDPOINT": "http://other:9000"}, "REKEY_TARGET_ENDPOINT is no setting: both buckets are of one endpoint"),
+        ({"TARGET_SECRET_KEY_FILE": "/run/key"}, "REKEY_TARGET_SECRET_KEY_FILE is no setting: both buckets are of one endpoint"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path, given: dict[str, str], said: str) -> None:

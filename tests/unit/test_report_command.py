@@ -100,6 +100,27 @@ def test_redirects_are_written_and_what_is_left_out_is_told(world: World, capfd:
     assert err == "left out: 1, a browser takes dot segments away before it asks\n"
 
 
+@pytest.mark.parametrize("kind", ["move", "rollback"])
+def test_redirects_of_two_buckets_lead_from_one_path_or_host_to_the_other(
+    world: World, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """By the rule of the run, either way; for nginx the side that links lead from is its own."""
+    recorded = {"references": [], "template": "clients/{client_id}/assets/{file_name}", "target_bucket": "new"}
+    world.sql("UPDATE rekey_runs SET kind = :kind, settings = :settings", kind=kind, settings=json.dumps(recorded))
+    world.sql("DELETE FROM rekey_moves WHERE row_id <> '[1]'")
+    if kind == "rollback":
+        world.set_columns(1, old_key="clients/7/assets/1.png", new_key="up/1.png")
+    asked = ["report", *FLAGS, "--redirects"]
+
+    assert cli.main([*asked, "csv", "--prefix", "/media/", "--target-prefix", "https://new.example/"]) == 0
+    pair = ["/media/up/1.png", "https://new.example/clients/7/assets/1.png"]
+    assert capfd.readouterr().out.splitlines() == ["old,new", ",".join(pair if kind == "move" else reversed(pair))]
+    status = cli.main([*asked, "nginx", "--prefix", "/media/", "--target-prefix", "https://new.example/"])
+    out, err = capfd.readouterr()
+    assert (status, f'"{pair[0]}" "{pair[1]}";' in out) == ((0, True) if kind == "move" else (USAGE, False))
+    assert ("--target-prefix: 'https://new.example/'" in err) == (kind == "rollback")
+
+
 def test_page_is_one_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For people, and by mail."""
     path = tmp_path / "report.html"
@@ -122,6 +143,8 @@ def test_page_is_one_file(world: World, tmp_path: Path, capsys: pytest.CaptureFi
         (("--json", "--gzip"), "--json takes standard output"),
         (("--to-bucket", "moves.csv"), "--to-bucket needs REKEY_S3_ENDPOINT, REKEY_S3_ACCESS_KEY, REKEY_S3_SECRET_KEY"),
         (("--prefix", "/media/"), "--prefix belongs to --redirects"),
+        (("--target-prefix", "/new/"), "--target-prefix belongs to --redirects"),
+        (("--redirects", "csv", "--target-prefix", "/new/"), "moved nothing into another bucket"),
         (("--redirects", "nginx", "--outcome", "parked"), "without --format and --outcome"),
         (("--redirects", "nginx", "--html"), "give one of them"),
         (("--html", "--format", "csv"), "--html has a form"),

@@ -22,10 +22,14 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, settings={"grace_seconds": 0})
 
 
-def redirects(world: World, *, form: str = "csv", prefix: str = "/media/") -> tuple[list[str], dict[str, int]]:
-    """The lines without their head, and what was left out."""
+def redirects(world: World, *, form: str = "csv", prefix: str = "/media/", new: str | None = None) -> tuple[list[str], dict[str, int]]:
+    """The lines without their head, and what was left out; *new*: what the paths of clients' keys begin with."""
     left_out: Counter[str] = Counter()
-    made = redirect_lines(ReportLedger(world.engine), world.run, form=form, prefix=prefix, left_out=left_out)
+
+    def prefix_of(key: str) -> str:
+        return new if new is not None and key.startswith("clients/") else prefix
+
+    made = redirect_lines(ReportLedger(world.engine), world.run, form=form, prefix_of=prefix_of, left_out=left_out)
     chunks = list(made)
     lines = b"".join(chunk for chunk, _ in chunks[1:]).decode().splitlines()
     assert sum(count for _, count in chunks) == len([line for line in lines if not line.startswith("#")])
@@ -114,7 +118,9 @@ def test_head_tells_the_sizes_that_nginx_needs(world: World) -> None:
     """A bucket holds the longest path, the table all of them."""
     world.add(1, "up/" + "n" * 200)
     world.moved()
-    head = next(redirect_lines(ReportLedger(world.engine), world.run, form="nginx", prefix="/", left_out=Counter()))[0].decode()
+    head = next(redirect_lines(ReportLedger(world.engine), world.run, form="nginx", prefix_of=lambda _: "/", left_out=Counter()))[
+        0
+    ].decode()
 
     assert "map_hash_bucket_size 256;" in head
     assert "map_hash_max_size 2048;" in head
@@ -122,15 +128,38 @@ def test_head_tells_the_sizes_that_nginx_needs(world: World) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "media/", "/media", "/me dia/", "/me;dia/", "/$x/", "//", "ftp://x/", "https://x"])
-@pytest.mark.parametrize("form", ["nginx", "csv"])
-def test_prefix_that_cannot_begin_a_path_is_refused(prefix: str, form: str) -> None:
+@pytest.mark.parametrize("local", [True, False])
+def test_prefix_that_cannot_begin_a_path_is_refused(prefix: str, *, local: bool) -> None:
     """With an example."""
     with pytest.raises(UsageError, match="/media/"):
-        check_prefix(prefix, form=form)
+        check_prefix(prefix, flag="--prefix", local=local)
 
 
-def test_host_in_the_prefix_is_for_csv_only() -> None:
+def test_host_in_the_prefix_is_not_for_a_nginx_of_its_own() -> None:
     """Nginx's $uri has none."""
-    assert check_prefix("https://cdn.example:8443/a/", form="csv") == "https://cdn.example:8443/a/"
-    with pytest.raises(UsageError, match="--prefix"):
-        check_prefix("https://cdn.example/", form="nginx")
+    assert check_prefix("https://cdn.example:8443/a/", flag="--prefix", local=False) == "https://cdn.example:8443/a/"
+    with pytest.raises(UsageError, match="--target-prefix"):
+        check_prefix("https://cdn.example/", flag="--target-prefix", local=True)
+
+
+def test_two_buckets_have_paths_of_their_own(world: World) -> None:
+    """The same key in both is no clash; nginx leads to another host, and leaves out what another host is asked for."""
+    world.add(1, "up/1.png")
+    world.add(2, "clients/8/assets/2.png", client=7)
+    world.add(3, "up/2.png", client=8)
+    world.go()
+    host = "https://new.example/"
+
+    assert redirects(world, new=host)[0] == [
+        f"/media/up/1.png,{host}clients/7/assets/1.png",
+        f"/media/up/2.png,{host}clients/8/assets/2.png",
+    ]
+    assert redirects(world, new=host)[1] == {"reused": 1}
+    lines, left_out = redirects(world, form="nginx", new=host)
+    assert [line for line in lines if not line.startswith("#")] == [
+        f'"/media/up/1.png" "{host}clients/7/assets/1.png";',
+        f'"/media/up/2.png" "{host}clients/8/assets/2.png";',
+    ]
+    assert left_out == {"reused": 1}
+    world.sql("DELETE FROM rekey_moves WHERE row_id = '[3]'")
+    assert redirects(world, form="nginx", new=host)[1] == {"elsewhere": 1}
