@@ -18,7 +18,6 @@ from minio import Minio
 from minio.commonconfig import ENABLED
 from minio.credentials.providers import Provider, StaticProvider
 from minio.error import MinioAdminException, MinioException, S3Error
-from minio.lifecycleconfig import Rule
 from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 from minio.xml import unmarshal
@@ -304,11 +303,6 @@ class MinioStore:
         """Make the bucket (demo, dev up)."""
         self._control(lambda client: client.make_bucket(self._bucket))
 
-    def expiring_prefixes(self) -> list[str]:
-        """The prefixes whose objects a lifecycle rule removes (H22: doctor warns where new keys would lie below one)."""
-        config = self._control(lambda client: client.get_bucket_lifecycle(self._bucket))
-        return [_rule_prefix(rule) for rule in config.rules if rule.status == ENABLED and rule.expiration is not None] if config else []
-
     def notices(self) -> list[Notice]:
         """Who is told of events."""
         return s3_bucket.notices(self._client, self._bucket)
@@ -382,11 +376,3 @@ def _admin_error(bucket: str, error: MinioAdminException) -> ObjectError:
     """What a refusal of MinIO's administration means; a store of another make knows none of it."""
     kind = DeniedError if error._code in {"401", "403"} else StoreRequestError  # noqa: SLF001 - it tells its status nowhere else
     return kind(bucket, f"status {error._code} from MinIO's administration")  # noqa: SLF001
-
-
-def _rule_prefix(rule: Rule) -> str:
-    chosen = rule.rule_filter
-    if chosen is None:
-        return ""
-    both = chosen.and_operator
-    return (both.prefix if both is not None else chosen.prefix) or ""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.s3_client import S3Client
 
 _NONE = frozenset({"NoSuchLifecycleConfiguration", "ReplicationConfigurationNotFoundError", "NoSuchConfiguration"})
+REMOVING = "removes objects"  # what an act begins with that takes current versions away
 _TARGETS = ("Queue", "Topic", "CloudFunction", "LambdaFunctionArn")
 
 
@@ -111,7 +112,7 @@ def _acts(rule: Element) -> Iterator[str]:
         if one.findtext("ExpiredObjectDeleteMarker") == "true":
             yield "removes delete markers without versions"
         else:
-            yield f"removes objects {_when(one)}"
+            yield f"{REMOVING} {_when(one)}"
     for one in rule.iterfind("Transition"):
         yield f"moves objects to {one.findtext('StorageClass')} {_when(one)}"
     for one in rule.iterfind("NoncurrentVersionExpiration"):

@@ -54,9 +54,6 @@ class OneBucket(ProbedStore, Protocol):
     def bucket_exists(self) -> bool:
         """Whether the bucket is there."""
 
-    def expiring_prefixes(self) -> list[str]:
-        """The prefixes whose objects a lifecycle rule removes."""
-
     def close(self) -> None:
         """Close the connections."""
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from app.doctor.findings import Finding, Findings
 from app.errors import DeniedError, ObjectError
+from app.s3_bucket import REMOVING
 
 if TYPE_CHECKING:
     from app.s3_bucket import Lifecycle, Notice, Replication
 
 _Rule = TypeVar("_Rule")
+Told = str | tuple[str, str]  # what is worth knowing; or what must be mended, and how
 
 
 class ObservedStore(Protocol):
@@ -33,8 +35,8 @@ class ObservedStore(Protocol):
         """Whether a delete leaves a marker."""
 
 
-def check_side_effects(store: ObservedStore, prefix: str) -> list[Finding]:
-    """Name them. *prefix*: what all new keys begin with.
+def check_side_effects(store: ObservedStore, prefix: str | None) -> list[Finding]:
+    """Name them. *prefix*: what all new keys begin with; None: they lie in another bucket.
 
     Raises the TransientErrors of the store.
     """
@@ -51,7 +53,7 @@ def check_side_effects(store: ObservedStore, prefix: str) -> list[Finding]:
     return found
 
 
-def _named(found: Findings, what: str, ask: Callable[[], Sequence[_Rule]], say: Callable[[Sequence[_Rule]], Iterator[str]]) -> bool:
+def _named(found: Findings, what: str, ask: Callable[[], Sequence[_Rule]], say: Callable[[Sequence[_Rule]], Iterator[Told]]) -> bool:
     """Say what *ask* gives, or that it cannot be asked; whether it could."""
     try:
         rules = ask()
@@ -63,20 +65,23 @@ def _named(found: Findings, what: str, ask: Callable[[], Sequence[_Rule]], say: 
             f"its {what} cannot be asked here ({error.detail})", remedy=f"see in the store's own tools whether there is a {what} setting"
         )
         return False
-    for text in say(rules):
-        found.note(text)
+    for told in say(rules):
+        if isinstance(told, str):
+            found.note(told)
+        else:
+            found.problem(told[0], remedy=told[1])
     return True
 
 
-def _touches(rule: str, prefix: str) -> bool:
-    return rule.startswith(prefix) or prefix.startswith(rule)
+def _touches(rule: str, prefix: str | None) -> bool:
+    return prefix is not None and (rule.startswith(prefix) or prefix.startswith(rule))
 
 
 def _below(prefix: str) -> str:
     return f"below {prefix!r}" if prefix else "anywhere in the bucket"
 
 
-def _told(rules: Iterable[Notice], prefix: str) -> Iterator[str]:
+def _told(rules: Iterable[Notice], prefix: str | None) -> Iterator[str]:
     for rule in rules:
         ending = f", keys that end in {rule.suffix!r}," if rule.suffix else ""
         where = f"{_below(rule.prefix)}{ending}"
@@ -92,20 +97,19 @@ def _any(events: Iterable[str], kind: str) -> bool:
     return any(event in {"all events", "s3:*"} or kind in event for event in events)
 
 
-def _aged(rules: Iterable[Lifecycle], prefix: str) -> Iterator[str]:
+def _aged(rules: Iterable[Lifecycle], prefix: str | None) -> Iterator[Told]:
     for rule in rules:
         some = " (of some: it asks for tags or sizes as well)" if rule.some else ""
         for act in rule.acts:
             text = f"a lifecycle rule {act} {_below(rule.prefix)}{some}"
-            if not rule.prefix:
-                yield f"{text}: each copy counts as new, so its time starts anew"
-            elif _touches(rule.prefix, prefix):
-                yield f"{text}, where new keys lie"
-            else:
+            if not _touches(rule.prefix, prefix):
                 yield f"{text}: it will not hold for assets that have moved from there, and goes on for those that have not"
+                continue
+            where = ", where new keys lie" if rule.prefix else ": each copy counts as new, so its time starts anew"
+            yield (f"{text}{where}", "take the rule away, or narrow it") if act.startswith(REMOVING) else f"{text}{where}"
 
 
-def _replicated(rules: Iterable[Replication], prefix: str) -> Iterator[str]:
+def _replicated(rules: Iterable[Replication], prefix: str | None) -> Iterator[str]:
     for rule in rules:
         if _touches(rule.prefix, prefix):
             yield f"each copy {_below(rule.prefix)} is replicated to {rule.target}: traffic and room there, once more"

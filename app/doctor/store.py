@@ -30,9 +30,6 @@ class ExaminedStore(ProbedStore, ObservedStore, Protocol):
     def bucket_exists(self) -> bool:
         """Whether the bucket is there; raises DeniedError where the credentials may not look."""
 
-    def expiring_prefixes(self) -> list[str]:
-        """The prefixes whose objects a lifecycle rule removes."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
@@ -62,14 +59,12 @@ def _check_bucket(settings: Settings, bucket: _Bucket, found: Findings) -> tuple
     where = f" of bucket {bucket.name!r}" if settings.target_bucket is not None else ""
     folders = dict.fromkeys((TRIAL_FOLDER, (bucket.prefix or "") + TRIAL_FOLDER))
     allowed = [_check_rights(bucket.store, folder, found, where=where) for folder in folders]
-    if bucket.prefix is not None:
-        _check_lifecycle(bucket.store, bucket.prefix, found)
     return True, all(allowed)
 
 
 def _effects(settings: Settings, bucket: _Bucket) -> list[Finding]:
     """What a run sets off in one bucket; where there are two, it is said in which."""
-    effects = check_side_effects(bucket.store, bucket.prefix or "")
+    effects = check_side_effects(bucket.store, bucket.prefix)
     if settings.target_bucket is None:
         return effects
     return [replace(effect, text=f"bucket {bucket.name!r}: {effect.text}") for effect in effects]
@@ -198,19 +193,6 @@ class _Trials:
             refusal = self._store.delete([self.written], deadline=_TRIAL)[self.key]
             if refusal is not None:
                 raise refusal
-
-
-def _check_lifecycle(store: ExaminedStore, prefix: str, found: Findings) -> None:
-    try:
-        expiring = [rule for rule in store.expiring_prefixes() if rule.startswith(prefix) or prefix.startswith(rule)]
-    except ObjectError as error:
-        found.note(f"its lifecycle rules cannot be read: {error.detail}", remedy=f"see that none removes objects below {prefix!r}")
-        return
-    if expiring:
-        found.problem(
-            f"a lifecycle rule removes objects below {' and '.join(map(repr, expiring))}, where new keys lie",
-            remedy="take the rule away, or narrow it",
-        )
 
 
 def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings) -> None:

@@ -200,10 +200,13 @@ def test_lifecycle_rules_that_remove_objects_are_named(place: Place) -> None:
         Rule(ENABLED, rule_filter=Filter(prefix="clients/"), rule_id="a", expiration=Expiration(days=1)),
         Rule("Disabled", rule_filter=Filter(prefix="off/"), rule_id="b", expiration=Expiration(days=1)),
     ]
-    before = place.store.expiring_prefixes()
+    before = place.store.lifecycle()
     place.client.set_bucket_lifecycle(place.bucket, LifecycleConfig(rules))
 
-    assert (before, place.store.expiring_prefixes()) == ([], ["clients/"])
+    assert (before, [(rule.prefix, rule.acts) for rule in place.store.lifecycle()]) == (
+        [],
+        [("clients/", ("removes objects after 1 days",))],
+    )
 
 
 def test_object_under_a_customer_key_is_encrypted(seaweed: Server) -> None:

@@ -130,6 +130,9 @@ def test_lifecycle_rules_are_told_by_where_they_hold(owner: Owner) -> None:
     ]
     owner.client.set_bucket_lifecycle(owner.bucket, LifecycleConfig(rules))
 
+    assert [finding.text for finding in owner.effects() if finding.level is Level.PROBLEM] == [
+        "a lifecycle rule removes objects after 30 days below 'clients/7/', where new keys lie"
+    ]
     assert sorted(owner.texts()) == [
         f"a lifecycle rule removes objects after 1 days below 'tmp/' (of some: it asks for tags or sizes as well): {LEFT}",
         "a lifecycle rule removes objects after 30 days below 'clients/7/', where new keys lie",

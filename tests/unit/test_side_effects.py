@@ -156,3 +156,13 @@ def test_bucket_without_settings_and_answers_that_are_none(script: Script, store
     script.then(501, "<Error><Code>NotImplemented</Code></Error>")
     with pytest.raises(StoreRequestError):
         store.notices()
+
+
+def test_bucket_that_new_keys_do_not_lie_in_has_no_copies() -> None:
+    """Of two buckets the source: what is told of copies there would be wrong, and what removes old objects does no harm."""
+    rules = [Lifecycle(prefix=prefix, acts=("removes objects after 9 days",), some=False) for prefix in ("", "clients/")]
+    told = {"lifecycle": rules, "notices": _notice("s3:ObjectCreated:*"), "replication": [Replication(prefix="", target="r", deletes=True)]}
+    found = check_side_effects(Bucket(**told), None)  # type: ignore[arg-type]
+
+    assert [finding.level for finding in found] == [Level.NOTE] * 3
+    assert not [finding.text for finding in found if "copy" in finding.text or "new keys" in finding.text]
