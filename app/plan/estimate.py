@@ -30,6 +30,8 @@ class Work:
     new_keys: Locality
     tagged_share: float
     copies_by_store: bool
+    heads_first: bool = False  # CopyObject may lose what only a HEAD of the source tells: that is the look at it then
+    reads_acls: bool = False  # objects have ACLs of their own, each asked for by a GET
 
 
 def requests(work: Work, settings: Settings) -> dict[str, int]:
@@ -38,15 +40,16 @@ def requests(work: Work, settings: Settings) -> dict[str, int]:
     share = rows / sizes.rows if sizes.rows else 0.0  # those that collide are not copied
     big, multi = share * sizes.in_parts, share * sizes.renamed_etags
     after = math.floor(math.log2(settings.grace_seconds / settings.look_seconds + 1)) + 1  # looks after the switch, doubling
-    at_old = rows * (1 + after + work.copies_by_store)
+    heads = rows if work.copies_by_store and work.heads_first else 0
+    at_old = rows * (1 + after + work.copies_by_store) - heads
     at_new = rows * (1 + after)
     lists_old, heads_old = work.old_keys.requests(at_old)
     lists_new, heads_new = work.new_keys.requests(at_new)
     deletes = rows / max(1, min(settings.batch_size, DELETES_A_REQUEST))
     found = {
         "PUT": rows - big + share * sizes.parts + 2 * big + deletes * settings.journal,
-        "GET": (big if work.copies_by_store else rows) + work.tagged_share * rows,
-        "HEAD": heads_old + heads_new + big + max(0.0, multi - big),
+        "GET": (big if work.copies_by_store else rows) + work.tagged_share * rows + rows * work.reads_acls,
+        "HEAD": heads_old + heads_new + big + max(0.0, multi - big) + heads,
         "LIST": lists_old + lists_new,
         "DELETE": deletes,
     }

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from app.assets import Assets, TableNames
 from app.database import transaction
 from app.doctor.database import index_findings
+from app.fidelity import Fates, Way, needs_acl, needs_head
 from app.ledger.saved_plans import PastRate
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
@@ -54,6 +55,11 @@ class Planner:
         capable = self.capabilities
         known = capable is not None and capable.copy_if_absent and capable.copy_source_if_match
         return self.settings.copy_mode == "server" or known
+
+    @property
+    def fates(self) -> Fates:
+        """What becomes of objects' attributes, as probed; before a probe nothing is known."""
+        return self.capabilities.fidelity if self.capabilities is not None else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +152,8 @@ class _Making:
             new_keys=scanned.new_keys,
             tagged_share=looker.looked.tagged_share,
             copies_by_store=planner.copies_by_store,
+            heads_first=needs_head(planner.fates),
+            reads_acls=needs_acl(planner.fates, Way.COPY if planner.copies_by_store else Way.PUT),
         )
         counted = estimate.requests(work, settings)
         return {

@@ -64,6 +64,18 @@ def test_copies_by_the_store_need_no_get_and_move_no_bytes() -> None:
     assert traffic(work) == {"bytes_read": 0, "bytes_written": 0, "bytes_copied_by_store": 10_000}
 
 
+def test_what_a_copy_by_the_store_would_lose_costs_a_head_and_acls_a_get() -> None:
+    """As on S3: the HEAD stands in for the look at the source, which is a share of a listing elsewhere."""
+    plain = dataclasses.replace(WORK, copies_by_store=True)
+    heads, acls = (
+        requests(dataclasses.replace(plain, **more), make_settings(grace_seconds=0))
+        for more in ({"heads_first": True}, {"reads_acls": True})
+    )
+
+    assert (heads["HEAD"], heads["GET"], heads["LIST"]) == (1000, 0, 20)
+    assert (acls["HEAD"], acls["GET"], acls["LIST"]) == (0, 1000, 25)
+
+
 def test_rows_that_would_be_parked_after_the_look_at_their_objects_are_not_copied() -> None:
     """Half of the rows collide: their share of bytes and requests is left out."""
     work = dataclasses.replace(WORK, rows=500)

@@ -19,7 +19,7 @@ from app.plan import bucket, entries, looking, matching, patience, scanning
 from app.plan.making import Made, Planner, make_plan
 from app.resources import table_names
 from app.testing import Behaviour, Fault, FixedDeadline, InMemoryStore
-from app.testing.versions import CONDITIONAL, LIKE_MINIO
+from app.testing.versions import ACLS, CONDITIONAL, LIKE_AWS, LIKE_MINIO
 from tests.builders import ASSETS, World, make_settings
 
 TREE = dataclasses.replace(CONDITIONAL, ordered_listing=False)  # lists folder by folder, as SeaweedFS does
@@ -85,6 +85,17 @@ def test_plan_changes_nothing_in_bucket_and_table(world: World) -> None:
     assert world.writes() == []
     assert (world.sql("SELECT * FROM assets ORDER BY id"), world.store.contents()) == before
     assert world.sql("SELECT COUNT(*) FROM rekey_moves")[0][0] == 0
+
+
+@pytest.mark.parametrize(("behaviour", "acls"), [(LIKE_AWS, 3), (dataclasses.replace(LIKE_AWS, refuses=LIKE_AWS.refuses | ACLS), 0)])
+def test_plan_counts_the_requests_that_attributes_cost(tmp_path: Path, behaviour: Behaviour, acls: int) -> None:
+    """A GET a copy where the bucket has ACLs; the HEAD stands in for a look, which is one too where keys are few."""
+    world = World(tmp_path, behaviour=behaviour)
+    for number in range(1, 4):
+        world.add(number)
+    counted, unprobed = plan(world).content["requests"], plan(world, probed=False, copy="server").content["requests"]
+
+    assert (counted["GET"], counted["HEAD"]) == (acls, unprobed["HEAD"])
 
 
 def test_missing_source_is_found_with_its_keys(world: World) -> None:

@@ -14,7 +14,7 @@ from app.ledger.reopening import Selection
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
 from app.testing.attributes import without
-from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO
+from app.testing.versions import ACLS, CONDITIONAL, LIKE_AWS, LIKE_MINIO
 from tests.builders import World
 from tests.model.mutants import Mutant
 
@@ -77,7 +77,13 @@ def test_all_that_the_store_takes_arrives_there_and_back(made: Made, behaviour: 
 
 @pytest.mark.parametrize(
     ("behaviour", "asked"),
-    [(CONDITIONAL, []), (LIKE_MINIO, []), (LIKE_AWS, ["head", "acl"]), (replace(CONDITIONAL, ordered_listing=False), [])],
+    [
+        (CONDITIONAL, []),
+        (LIKE_MINIO, []),
+        (LIKE_AWS, ["head", "acl"]),
+        (replace(LIKE_AWS, refuses=LIKE_AWS.refuses | ACLS), ["head"]),  # a bucket with ACLs off
+        (replace(CONDITIONAL, ordered_listing=False), []),
+    ],
 )
 def test_plain_object_costs_no_request_where_nothing_can_be_lost(made: Made, behaviour: Behaviour, asked: list[str]) -> None:
     """What a GET shows comes with it; HEAD and ACL only where CopyObject drops what they tell."""
