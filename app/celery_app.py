@@ -29,6 +29,7 @@ PUBLISH_SECONDS = 5.0  # how long one publish may wait for a connection, and for
 SHOWN = 8  # digits of a run id, as everywhere
 RECONCILE_TASK = "reconcile_moves"
 RECONCILE_QUEUE = "seed"  # both write plans: one worker does them one after the other
+INCLUDED = ("tasks", "workers.lifecycle")  # what every process of Celery imports
 # Variables that Celery prefers to its configuration: a service's own broker would silently take our messages.
 _BROKER_VARIABLES = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 
@@ -126,7 +127,7 @@ def configuration(values: Settings) -> dict[str, Any]:
     return {
         **_broker(values),
         # The tasks; and by name, since imports point down, the signal handlers that make a plain ``celery -A app worker`` ours.
-        "include": ("tasks", "workers.lifecycle"),
+        "include": INCLUDED,
         # Each with an exchange of its own: without one all share the first queue's and its routing key.
         "task_queues": [_queue(name) for name in dict.fromkeys((RECONCILE_QUEUE, *(stage.queue for stage in STAGES)))],
         "task_default_queue": RECONCILE_QUEUE,

@@ -61,25 +61,41 @@ def _run_one(name: str, options: Sequence[str]) -> int:
     if name not in {*profiles.QUEUES, "beat"}:
         raise UsageError(f"there is no stage {name!r}; {USAGE}; the stages are {', '.join(profiles.QUEUES)}")
     settings = load(required=("broker_url",) if name == "beat" else REQUIRED)
-    level = ["-l", settings.log_level.upper()]
+    command = [*_celery_command(name, settings.log_level), *options]
+    sys.stdout.flush()
+    # A new interpreter, since a pool such as gevent must replace parts of the library before anything has imported them.
+    os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell wanted
+
+
+def _celery_command(name: str, log_level: str) -> list[str]:
+    level = ["-l", log_level.upper()]
     # Quick to start: nobody needs to know its neighbours, since revoking and clocks are not used.
     worker = ["worker", "-Q", name, "-n", f"{name}@%h", "--without-gossip", "--without-mingle", *level]
-    command = ["celery", "-A", "app", "-q", *(["beat", *level] if name == "beat" else worker), *options]
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell wanted
+    return ["celery", "-A", "app", "-q", *(["beat", *level] if name == "beat" else worker)]
 
 
 def _run_all() -> int:
     from app import logs, resources  # noqa: PLC0415 - a health check needs none of this
     from workers import profiles  # noqa: PLC0415
-    from workers.supervisor import Child, Supervisor  # noqa: PLC0415
+    from workers.supervisor import Child, Forked, Supervisor, import_for_children  # noqa: PLC0415
 
     settings = resources.settings()  # refused here once, instead of by each child
     logs.setup(settings.log_format, level=settings.log_level, secrets=settings.secrets)
     names = (*profiles.QUEUES, "beat")
     logging.getLogger(__name__).info("starting %s", ", ".join(names), extra={"action": "worker_started"})
-    own = [sys.executable, "-m", "workers", _FOLLOW, str(os.getpid())]
-    return Supervisor([Child(name, [*own, name]) for name in names]).run()
+    import_for_children()
+    try:
+        return Supervisor([Child(name) for name in names]).run()
+    except Forked as child:
+        sys.argv = _celery_command(child.name, settings.log_level)
+    return _become_celery()
+
+
+def _become_celery() -> int:
+    """Run ``celery`` as its own command does, in this process, and give its exit status."""
+    from celery.bin.celery import main as celery  # noqa: PLC0415 - imported by the supervisor
+
+    return int(celery() or 0)
 
 
 if __name__ == "__main__":

@@ -249,14 +249,15 @@ def test_hold_and_rates_are_set_in_the_middle_of_a_run(stack: Deployment) -> Non
     assets = service.fill(120)
     stack.rekey("enqueue", "--copy-rate", "4", "--json", **named)
     stack.wait_for(lambda report: report["deleted"] >= 5, **named)
-    held = stack.rekey("set", "hold=true", "--json", **named)
+    # So slow that the run is still at it when the last of the commands below begins, each of which takes seconds on a busy machine.
+    held = stack.rekey("set", "hold=true", "copy_rate=1", "--json", **named)
     time.sleep(HEARD_SECONDS)
     before = stack.status(**named)
-    later = stack.wait_for(lambda report: report["renamed"] >= before["renamed"] + 10, **named)
+    later = stack.wait_for(lambda report: report["renamed"] > before["renamed"] + 2, **named)
     lifted = stack.rekey("set", "hold=false", "max_deletes=none", "copy_rate=0", "delete_rate=20", "rename_rate=50", "--json", **named)
     ended = finished(stack, named)
 
-    assert held.report["set"]["hold"] is True
+    assert held.report["set"] == {"hold": True, "copy_rate": 1}
     assert later["deleted"] == before["deleted"], "something was deleted during the hold"
     assert lifted.report["set"] == {
         "copy_rate": 0,

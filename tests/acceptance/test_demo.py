@@ -96,7 +96,8 @@ class Demo:
 def _processes_with(text: str) -> Iterator[list[str]]:
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if text.encode() in (place / "environ").read_bytes():
+            # A process that shows a title of its own has written it over its first environment.
+            if text in str((place / "cwd").readlink()) or text.encode() in (place / "environ").read_bytes():
                 yield (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
 
 

@@ -18,6 +18,8 @@ import pytest
 from minio import Minio
 from minio.commonconfig import ComposeSource, Tags
 
+from tests.integration.processes import role_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -103,11 +105,11 @@ def _watch(pid: int, highest: dict[str, int], over: threading.Event) -> None:
     while not over.wait(0.3):
         for child in psutil.Process(pid).children():
             try:
-                words, status = child.cmdline(), _status(child.pid)
+                name, status = role_of(child.pid), _status(child.pid)
             except (psutil.Error, OSError):
                 continue
-            name = words[words.index("-Q") + 1] if "-Q" in words else "beat"
-            highest[name] = max(highest.get(name, 0), status // 1024)
+            if name is not None:
+                highest[name] = max(highest.get(name, 0), status // 1024)
 
 
 def _status(pid: int) -> int:
@@ -145,7 +147,7 @@ def test_worker_killed_in_the_middle_of_a_large_object_leaves_no_upload(deployme
         run = deployment.start("app", "enqueue", "--watch", "--json", name="run", **named)
         deployment.wait_for(lambda _: film.uploads() == 1, **named)
         for child in psutil.Process(supervisor.pid).children():
-            if "copy" in child.cmdline():
+            if role_of(child.pid) == "copy":
                 child.send_signal(signal.SIGKILL)
         ended = run.finish(seconds=SECONDS)
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.proxy import counting
+from tests.integration.processes import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +70,9 @@ def working(deployment: Deployment, largest: dict[str, int]) -> Iterator[Deploym
 def _measure(pid: int, largest: dict[str, int], over: threading.Event) -> None:
     while not over.wait(0.5):
         for child in psutil.Process(pid).children():
-            words = child.cmdline()
-            name = words[words.index("-Q") + 1] if "-Q" in words else "beat"
-            largest[name] = max(largest.get(name, 0), child.memory_info().rss // 2**20)
+            name = role_of(child.pid)
+            if name is not None:
+                largest[name] = max(largest.get(name, 0), child.memory_info().rss // 2**20)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ import psycopg
 
 from tests.benchmarks import cpu
 from tests.benchmarks.ground import ACCESS, SECRET, TABLE, Field, Ground, program
+from tests.integration.processes import role_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDGO = ROOT.parent / "shared" / "peers" / "seedgo"
@@ -120,12 +121,8 @@ def workers(environ: Mapping[str, str], log: IO[bytes]) -> Iterator[int]:
 
 def by_stage(supervisor: int) -> dict[str, int]:
     """The worker process of each stage."""
-    found = {}
-    for process in cpu.tree(supervisor):
-        words = cpu.command(process.pid)
-        if "-Q" in words:
-            found[words[words.index("-Q") + 1]] = process.pid
-    return found
+    roles = {role_of(process.pid): process.pid for process in cpu.tree(supervisor)}
+    return {stage: roles[stage] for stage in STAGES if stage in roles}
 
 
 def run_product(ground: Ground, at: Field, *, folder: Path, more: Mapping[str, str]) -> Turn:

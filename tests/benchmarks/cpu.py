@@ -58,8 +58,3 @@ def peak_mib(pid: int) -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return 0.0
-
-
-def command(pid: int) -> list[str]:
-    """The process's argument vector."""
-    return (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")

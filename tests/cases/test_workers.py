@@ -62,13 +62,13 @@ def deployed(folder: Path, postgres: SqlServer, broker: RedisServer, store: S3Se
 
 
 @contextmanager
-def _watched(deployment: Deployment, count: int) -> Iterator[tuple[Service, list[Asset], Running, Evidence]]:
+def _watched(deployment: Deployment, count: int, *options: str) -> Iterator[tuple[Service, list[Asset], Running, Evidence]]:
     """A run of *count* assets under way."""
     service, named = deployment.service()
     deployment.environ.update(named)
     assets = service.fill(count)
     evidence = Evidence(deployment, total=count)
-    watch = deployment.start("app", "enqueue", "--watch", "--json", name="watch")
+    watch = deployment.start("app", "enqueue", "--watch", "--json", *options, name="watch")
     try:
         yield service, assets, watch, evidence
     finally:
@@ -235,7 +235,8 @@ def test_case_44_two_deployments_on_one_redis_touch_nothing_of_each_other(
             for name in ("staging", "production")
         ]
         workers = [exits.enter_context(each.workers()) for each in both]
-        runs = [exits.enter_context(_watched(each, 100)) for each in both]
+        # At ten a second both runs are at it for ten seconds, with a message for each few assets: the workers of each do meet the other's.
+        runs = [exits.enter_context(_watched(each, 100, "--copy-rate", "10")) for each in both]
         ended = [watch.finish(seconds=PATIENCE_SECONDS) for _, _, watch, _ in runs]
 
         for (service, assets, _, _), end in zip(runs, ended, strict=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tests.chaos.plan import MACHINES
+from tests.integration.processes import role_of
 
 if TYPE_CHECKING:
     from tests.acceptance.deployment import Deployment, Running
@@ -59,7 +60,7 @@ class Cluster:
     def processes(self, role: str, *, machine: int | None = None) -> list[psutil.Process]:
         """The live processes of a role (on a machine)."""
         supervisors = self.supervisors if machine is None else [self.supervisors[machine]]
-        return [child for supervisor in supervisors for child in _children(supervisor.pid) if _role(child) == role]
+        return [child for supervisor in supervisors for child in _children(supervisor.pid) if role_of(child.pid) == role]
 
     def kill(self, role: str, machine: int) -> bool:
         """SIGKILL to the process of this role on a machine, or to its whole supervisor; False where it is not up just now."""
@@ -79,7 +80,7 @@ class Cluster:
         waiting = []
         for kill in [kill for kill in self.kills if kill.replaced_after is None]:
             alive = any(supervisor.pid == kill.supervisor and supervisor.status is None for supervisor in self.supervisors)
-            if alive and any(_role(child) == kill.role and child.pid not in kill.others for child in _children(kill.supervisor)):
+            if alive and any(role_of(child.pid) == kill.role and child.pid not in kill.others for child in _children(kill.supervisor)):
                 kill.replaced_after = time.monotonic() - kill.at
             elif alive:
                 waiting.append(kill)
@@ -141,11 +142,3 @@ def _children(pid: int) -> list[psutil.Process]:
     with suppress(psutil.Error):
         return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
     return []
-
-
-def _role(process: psutil.Process) -> str | None:
-    with suppress(psutil.Error):
-        words = process.cmdline()
-        if "celery" in words:
-            return "beat" if "beat" in words else words[words.index("-Q") + 1] if "-Q" in words else None
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -229,6 +230,16 @@ def is_alive(pid: int) -> bool:
 def children_of(pid: int) -> list[int]:
     """The direct children of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def role_of(pid: int) -> str | None:
+    """The stage of a worker, or "beat", by its title; None for what is neither, or is not there."""
+    try:
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+    except OSError:
+        return None
+    found = re.search(r"-A app\b.*? (?:worker\b.* -Q (\w+)|(beat)\b)", shown)
+    return found and (found[1] or found[2])
 
 
 def health(environ: Mapping[str, str], *stage: str) -> tuple[int, str]:

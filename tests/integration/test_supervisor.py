@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Process, Redis, children_of, environment, health, is_alive, redis_server, running, wait_until
+from tests.integration.processes import (
+    Process,
+    Redis,
+    children_of,
+    environment,
+    health,
+    is_alive,
+    redis_server,
+    role_of,
+    running,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -46,8 +59,8 @@ def supervisor(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
 
 
 def test_all_workers_and_beat_run_as_children(supervisor: Process, environ: dict[str, str]) -> None:
-    """Four stages and beat, each seen to work."""
-    assert len(children_of(supervisor.pid)) == 5
+    """Four stages and beat, each with a title of its own, each seen to work."""
+    assert sorted(str(role_of(pid)) for pid in children_of(supervisor.pid)) == ["beat", "copy", "delete", "rename", "seed"]
     for name in ("seed", "copy", "rename", "delete", "beat"):
         wait_until(lambda name=name: health(environ, name) == (0, "consuming"))
 
@@ -73,6 +86,41 @@ def test_dead_child_is_started_again(supervisor: Process) -> None:
     supervisor.wait_for("copy ended (killed by SIGKILL); starting it again")
     supervisor.wait_for("worker copy@", times=2)
     assert len(set(children_of(supervisor.pid)) - set(children)) == 1
+
+
+BORN_STOPPED = """
+import os, signal, time
+from workers.supervisor import Child, Forked, Supervisor
+
+fork = os.fork
+
+def fork_and_stop():
+    pid = fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+
+os.fork = fork_and_stop
+child = Child("copy")
+signal.signal(signal.SIGTERM, lambda *_: None)  # as the supervisor's own, which notes it and goes on
+try:
+    child.start()
+except Forked:
+    time.sleep(5)
+    os._exit(0)
+while child.is_running():
+    time.sleep(0.01)
+print(child.status)
+"""
+
+
+def test_signal_at_the_very_start_of_a_child_is_not_lost(environ: dict[str, str], tmp_path: Path) -> None:
+    """It is the child's from the fork on, not for the handler that it has from its parent."""
+    script = tmp_path / "born_stopped.py"
+    script.write_text(BORN_STOPPED, encoding="utf-8")
+    ended = subprocess.run([sys.executable, script], env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (ended.stdout, ended.stderr) == (f"{-signal.SIGTERM}\n", "")
 
 
 def test_killed_supervisor_leaves_nothing_running(supervisor: Process) -> None:
