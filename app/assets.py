@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Integer,
     String,
+    Uuid,
     bindparam,
     collate,
     func,
@@ -104,6 +107,8 @@ class Assets:
         self._naming += [select(reference).where(among(reference, "spellings")).limit(MANY + 1) for reference in self._references]
         self._dotted = [select(*self._ids, self._key).where(_has_dots(self._key))] if equivalence.folds_dots else []
         self._dotted += [select(column).where(_has_dots(column)) for column in self._references if equivalence.folds_dots]
+        self._of_clients: ColumnElement[bool] | None = None
+        self._clients: frozenset[str] | None = None
         self._switch = KeySwitch(engine.dialect.name, ids=self._ids, key=self._key, version=self._version)
 
     @property
@@ -115,6 +120,19 @@ class Assets:
     def longest_key(self) -> int | None:
         """How many characters the key column takes, where it is bounded."""
         return self._key.type.length if isinstance(self._key.type, String) else None
+
+    def of_clients(self, clients: Sequence[str]) -> Assets:
+        """The same table, of which nothing but the rows of *clients* is paged and counted; this one, where none are named.
+
+        Raises:
+            UsageError: No row can have such a client.
+        """
+        if not clients:
+            return self
+        values = _client_values(self._client, clients)
+        mine = copy(self)
+        mine._of_clients, mine._clients = among(self._client, values), frozenset(map(_text_of, values))  # noqa: SLF001 - a copy of this
+        return mine
 
     def count(self, connection: Connection) -> int:
         """How many rows the run's WHERE selects."""
@@ -129,9 +147,21 @@ class Assets:
 
         Perhaps none: under a WHERE that few rows meet, a statement goes through STRETCH_ROWS of the table and no further (H30).
         """
-        upto = self._end_of_stretch(connection, after) if self._names.where else None
+        upto = self._end_of_stretch(connection, after) if self._is_filtered else None
         rows = self._page(connection, after=after, upto=upto, limit=limit)
-        return rows, rows[-1].row_id if len(rows) == limit else upto
+        beyond = rows[-1].row_id if len(rows) == limit else upto
+        return [row for row in rows if self._clients is None or _text_of(row.client) in self._clients], beyond
+
+    def stretch_of_ids(self, connection: Connection, *, after: str | None) -> tuple[list[str], str | None]:
+        """As ``stretch``, the ids of the next STRETCH_ROWS rows: what a sample is chosen from."""
+        upto = self._end_of_stretch(connection, after) if self._is_filtered else None
+        statement = self._up_to(self._in_order(self._filtered(select(*self._ids)), connection, after=after), connection, upto)
+        ids = [_row_id(values) for values in connection.execute(statement.limit(STRETCH_ROWS))]
+        return ids, ids[-1] if len(ids) == STRETCH_ROWS else upto
+
+    @property
+    def _is_filtered(self) -> bool:
+        return bool(self._names.where) or self._of_clients is not None
 
     def _end_of_stretch(self, connection: Connection, after: str | None) -> str | None:
         statement = self._in_order(select(*self._ids), connection, after=after).offset(STRETCH_ROWS - 1).limit(1)
@@ -139,10 +169,13 @@ class Assets:
         return None if found is None else _row_id(found)
 
     def _page(self, connection: Connection, *, after: str | None, upto: str | None, limit: int) -> list[AssetRow]:
-        statement = self._in_order(self._filtered(self._select()), connection, after=after)
-        if upto is not None:
-            statement = statement.where(compared(self._ids, row_ids.from_text(upto), how=operator.le, dialect=connection.dialect.name))
+        statement = self._up_to(self._in_order(self._filtered(self._select()), connection, after=after), connection, upto)
         return [self._row(values) for values in connection.execute(statement.limit(limit))]
+
+    def _up_to(self, statement: Any, connection: Connection, upto: str | None) -> Any:  # noqa: ANN401 - a Select of any shape
+        if upto is None:
+            return statement
+        return statement.where(compared(self._ids, row_ids.from_text(upto), how=operator.le, dialect=connection.dialect.name))
 
     def _in_order(self, statement: Any, connection: Connection, *, after: str | None) -> Any:  # noqa: ANN401 - a Select of any shape
         if after is not None:
@@ -213,6 +246,8 @@ class Assets:
         return select(*self._ids, self._client, self._key, *name, *self._extra)
 
     def _filtered(self, statement: Any) -> Any:  # noqa: ANN401 - a Select of any shape
+        if self._of_clients is not None:
+            statement = statement.where(self._of_clients)
         if not self._names.where:
             return statement
         return statement.where(text("(" + self._names.where.replace(":", r"\:") + ")"))  # a colon in the operator's SQL is no parameter
@@ -251,6 +286,20 @@ def _some(connection: Connection, statement: Any, key: Column[Any], spellings: S
     # The many may be other keys to us, and the same to the table's collation: those that are this key for sure must be among them.
     surely = statement.where(_bytes(connection, key) == spellings[0]).limit(ENOUGH)
     return rows + list(connection.execute(surely, {"spellings": spellings}))
+
+
+def _client_values(client: Column[Any], texts: Sequence[str]) -> list[Any]:
+    """The clients' ids as the column has them, from how a person writes them."""
+    kind = client.type.python_type if isinstance(client.type, Integer | Uuid) else str
+    try:
+        return [kind(text) for text in texts]
+    except ValueError:
+        raise UsageError(f"--client: the column {client.name!r} holds no such value as {', '.join(map(repr, texts))}") from None
+
+
+def _text_of(client: object) -> str:
+    """A client's id as a person writes it; the database's own comparison may take two for one."""
+    return "" if client is None else str(client).strip()
 
 
 def _has_dots(key: Column[Any]) -> ColumnElement[bool]:

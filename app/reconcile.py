@@ -157,6 +157,10 @@ def _end(run: Run, context: Context, found: Found) -> None:
         parked = context.queues.end_waiting(run)
         if parked:
             found.notes.append(f"{parked} moves waited for each other: parked")
+    elif climbed := context.ladders.climb(run, failed=context.canaries.find(run).failed):
+        found.action = "step_ended"
+        found.notes.append(str(climbed))
+        found.seed = not climbed.waits
     elif context.runs.end(run):
         context.uploads.close(run)
         found.action = "run_ended"

@@ -10,6 +10,7 @@ from app.database import MICROSECONDS
 from app.ledger.canaries import CanaryLedger
 from app.ledger.counting import Count
 from app.ledger.depths import depth_of
+from app.ledger.ladders import LadderLedger
 from app.ledger.losses import LossLedger, Lost
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
@@ -18,6 +19,7 @@ from app.pipeline import MOVE_STAGES
 from app.redaction import redact
 from app.stage_report import held_back_by, stage_figures
 from app.states import COPIED_STATES, OPEN_STATES, SWITCHED_STATES, MoveState, RunState
+from app.step_report import step_figures, waiting
 
 _S = MoveState
 _RESTING = {
@@ -35,19 +37,23 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     totals = totals_of(counts)
     lost = LossLedger(queues.engine).count(run)
     canaries = CanaryLedger(queues.engine).find(run)
+    ladder = LadderLedger(queues.engine).find(run)
+    step = step_figures(ladder)
     next_delete = queues.next_delete_at(run) if totals["renamed"] > totals["deleted"] + totals["kept"] else None
     report = (
         {"run": run.id, "kind": str(run.kind), "state": str(run.state), "ended": not run.is_live, "stall": None}
         | totals
         | lost_of(lost)
         | {"unseen": run.unseen, "deletes_due_at": next_delete}
-        | {"canary_reads": canaries.reads, "canary_failed": canaries.failed}
+        | {"canary_reads": canaries.reads, "canary_failed": canaries.failed, "step": step}
     )
     depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
     report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now)
     rows = max(totals["rows"], run.rows_estimate)
     speed = rates(run, now=now, done=totals["rows"] - totals["open"], rows=rows)
-    report |= speed | {"eta_seconds": time_left(run, totals=totals, seconds=speed["seconds"], rows=rows)}
+    is_last = ladder is None or ladder.next is None  # else nobody knows how long the run will rest
+    eta = time_left(run, totals=totals, seconds=speed["seconds"], rows=rows) if is_last else None
+    report |= speed | {"eta_seconds": eta}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
     if canaries.missing and run.state is RunState.RUNNING:
@@ -55,6 +61,8 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
         report["stall"] = f"a canary read found no object at the key that row {rows} names: deletes are held while it is looked for again"
     if canaries.stopped and run.state is RunState.PAUSED:
         report["stall"] = f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on"
+    if step is not None and step["waits"] and run.state is RunState.PAUSED:
+        report["stall"] = waiting(step, parked=totals["parked"], failed=canaries.failed)
     report["last_errors"] = errors
     report["held_back_by"] = held_back_by(report, per_second={})
     return report

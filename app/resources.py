@@ -21,6 +21,7 @@ from app.clock import BootClock
 from app.database import SERVER_TIMEOUT_SECONDS, open_engine, refuse_replica, transaction
 from app.errors import RekeyError
 from app.ledger.canaries import CanaryLedger
+from app.ledger.ladders import LadderLedger
 from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
@@ -163,6 +164,11 @@ def steering() -> SteerLedger:
 def canaries() -> CanaryLedger:
     """What canary reads of the runs of this ledger have seen."""
     return CanaryLedger(engine())
+
+
+def ladders() -> LadderLedger:
+    """The steps of the runs of this ledger."""
+    return LadderLedger(engine())
 
 
 def reopening() -> ReopenLedger:

@@ -39,8 +39,8 @@ from app.database import transaction
 from app.errors import UsageError
 from app.states import MoveState, RunKind, RunState
 
-SCHEMA_VERSION = "4"
-GROWN_FROM = ("2", "3")  # versions that lack nothing but whole tables
+SCHEMA_VERSION = "5"
+GROWN_FROM = ("2", "3", "4")  # versions that lack nothing but whole tables
 ROW_ID_LENGTH = 2600  # ASCII characters (app.row_ids); InnoDB indexes at most 3072 bytes, PostgreSQL 2704
 
 metadata = MetaData()
@@ -215,8 +215,24 @@ losses = Table(
     **_options,
 )
 
+ladders = Table(
+    "rekey_ladders",  # of runs that do not take all rows, or not at once
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("steps", _long_text, nullable=False),  # JSON: app.ladder.Step, the first one first
+    Column("step", Integer, nullable=False),  # that the run is at, from 1
+    Column("is_auto", Boolean, nullable=False),  # goes on by itself after a step without a failure
+    Column("waits", Boolean, nullable=False),  # the step is over, and the run rests until the operator lets it go on
+    Column("is_over", Boolean, nullable=False),  # the run has ended: what an operator sends on again belongs to this step
+    Column("first_pass", Integer, nullable=False),  # of the seed, in this step
+    Column("first_move", BigInteger, nullable=False),  # that this step has planned, or will
+    Column("planned", BigInteger, nullable=False),  # moves in this step
+    Column("planned_before", BigInteger, nullable=False),  # and in those before it
+    Column("failed_before", BigInteger, nullable=False),  # canary reads, before this step
+    **_options,
+)
 
-_ADDED = (("3", uploads), ("4", losses))  # by the version that added them
+_ADDED = (("3", uploads), ("4", losses), ("5", ladders))  # by the version that added them
 
 
 def create_ledger(engine: Engine) -> bool:

@@ -132,7 +132,7 @@ def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, cl
     )
 
 
-def make_run(context: Context, *, rows: int = 0) -> Run:
+def make_run(context: Context, *, rows: int = 0, **more: Any) -> Run:  # noqa: ANN401 - steps, and columns of the run
     """A new run as ``rekey enqueue`` makes it."""
     return context.runs.create(
         bucket=context.settings.s3_bucket,
@@ -142,6 +142,7 @@ def make_run(context: Context, *, rows: int = 0) -> Run:
         rows=rows,
         user="tester",
         version="0",
+        **more,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli import DONE, FINDINGS
+from app.cli.choosing import choice_flags, chosen_steps
 from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.cli.words import summary
 from app.settings import Settings
@@ -19,6 +20,7 @@ from app.settings import Settings
 @click.option(
     "--max-deletes", type=click.IntRange(0, MOST_DELETES), metavar="N", help="Delete at most so many old objects; the others are held."
 )
+@choice_flags
 @json_flag
 @settings_flags(log_level="error")
 def enqueue(
@@ -30,18 +32,24 @@ def enqueue(
     max_drift: float | None,
     hold: bool,
     max_deletes: int | None,
+    limit: int | None,
+    clients: tuple[str, ...],
+    sample: str | None,
+    ladder: bool,
+    is_auto: bool,
     as_json: bool,
 ) -> int:
-    """Start a run: all rows of the table are given new keys by the workers. Prints the run's id."""
+    """Start a run: all rows of the table, or those that are chosen, are given new keys by the workers. Prints the run's id."""
     from app import resources  # noqa: PLC0415 - `rekey enqueue --help` needs no SQLAlchemy
     from app.cli import plan_use, starting, watching  # noqa: PLC0415
     from app.report import is_done, snapshot  # noqa: PLC0415
 
     try:
+        steps = chosen_steps(limit=limit, clients=clients, sample=sample, ladder=ladder, is_auto=is_auto)
         bound = plan_use.check_max_drift(max_drift, plan_id=plan_id)
         plan = plan_use.find_plan(settings, plan_id) if plan_id is not None else None
         chosen = plan_use.planned_settings(plan) if plan else settings
-        run = starting.start(chosen, plan=plan, max_drift=bound, hold=hold, max_deletes=max_deletes)
+        run = starting.start(chosen, plan=plan, max_drift=bound, hold=hold, max_deletes=max_deletes, steps=steps, is_auto=is_auto)
         if not watch:
             if as_json:
                 echo_json(snapshot(run, runs=resources.runs(), queues=resources.queues()))

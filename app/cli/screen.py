@@ -13,6 +13,7 @@ from rich.text import Text
 
 from app.cli.words import DONE
 from app.stage_report import held_back_by
+from app.step_report import where
 
 RATE_SECONDS = 10.0  # over which the rates of now are taken
 BAR_CELLS = 18
@@ -41,7 +42,8 @@ class Rates:
 def screen(report: Mapping[str, Any], *, estimate: int, per_second: Mapping[str, float]) -> RenderableType:
     """All that there is to see of a run; *estimate*: its rows as they were counted at its start."""
     back = None if report["ended"] else held_back_by(report, per_second=per_second)
-    parts: list[RenderableType] = [_head(report, estimate), Text(), _stages(report, estimate, per_second), Text()]
+    head = [_head(report, estimate), *([Text(where(report["step"]))] if report.get("step") else [])]
+    parts: list[RenderableType] = [*head, Text(), _stages(report, estimate, per_second), Text()]
     if report["canary_reads"]:
         failed = report["canary_failed"]
         parts.append(Text(f"canary reads {report['canary_reads']:,}, failed {failed:,}", style="red" if failed else ""))

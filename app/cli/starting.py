@@ -31,6 +31,7 @@ from app.errors import (
 from app.fidelity import unkept, ways_of
 from app.fidelity_rules import names
 from app.journal import new_mark
+from app.ladder import MILLION, Step
 from app.ledger.records import JOURNAL_MARK, Run
 from app.ledger.saved_plans import SavedPlan
 from app.object_keys import Equivalence
@@ -39,7 +40,7 @@ from app.planning import rules_of
 from app.probe import probe, see_readable
 from app.s3_errors import NO_BUCKET
 from app.settings import Settings
-from app.stages.seed_moves import PAGE_ROWS
+from app.stages.seed_pages import PAGE_ROWS
 from app.states import RunKind
 from app.two_buckets import TwoBuckets, probe_both
 
@@ -51,9 +52,18 @@ PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second 
 
 
 def start(
-    settings: Settings, *, plan: SavedPlan | None = None, max_drift: float = MAX_DRIFT, hold: bool = False, max_deletes: int | None = None
+    settings: Settings,
+    *,
+    plan: SavedPlan | None = None,
+    max_drift: float = MAX_DRIFT,
+    hold: bool = False,
+    max_deletes: int | None = None,
+    steps: Sequence[Step] = (),
+    is_auto: bool = False,
 ) -> Run:
     """Start a run from *settings* and send its seed; from *plan*, if its table has not drifted by more than *max_drift* per cent.
+
+    Over all rows, or in *steps*; *is_auto*: from one to the next by itself.
 
     Raises:
         UsageError: A part is not as a run needs it, or a live run is on the same bucket and table.
@@ -79,9 +89,11 @@ def start(
         table_name=settings.table,
         settings=resources.run_settings(settings) | _mark(settings),
         capabilities=dataclasses.asdict(capabilities),
-        rows=rows,
+        rows=_chosen(settings, assets, steps[-1], rows) if steps else rows,
         user=operator(),
         version=product_version(),
+        steps=steps,
+        is_auto=is_auto,
         hold_deletes=hold,
         deletes_left=max_deletes,
         plan_id=plan.id if plan else None,
@@ -168,6 +180,17 @@ def _count(settings: Settings, assets: Assets) -> int:
             return assets.count(connection)
     finally:
         patient.dispose()
+
+
+def _chosen(settings: Settings, assets: Assets, step: Step, rows: int) -> int:
+    """How many of the *rows* of the table *step* takes, about."""
+    if step.clients:
+        rows = _count(settings, assets.of_clients(step.clients))
+        if not rows:
+            raise UsageError(f"--client: no row has {settings.client_column} = {' or '.join(map(repr, step.clients))}")
+    if step.sample is not None:
+        rows = round(rows * step.sample / MILLION)
+    return rows if step.limit is None else min(rows, step.limit)
 
 
 def _fit_store(settings: Settings) -> Capabilities:

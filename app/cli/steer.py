@@ -11,6 +11,7 @@ from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
 from app.settings import Settings
 from app.states import RunState
+from app.step_report import step_figures, where
 
 
 @click.command()
@@ -27,7 +28,7 @@ def pause(*, settings: Settings, run_id: str | None, as_json: bool) -> None:
 @json_flag
 @settings_flags(required=REQUIRED, log_level="error")
 def resume(*, settings: Settings, run_id: str | None, as_json: bool) -> None:
-    """Let a paused run go on."""
+    """Let a paused run go on; one that waits after a step of its ladder begins the next."""
     _change(settings, run_id, RunState.RUNNING, only_from=RunState.PAUSED, as_json=as_json)
 
 
@@ -65,6 +66,8 @@ def cancel(*, settings: Settings, run_id: str | None, yes: bool, as_json: bool) 
 def _change(settings: Settings, run_id: str | None, state: RunState, *, only_from: RunState, as_json: bool) -> None:
     try:
         run = chosen(settings, run_id)
+        if state is RunState.RUNNING:
+            resources.ladders().resume(run, failed=resources.canaries().find(run).failed)
         if not resources.runs().set_state(run, state, only_from=only_from):
             now = resources.runs().get(run.id)
             if now.state is not state:
@@ -76,6 +79,8 @@ def _change(settings: Settings, run_id: str | None, state: RunState, *, only_fro
         if as_json:
             echo_json({"run": run.id, "state": str(state)})
         else:
-            click.echo(f"run {run.id[:8]} is {state}")
+            ladder = resources.ladders().find(run)
+            step = f", {where(figures)}" if (figures := step_figures(ladder)) else ""
+            click.echo(f"run {run.id[:8]} is {state}{step}")
     finally:
         resources.close()

@@ -48,7 +48,8 @@ def _report(run: Run) -> dict[str, Any] | None:
 def all_switched(run: Run, report: dict[str, Any]) -> bool:
     """Whether no row is left to be switched, as far as the passes have seen."""
     now = resources.runs().find(run.id)
-    return now is not None and now.seed_done and report["open"] == report["open_switched"]
+    last = report.get("step") is None or report["step"]["next"] is None
+    return now is not None and now.seed_done and last and report["open"] == report["open_switched"]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.states import RELEASABLE, RunKind
+from app.step_report import where
 
 DONE = {"copy": "copied", "rename": "renamed", "delete": "deleted"}
 STAGES = tuple(DONE.values())
@@ -14,6 +15,7 @@ STAGES = tuple(DONE.values())
 def line(report: Mapping[str, Any], per_second: Mapping[str, float] | None = None) -> str:
     """One line: where the run stands, how fast each stage is of late, its time left, what was parked and why."""
     parts = [f"{_kind(report)} {report['run'][:8]} {report['state']}"]
+    parts += [where(report["step"])] if report.get("step") else []
     lately = {stage: f" +{rate:.0f}/s" for stage, rate in (per_second or {}).items() if rate >= 1}
     parts += [f"{report[done]} {done}{lately.get(stage, '')}" for stage, done in DONE.items()]
     parts += [
@@ -38,6 +40,7 @@ def summary(report: Mapping[str, Any]) -> str:
     """The article's summary at the end: copied, renamed, deleted, and all else that the run has to say."""
     name = f"{_kind(report).capitalize()} {report['run'][:8]}"
     lines = [f"{name} {report['state']} after {report['seconds']:.1f} s, {report['per_second']:.0f} assets/s"]
+    lines += [f"  {where(report['step'])}"] if report.get("step") else []
     lines += [f"  {name:<9} {report[name]:>9}" for name in STAGES]
     names = ("in_place", "kept", "superseded", "cancelled", "rolled_back", "open", "unseen")
     lines += [f"  {name.replace('_', ' '):<9} {report[name]:>9}" for name in names if report[name]]

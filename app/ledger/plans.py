@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, exc, insert, select, text, update
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import DatabaseUnavailableError
+from app.ledger.ladders import count_planned
 from app.ledger.records import Move, Run
 from app.planning import Plan
 from app.schema import moves, runs
@@ -58,20 +59,24 @@ class PlanLedger:
         known = connection.execute(select(moves.c.row_id).where(moves.c.run_no == run.no, among(moves.c.row_id, row_ids))).scalars()
         return set(row_ids) - set(known)
 
-    def insert_page(self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int) -> Planned | None:
+    def insert_page(
+        self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int, in_step: bool = False
+    ) -> Planned | None:
         """Write one page's moves and advance the cursor from where *run* has it.
 
         *in_place*: row ids whose object was seen at the new key. A plan for a new key that a live move wants already is
         parked as a collision, with a ledger row of its own (H25), or planned for the key with a suffix where it has one.
+        *in_step*: the run has steps, and what is planned counts for the one that it is at.
 
         Returns:
             None if another seed advanced the cursor first: nothing was written.
         """
+        page: dict[str, Any] = {"in_place": in_place, "cursor": cursor, "grace_seconds": grace_seconds, "in_step": in_step}
         try:
-            planned = self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+            planned = self._insert(run, plans, **page)
         except exc.IntegrityError:
             # A move of another run took one of the new keys in between: it is seen now.
-            planned = self._insert(run, plans, in_place=in_place, cursor=cursor, grace_seconds=grace_seconds)
+            planned = self._insert(run, plans, **page)
         if planned and any(run.next_move <= size < run.next_move + planned.examined for size in _GROWN):
             self._analyze()
         return planned
@@ -82,7 +87,9 @@ class PlanLedger:
             with suppress(DatabaseUnavailableError), transaction(self.engine) as connection:  # autovacuum does the same, minutes later
                 connection.execute(text(f"ANALYZE {moves.name}"))
 
-    def _insert(self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int) -> Planned | None:
+    def _insert(
+        self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int, in_step: bool
+    ) -> Planned | None:
         with transaction(self.engine) as connection:
             fresh = connection.execute(
                 update(runs)
@@ -112,6 +119,8 @@ class PlanLedger:
                 connection.execute(insert(moves), rows)
             counted = {"next_move": next_move + len(rows), "seed_planned": runs.c.seed_planned + len(copy_ids)}
             connection.execute(update(runs).where(runs.c.no == run.no).values(counted))
+            if in_step and copy_ids:
+                count_planned(connection, run, len(copy_ids))
             return Planned(copy_ids=copy_ids, examined=len(rows))
 
     def _row(self, run: Run, number: int, plan: Plan, now: int, *, grace_seconds: int, seen: bool, taken: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from sqlalchemy import Engine, bindparam, exc, insert, select, update
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import UsageError
+from app.ladder import Step
+from app.ledger.ladders import add_ladder, end_ladder
 from app.ledger.records import Run
 from app.schema import meta, moves, runs
 from app.states import OPEN_STATES, RunKind, RunState
@@ -57,9 +59,11 @@ class RunLedger:
         user: str,
         version: str,
         kind: RunKind = RunKind.MOVE,
+        steps: Sequence[Step] = (),
+        is_auto: bool = False,
         **more: Any,  # noqa: ANN401 - other columns
     ) -> Run:
-        """Start a run.
+        """Start a run, over all rows or in *steps*.
 
         Raises:
             UsageError: A live run is on the same bucket and table.
@@ -83,6 +87,9 @@ class RunLedger:
         try:
             with transaction(self.engine) as connection:
                 connection.execute(insert(runs).values(**values, created_at=database_now()))
+                if steps:
+                    run_no = connection.execute(select(runs.c.no).where(runs.c.id == values["id"])).scalar_one()
+                    add_ladder(connection, run_no, steps, is_auto=is_auto)
         except exc.IntegrityError as error:
             other = self.live(bucket, table_name)
             if other is None:
@@ -162,6 +169,7 @@ class RunLedger:
                 return False
             state = RunState.CANCELLED if run.state is RunState.CANCELLED else RunState.FINISHED
             connection.execute(update(runs).where(*here).values(state=state, live_hash=None, finished_at=database_now()))
+            end_ladder(connection, run.no)
             return True
 
     def take_tick(self, run: Run, *, every_seconds: float, clocks: Clocks, host: str) -> bool:

@@ -30,6 +30,7 @@ from app.errors import (
     UnansweredError,
 )
 from app.ledger.canaries import CanaryLedger
+from app.ledger.ladders import LadderLedger
 from app.ledger.moves import MoveLedger, check_arrow
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
@@ -94,6 +95,11 @@ class Context:
     def uploads(self) -> UploadLedger:
         """The multipart uploads under way."""
         return UploadLedger(self.moves.engine)
+
+    @property
+    def ladders(self) -> LadderLedger:
+        """The steps in which runs come to all of their rows."""
+        return LadderLedger(self.moves.engine)
 
     @property
     def canaries(self) -> CanaryLedger:

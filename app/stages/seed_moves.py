@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.database import transaction
+from app.ledger.ladders import Ladder
 from app.ledger.records import Run
 from app.looks import look
 from app.planning import Plan
 from app.stages.context import Context
 from app.stages.noting import mark_journal
+from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, read_page
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
 
-PAGE_ROWS = 2000  # numbered in the order of the new keys; a multiple of the most moves in a message, so that blocks are of one page
 MAX_PASSES = 3
 BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
 
@@ -44,44 +44,40 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
             mark_journal(run, context)
         summary, ids = plan_page(run, context=context)
         return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
-    with transaction(context.moves.engine, read_only=True) as connection:
-        page, beyond = context.assets.stretch(connection, after=run.seed_cursor, limit=PAGE_ROWS)
-        fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
-    if not page and beyond is None:
-        return _end_of_pass(run, context)
+    ladder = context.ladders.find(run)  # after the run was read: a page of a step that is over by now is refused by its pass
+    page = read_page(run, ladder, context=context)
+    if not page.rows and page.beyond is None:
+        return _end_of_pass(run, ladder, context)
     # Numbered in the order of their new keys: a batch's targets then lie side by side, and one page of a listing shows many (app.looks).
-    plans = sorted((context.rules.plan(row) for row in page if row.row_id in fresh), key=lambda plan: plan.new_key)
-    cursor = page[-1].row_id if beyond is None else beyond
+    plans = sorted(page.plans, key=lambda plan: plan.new_key)
     in_place = _seen_in_place(context, plans)
-    if run.seed_pass == 1 and not run.seed_planned and any(plan.row_id not in in_place for plan in plans):
+    if _is_first(run, ladder) and any(plan.row_id not in in_place for plan in plans):
         mark_journal(run, context)  # not before there is something to move: a second run writes nothing to the store (S9)
-    planned = context.plans.insert_page(run, plans, in_place=in_place, cursor=cursor, grace_seconds=context.settings.grace_seconds)
+    cursor = page.rows[-1].row_id if page.beyond is None else page.beyond
+    planned = context.plans.insert_page(
+        run, plans, in_place=in_place, cursor=cursor, grace_seconds=context.settings.grace_seconds, in_step=ladder is not None
+    )
     if planned is None:
         return Seeded(summary="another seed was faster")
     batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))
-    return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page)} rows planned", batches=batches, more=True)
+    return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page.rows)} rows planned", batches=batches, more=True)
 
 
-def _end_of_pass(run: Run, context: Context) -> Seeded:
+def _is_first(run: Run, ladder: Ladder | None) -> bool:
+    """Whether no move of the run was planned yet."""
+    if ladder is not None:
+        return ladder.planned + ladder.planned_before == 0
+    return run.seed_pass == 1 and not run.seed_planned
+
+
+def _end_of_pass(run: Run, ladder: Ladder | None, context: Context) -> Seeded:
     late = run.seed_planned > 0
-    if not late or run.seed_pass >= MAX_PASSES:  # counted before the seed is over: a crash must leave no run that looks complete
-        with transaction(context.moves.engine, read_only=True) as connection:
-            nameless = context.assets.count_nameless(connection)
-        context.runs.set_unseen(run, nameless + (count_unseen(run, context) if late else 0))
-    more = context.plans.end_pass(run, max_passes=MAX_PASSES)
+    first = 1 if ladder is None else ladder.first_pass
+    last = run.seed_pass if is_full(ladder) else first + MAX_PASSES - 1
+    if not late or run.seed_pass >= last:  # counted before the seed is over: a crash must leave no run that looks complete
+        context.runs.set_unseen(run, count_unseen(run, ladder, late=late, context=context))
+    more = context.plans.end_pass(run, max_passes=last)
     return Seeded(summary=f"pass {run.seed_pass} is over" + ("" if more else ", seeding is done"), more=more)
-
-
-def count_unseen(run: Run, context: Context) -> int:
-    """Rows that would have to be moved and that no pass has examined (the last pass still found new ones)."""
-    unseen, after, more = 0, None, True
-    while more:
-        with transaction(context.moves.engine, read_only=True) as connection:
-            page, after = context.assets.stretch(connection, after=after, limit=PAGE_ROWS)
-            fresh = context.plans.unplanned(connection, run, [row.row_id for row in page]) if page else set()
-        unseen += sum(1 for row in page if row.row_id in fresh and not context.rules.plan(row).in_place)
-        more = after is not None
-    return unseen
 
 
 def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:

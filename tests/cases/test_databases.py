@@ -20,7 +20,6 @@ from sqlalchemy import event, exc, text
 from app.assets import Assets
 from app.database import open_engine, transaction
 from app.errors import DatabaseUnavailableError, StoreRequestError
-from app.stages import seed_moves as seed_stage
 from app.stages.seed_moves import seed_moves
 from app.states import MoveState, ParkedReason
 from app.testing import Fault
@@ -113,7 +112,7 @@ def test_case_35_rows_that_come_and_go_while_seeding_are_planned_once(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ids in no order, rows inserted before and behind the cursor, removed on either side, and a seed that is stopped and begun again."""
-    monkeypatch.setattr(seed_stage, "PAGE_ROWS", 20)
+    monkeypatch.setattr("app.stages.seed_pages.PAGE_ROWS", 20)
     world = World(tmp_path, table=PAIRS, url=database_url, settings={"id_column": "tenant,id", **WAITS})
     largest: list[int] = []
     stretches = Assets.stretch

@@ -87,6 +87,10 @@ class Evidence:
             return sum(int(self._broker.llen(f"{self._prefix}{queue}")) for queue in STAGES)  # type: ignore[arg-type] # no awaitable here
         return 0
 
+    def waits(self) -> bool:
+        """Whether the run rests after a step of its ladder."""
+        return bool(self._ask_if_there("SELECT 1 FROM rekey_ladders WHERE waits"))
+
     def pause_broker(self, seconds: float) -> None:
         """Let Redis answer nobody for so long."""
         self._broker.client_pause(int(seconds * 1000), all=True)

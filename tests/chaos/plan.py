@@ -71,12 +71,16 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The faults in their order, the victims of the kills and stops, one a beat, and the store that the assets lie in."""
+    """The faults in their order, the victims of the kills and stops, one a beat, and the store that the assets lie in.
+
+    *ladder*: the run comes to its rows in steps, and somebody lets it go on after each.
+    """
 
     seed: int
     faults: tuple[Fault, ...]
     victims: tuple[Victim, ...]
     store: str = "minio"
+    ladder: bool = False
 
 
 def everything(seed: int) -> Plan:
@@ -99,7 +103,7 @@ def any_of(seed: int) -> Plan:
     mixed = everything(seed)
     mixed = Plan(seed=seed, faults=(Fault(NETWORK, 0.0), *mixed.faults), victims=mixed.victims)
     plan = (everything(seed), network(seed), network(seed, kills=True), mixed)[seed % 4]
-    return replace(plan, store=STORES[seed // 4 % len(STORES)])
+    return replace(plan, store=STORES[seed // 4 % len(STORES)], ladder=bool(seed // 8 % 2))
 
 
 def half_way(seed: int, *, store: str) -> Plan:

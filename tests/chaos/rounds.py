@@ -94,7 +94,8 @@ class Round:
             for loop in loops:
                 loop.start()
             began = time.monotonic()
-            watch = self.deployment.start("app", "enqueue", "--watch", "--json", name="watch")
+            ladder = ["--ladder"] if self.saboteur.plan.ladder else []
+            watch = self.deployment.start("app", "enqueue", "--watch", "--json", *ladder, name="watch")
             self.saboteur.disturb(lambda: watch.status is not None)
             ended = watch.finish(seconds=30)
             assert ended.status in {0, 3}, ended.err

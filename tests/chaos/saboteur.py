@@ -113,6 +113,8 @@ class Saboteur:
             assert time.monotonic() - moved_at < STILL_SECONDS, f"nothing moves: {progress}, {[str(each) for each in self.strikes]}"
             self._cluster.revive()
             self._resume(time.monotonic())
+            if self.plan.ladder and self._evidence.waits():
+                self._deployment.rekey("resume")  # refused while a server is away: again at the next look
             if not self._strike_next(progress) and time.monotonic() >= beat:
                 victim = next(self._victims, None)
                 if victim is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.errors import DeniedError
+from app.ladder import Step
 from app.testing import Fault
+from tests.builders import make_run
 from tests.model.scenario import N, O
 
 if TYPE_CHECKING:
@@ -15,6 +17,20 @@ if TYPE_CHECKING:
 def two_assets(ground: Ground) -> None:
     """Another row with an object of its own."""
     ground.asset(2)
+
+
+def climbing(ground: Ground) -> None:
+    """The run comes to its rows in steps; the first one takes those of a client that has none, so that it ends at once."""
+    steps = (Step(clients=("99",)), Step())
+    ground.run_id = make_run(ground.context, steps=steps).id
+
+
+def climbed(ground: Ground) -> None:
+    """The run rests after a first step, which was row 1; row 2 is still to come."""
+    ground.asset(2)
+    ground.run_id = make_run(ground.context, steps=(Step(limit=1), Step())).id
+    ground.messages.append((None, []))
+    ground.go()
 
 
 def chain(ground: Ground) -> None:

@@ -26,4 +26,12 @@ ALL = (
         "if False:",
         ("H29_shared_object_and_one_row_re_pointed", M),
     ),
+    _guard(
+        "let the seed of one step go on in the next",
+        "app.ledger.ladders:_go_on",
+        "after = seeding.seed_pass + 1",
+        "after = seeding.seed_pass",
+        ("H27_seeds_of_two_steps", M),
+        faults=0,
+    ),
 )

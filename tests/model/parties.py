@@ -116,6 +116,8 @@ class Parties(Application):
                     context.reopening.release(run, most=None)
                 else:
                     to, since = (RunState.PAUSED, RunState.RUNNING) if act == "pause" else (RunState.RUNNING, RunState.PAUSED)
+                    if act == "resume":
+                        context.ladders.resume(run, failed=0)
                     context.runs.set_state(run, to, only_from=since)
 
         self.execution.spawn("operator", body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.schema import moves, runs, uploads
+from app.schema import ladders, moves, runs, uploads
 from app.testing.requests import EPOCH
 from tests.builders import MOVE_TIMES, RUN_TIMES
 from tests.model.contents import stage_name
@@ -24,7 +24,7 @@ def comparable_state(ground: Ground) -> int:
     now = ground.clock.boot()
     skew = ground.database_clock.skew
     found: list[Any] = [tuple(ground.raw.execute("SELECT * FROM assets ORDER BY id"))]
-    for table in (moves, runs, uploads):
+    for table in (moves, runs, uploads, ladders):
         names = table.c.keys()
         rows = ground.raw.execute(f"SELECT * FROM {table.name}")
         found += [

@@ -84,6 +84,23 @@ def _held_seed(parties: Parties) -> None:
     parties.time(61)
 
 
+def _climbs(parties: Parties) -> None:
+    parties.seed(name="seed 1")
+    parties.seed(name="seed 2")
+    parties.hint("seed")
+    parties.beat(ticks=1)
+    parties.time(6)
+
+
+def _climbs_on(parties: Parties) -> None:
+    parties.operator("resume")
+    parties.seed()
+    parties.hint("seed", times=2)
+    parties.worker("copy")
+    parties.beat(ticks=1)
+    parties.time(6)
+
+
 def _losses(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
@@ -141,6 +158,8 @@ SCENARIOS = (
         before=beginnings.two_assets,
         settings={"max_in_flight": 1},
     ),
+    Scenario(name="H27_seeds_of_two_steps", stores=ANY, stage="seed", parties=_climbs, before=beginnings.climbing),
+    Scenario(name="H27_step_after_step", bounds=Bounds(faults=0), stores=ANY, stage="none", parties=_climbs_on, before=beginnings.climbed),
     Scenario(name="H28_lost_leases", stores=ANY, stage="copy", parties=_suspects, before=beginnings.two_assets),
     Scenario(name="H18_taken_back", stage="seed", parties=_taken_back, before=beginnings.rolling_back),
     Scenario(name="H18_taken_back_while_held", stage="seed", parties=_taken_back, before=beginnings.rolling_back_held),

@@ -66,6 +66,7 @@ class Settling:
                 ground.messages += ground._handle(*ground.messages.pop(0))
                 ground.check_now()
             if ground.run.state is RunState.PAUSED:
+                ground.context.ladders.resume(ground.run, failed=0)
                 ground.context.runs.set_state(ground.run, RunState.RUNNING, only_from=RunState.PAUSED)
             found = ground.tick()
             ground.messages += [*found.messages, *([(None, [])] if found.seed else [])]

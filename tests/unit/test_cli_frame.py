@@ -279,11 +279,11 @@ def test_init_sql_since_prints_only_what_former_tables_lack(
     """It is for a DBA alone: without --sql the command sees by itself."""
     monkeypatch.setenv("REKEY_DATABASE_URL", f"sqlite:///{tmp_path}/app.db")
 
-    assert cli.main(["init", "--sql", "--since", "3"]) == 0
+    assert cli.main(["init", "--sql", "--since", "4"]) == 0
     script = capsys.readouterr().out
     assert [line.split("(")[0].strip() for line in script.splitlines() if line.startswith(("CREATE", "UPDATE", "INSERT"))] == [
-        "CREATE TABLE rekey_losses",
-        "UPDATE rekey_meta SET value = '4' WHERE name = 'schema_version';",
+        "CREATE TABLE rekey_ladders",
+        "UPDATE rekey_meta SET value = '5' WHERE name = 'schema_version';",
     ]
     assert cli.main(["init", "--since", "3"]) == 2
     assert "--since goes with --sql" in capsys.readouterr().err

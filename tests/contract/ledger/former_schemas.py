@@ -87,12 +87,18 @@ CREATE TABLE rekey_uploads (
 ){end};
 CREATE INDEX rekey_uploads_move ON rekey_uploads (run_no, move_id)
 """
+_VERSION_4 = """
+CREATE TABLE rekey_losses (
+    run_no INTEGER NOT NULL, move_id {number} NOT NULL, attributes VARCHAR(255) NOT NULL, PRIMARY KEY (run_no, move_id)
+){end}
+"""
+_PARTS = (("2", _VERSION_2), ("3", _VERSION_3), ("4", _VERSION_4))
 DEPLOYMENT = "0123456789abcdef0123456789abcdef"
 
 
 def statements(dialect: str, version: str) -> list[str]:
     """What made the tables of *version* on a database of *dialect*, its mark included."""
-    text = _VERSION_2 if version == "2" else f"{_VERSION_2};{_VERSION_3}"
+    text = ";".join(part for since, part in _PARTS if since <= version)
     made = [statement.strip() for statement in text.format(states=_STATES, **_WORDS[dialect]).split(";")]
     marks = (("schema_version", version), ("deployment", DEPLOYMENT))
     return [*made, *(f"INSERT INTO rekey_meta (name, value) VALUES ('{name}', '{value}')" for name, value in marks)]

@@ -200,7 +200,7 @@ def test_ids_of_any_type_page_and_switch(
     where: str | None,
 ) -> None:
     """Composite keys, uuids, decimals, times: read, kept as text, and found again, with a WHERE from stretch to stretch (case 35)."""
-    monkeypatch.setattr("app.stages.seed_moves.PAGE_ROWS", 2)
+    monkeypatch.setattr("app.stages.seed_pages.PAGE_ROWS", 2)
     monkeypatch.setattr(assets, "STRETCH_ROWS", 1)
     table = f"CREATE TABLE assets ({columns}, client_id INTEGER, object_key VARCHAR(200))"
     world = World(tmp_path, table=table, settings={"id_column": id_column, "where": where}, url=server_url)

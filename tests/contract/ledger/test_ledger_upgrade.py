@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-FORMER = ("2", "3")
+FORMER = ("2", "3", "4")
 COOL = {"x-amz-storage-class": "STANDARD_IA"}
 
 
@@ -102,9 +102,9 @@ def test_worker_of_an_earlier_version_that_starts_after_the_upgrade_is_refused(
 ) -> None:
     """It would not note what its copies lose."""
     monkeypatch.setattr(schema, "SCHEMA_VERSION", version)
-    with transaction(world.engine, read_only=True) as connection, pytest.raises(UsageError, match="are of version 4"):
+    with transaction(world.engine, read_only=True) as connection, pytest.raises(UsageError, match="are of version 5"):
         schema.deployment(connection)
-    with pytest.raises(UsageError, match="are of version 4"):
+    with pytest.raises(UsageError, match="are of version 5"):
         schema.create_ledger(world.engine)
 
 

@@ -9,6 +9,7 @@ import pytest
 from app import assets, row_ids
 from app.assets import AssetRow, Assets
 from app.stages import seed_moves as stage
+from app.stages import seed_pages
 from app.states import MoveState, ParkedReason
 from tests.builders import World
 
@@ -26,7 +27,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "PAGE_ROWS", 3)
+    monkeypatch.setattr(seed_pages, "PAGE_ROWS", 3)
 
 
 @pytest.mark.usefixtures("_small_pages")
@@ -93,7 +94,7 @@ def test_unseen_rows_are_counted_before_the_seed_is_over(world: World, monkeypat
     assert not world.run.seed_done
 
 
-def _dies(*_: object) -> int:
+def _dies(*_: object, **__: object) -> int:
     raise KeyboardInterrupt
 
 
@@ -124,7 +125,7 @@ def test_message_from_an_earlier_pass_changes_nothing(world: World) -> None:
 
 def test_seed_stops_above_max_in_flight_and_is_restarted_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It never sleeps; the reconciler starts it again (H27)."""
-    monkeypatch.setattr(stage, "PAGE_ROWS", 3)
+    monkeypatch.setattr(seed_pages, "PAGE_ROWS", 3)
     world = World(tmp_path, settings={"max_in_flight": 3})
     for number in range(1, 8):
         world.add(number)
@@ -262,7 +263,7 @@ def test_ids_of_any_type_page_and_switch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, id_column: str, ids: list[tuple[object, ...]]
 ) -> None:
     """Composite, text and binary primary keys (case 35)."""
-    monkeypatch.setattr(stage, "PAGE_ROWS", 2)
+    monkeypatch.setattr(seed_pages, "PAGE_ROWS", 2)
     world = World(tmp_path, table=table, settings={"id_column": id_column})
     columns = id_column.split(",")
     for number, values in enumerate(ids):
@@ -292,7 +293,7 @@ def test_rows_without_an_id_are_said_to_be_unseen(tmp_path: Path) -> None:
 
 def test_id_that_is_no_text_anybody_can_read_still_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that are no UTF-8 in a text id (case 38)."""
-    monkeypatch.setattr(stage, "PAGE_ROWS", 1)
+    monkeypatch.setattr(seed_pages, "PAGE_ROWS", 1)
     world = World(tmp_path, table="CREATE TABLE assets (id TEXT PRIMARY KEY, client_id INTEGER, object_key TEXT)")
     world.sql("INSERT INTO assets VALUES (CAST(x'61ff' AS TEXT), 7, 'up/a.png'), ('b', 7, 'up/b.png')")
     for name in "ab":
@@ -338,7 +339,7 @@ def test_where_that_few_rows_meet_is_looked_for_a_stretch_at_a_time(
 ) -> None:
     """One statement through a table of millions would be ended by its server, again and again (H30)."""
     monkeypatch.setattr(assets, "STRETCH_ROWS", 4)
-    monkeypatch.setattr(stage, "PAGE_ROWS", 2)
+    monkeypatch.setattr(seed_pages, "PAGE_ROWS", 2)
     columns = "id INTEGER, kind INTEGER DEFAULT 1, client_id INTEGER, object_key TEXT"
     table = f"CREATE TABLE assets ({columns}, PRIMARY KEY ({id_column}))"
     world = World(tmp_path, table=table, settings={"where": "client_id = 9", "id_column": id_column})
