@@ -25,6 +25,7 @@ from minio.xml import unmarshal
 from app import s3_bucket, s3_multipart, s3_xml
 from app.clock import BootClock, Clock
 from app.errors import ConditionFailedError, DeniedError, StoreRequestError, StoreUnavailableError, UsageError
+from app.gauge import Reading
 from app.object_store import (
     MAX_LISTED,
     Capabilities,
@@ -116,6 +117,10 @@ class MinioStore:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def reading(self) -> Reading:
+        """How the endpoint has answered so far."""
+        return self._client.gauge.read()
 
     def store_time(self) -> int:
         """UTC seconds by the store's clock, never ahead of it."""

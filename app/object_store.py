@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from app.errors import ObjectError
+from app.gauge import Reading
 
 MAX_LISTED = 1000  # keys a ListObjectsV2 page (S3)
 MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
@@ -144,6 +145,9 @@ class ObjectStore(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What this endpoint honours."""
+
+    def reading(self) -> Reading:
+        """How the endpoint has answered so far: requests, the time that they took, requests to slow down."""
 
     def store_time(self) -> int:
         """UTC seconds by the store's clock, never ahead of it (from the Date headers of its answers; asks once if there is none yet)."""

@@ -5,6 +5,7 @@ It restores lost messages and dead workers' moves, sends out switched moves whos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.database import MICROSECONDS
@@ -17,6 +18,7 @@ from app.stages.context import Context
 from app.stages.left_uploads import abort_left_uploads
 from app.stages.seed_moves import batch_size, split
 from app.states import MoveState, RunState
+from app.throttling import Verdict, throttle
 
 CLOCK_JUMP_SECONDS = 5.0  # the database's clock against this machine's boot clock, between two ticks (H16)
 OUTAGE_TICKS = 4  # so many ticks without one: the ledger, or the broker, was away
@@ -37,12 +39,17 @@ class Found:
     uploads_left: bool = False  # of dead workers, still to be aborted: the run does not end before
 
 
-def reconcile(run: Run, *, context: Context, host: str) -> Found:
-    """One tick for one run. Safe to repeat; two at the same moment: one of them does nothing."""
+def reconcile(run: Run, *, context: Context, host: str, depth: Callable[[], int] | None = None) -> Found:
+    """One tick for one run. Safe to repeat; two at the same moment: one of them does nothing.
+
+    *depth*: asks the broker how many messages lie in the queues, where a bound is set on them.
+    """
     found = Found()
     clocks = context.runs.read_clocks(context.clock)
+    began = context.clock.boot()
     if not context.runs.take_tick(run, every_seconds=context.settings.reconcile_seconds / 2, clocks=clocks, host=host):
         return found
+    write_seconds = context.clock.boot() - began
     jump = context.runs.jump(run, clocks, host=host)
     if abs(jump) > CLOCK_JUMP_SECONDS:
         _after_jump(run, context, jump, found)
@@ -50,11 +57,14 @@ def reconcile(run: Run, *, context: Context, host: str) -> Found:
         _abort_uploads(run, context, found)
     if run.state is RunState.CANCELLED:
         _cancel(run, context, clocks, found)
+    verdict = throttle(run, context=context, now=clocks.now, write_seconds=write_seconds, depth=depth) if run.is_live else Verdict(run=run)
+    run = verdict.run
+    found.notes += verdict.notes
     failure = read_canaries(run, context=context) if run.state is RunState.RUNNING else None
     if failure:
         found.notes.append(f"paused, since a canary read failed: {failure}")
         return found
-    if run.state is not RunState.RUNNING:  # the grace runs on, but nothing is hinted (H17)
+    if run.state is not RunState.RUNNING or not verdict.feeds:  # the grace runs on, but nothing is hinted (H17)
         return found
     due = context.queues.is_due(run)
     if due or not run.seed_done:

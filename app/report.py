@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.database import MICROSECONDS
-from app.ledger.canaries import CanaryLedger
+from app.ledger.canaries import Canaries, CanaryLedger
 from app.ledger.counting import Count
 from app.ledger.depths import depth_of
 from app.ledger.ladders import LadderLedger
@@ -15,6 +15,7 @@ from app.ledger.losses import LossLedger, Lost
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
+from app.ledger.throttles import Throttle, ThrottleLedger
 from app.pipeline import MOVE_STAGES
 from app.redaction import redact
 from app.stage_report import held_back_by, stage_figures
@@ -48,7 +49,9 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
         | {"canary_reads": canaries.reads, "canary_failed": canaries.failed, "step": step}
     )
     depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
-    report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now)
+    throttle = ThrottleLedger(queues.engine).find(run)
+    report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now, throttle=throttle)
+    report["seed_held_by"] = throttle.causes.get("seed")
     rows = max(totals["rows"], run.rows_estimate)
     speed = rates(run, now=now, done=totals["rows"] - totals["open"], rows=rows)
     is_last = ladder is None or ladder.next is None  # else nobody knows how long the run will rest
@@ -56,16 +59,26 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     report |= speed | {"eta_seconds": eta}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
-    if canaries.missing and run.state is RunState.RUNNING:
-        rows = ", ".join(canaries.missing)
-        report["stall"] = f"a canary read found no object at the key that row {rows} names: deletes are held while it is looked for again"
-    if canaries.stopped and run.state is RunState.PAUSED:
-        report["stall"] = f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on"
-    if step is not None and step["waits"] and run.state is RunState.PAUSED:
-        report["stall"] = waiting(step, parked=totals["parked"], failed=canaries.failed)
+    report["rests"] = throttle.rests if run.state is RunState.PAUSED else None
+    report["stall"] = _resting(run, report, canaries=canaries, throttle=throttle) or report["stall"]
     report["last_errors"] = errors
     report["held_back_by"] = held_back_by(report, per_second={})
     return report
+
+
+def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttle: Throttle) -> str | None:
+    """Why the run rests, or its deletes do, where it is by a decision of the reconciler's."""
+    step = report["step"]
+    if run.state is RunState.RUNNING and canaries.missing:
+        rows = ", ".join(canaries.missing)
+        return f"a canary read found no object at the key that row {rows} names: deletes are held while it is looked for again"
+    if run.state is not RunState.PAUSED:
+        return None
+    if step is not None and step["waits"]:
+        return waiting(step, parked=report["parked"], failed=canaries.failed)
+    if throttle.rests:
+        return f"paused, {throttle.why}"
+    return f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on" if canaries.stopped else None
 
 
 def totals_of(counts: Sequence[Count]) -> dict[str, Any]:

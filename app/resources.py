@@ -30,6 +30,7 @@ from app.ledger.reopening import ReopenLedger
 from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
+from app.ledger.throttles import ThrottleLedger
 from app.object_store import Capabilities
 from app.pipeline import FIRST_STAGES, SEED
 from app.placing import Placing
@@ -37,6 +38,7 @@ from app.planning import rules_of
 from app.settings import Settings, load
 from app.stages.context import Context
 from app.stages.crowd import Crowd
+from app.stages.tally import NOTE_SECONDS, Tally
 from app.stages.watch import RunWatch
 from app.stopping import stopping
 
@@ -50,6 +52,18 @@ MAX_CONNECTIONS = 10  # database connections a process: a task is on the store m
 MOST_HELD = 3000  # moves that tasks hold beyond a few each: a thousand of them, looked at and decided, take some 6 MiB
 COMMAND_SECONDS = 600  # that a statement of an operator's command may take: a run of 10^8 assets is counted in minutes
 MAX_CONTEXTS = 4  # live runs that one worker keeps open
+# What slows a run down, or pauses it: of the run, and steerable.
+BRAKES = (
+    "adapt",
+    "store_latency_ms",
+    "database_latency_ms",
+    "replica_lag_seconds",
+    "broker_depth",
+    "window",
+    "probe_sql",
+    "guard_percent",
+    "guard_outcomes",
+)
 # What belongs to a run and not to the worker that happens to serve it; taken from the run's record.
 RUN_SETTINGS = (
     "s3_bucket",
@@ -75,9 +89,10 @@ RUN_SETTINGS = (
     "copy_rate",
     "rename_rate",
     "delete_rate",
+    *BRAKES,
 )
 # What `rekey set` changes of a run under way; the rest of its settings is what its moves were planned by.
-KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_rate", "rename_rate", "delete_rate")
+KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_rate", "rename_rate", "delete_rate", *BRAKES)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,6 +184,11 @@ def canaries() -> CanaryLedger:
 def ladders() -> LadderLedger:
     """The steps of the runs of this ledger."""
     return LadderLedger(engine())
+
+
+def throttles() -> ThrottleLedger:
+    """What holds the runs of this ledger back."""
+    return ThrottleLedger(engine())
 
 
 def reopening() -> ReopenLedger:
@@ -269,6 +289,7 @@ def _context(run: Run) -> _Served:
         wait=stopping.wait,
         room=_room,
         crowd=_crowd,
+        tally=_tally,
     )
     return _Served(context=made, store=opened_store, knobs=run.knobs)
 
@@ -276,6 +297,7 @@ def _context(run: Run) -> _Served:
 _budget = ByteBudget()
 _room = ByteBudget(MOST_HELD)
 _crowd = Crowd()
+_tally = Tally(seconds=NOTE_SECONDS)
 
 
 def settings_of(run: Run) -> Settings:

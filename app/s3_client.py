@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import BadKeyError, LeaseLostError, RekeyError, StoreUnavailableError, UnansweredError
+from app.gauge import Gauge
 from app.s3_clock import StoreClock
 from app.s3_errors import answer_error
 from app.s3_signing import Credentials, Signer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from app.s3_http import Answer, Transport
 
 MAX_SKEW_SECONDS = 900  # S3 refuses header-signed requests that are further off
+SLOW_DOWNS = frozenset({429, 503})
 MIN_WRITE_SECONDS = 1  # X-Amz-Expires is in whole seconds
 
 
@@ -60,6 +62,7 @@ class S3Client:
         self._clock = clock
         self._store_clock = StoreClock()
         self._credentials = credentials
+        self.gauge = Gauge()
 
     def store_time(self) -> float:
         """UTC seconds by the store's clock, never ahead of it; an unsigned request learns it where no answer has come yet."""
@@ -153,6 +156,7 @@ class S3Client:
         self._transport.close()
 
     def _observe(self, answer: Answer, expires_at: int | None) -> Reply:
+        self.gauge.add(seconds=answer.received_at - answer.sent_at, slow_down=answer.status in SLOW_DOWNS)
         date = None
         if "age" not in answer.headers and "date" in answer.headers:  # an answer from a cache has an old date
             date = self._store_clock.observe(answer.headers["date"], sent_at=answer.sent_at, received_at=answer.received_at)

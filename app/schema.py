@@ -232,7 +232,34 @@ ladders = Table(
     **_options,
 )
 
-_ADDED = (("3", uploads), ("4", losses), ("5", ladders))  # by the version that added them
+throttles = Table(
+    "rekey_throttles",  # what the reconciler has decided of how fast a run may go
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("rates", _text, nullable=False),  # JSON: most moves a second, by stage; workers read them with the run
+    Column("causes", _text, nullable=False),  # JSON: why, by stage
+    Column("rests", String(32)),  # the cause for which the run was paused, if the reconciler has paused it
+    Column("why", _text),
+    Column("memory", _text, nullable=False),  # JSON: what the rules go by at the next tick
+    **_options,
+)
+
+tallies = Table(
+    "rekey_tallies",  # what each worker's stages have done so far; only ever more
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("worker", String(64), primary_key=True),
+    Column("stage", String(32), primary_key=True),
+    Column("outcomes", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("slow_downs", BigInteger, nullable=False),
+    Column("store_us", BigInteger, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    **_options,
+)
+
+_ADDED = (("3", uploads), ("4", losses), ("5", ladders), ("5", throttles), ("5", tallies))  # by the version that added them
 
 
 def create_ledger(engine: Engine) -> bool:

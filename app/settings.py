@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
 DAY = 86_400
+WITH_PASSWORDS = frozenset({"database_url", "broker_url"})  # of which all but the password is shown
 NOT_GIVEN = SecretStr("")  # of a required setting that this process was not asked to have
 
 
@@ -154,6 +155,38 @@ class Settings(BaseSettings):
     copy_rate: int = Field(0, ge=0, le=1_000_000, description="Most assets copied a second, by all workers together; 0: no bound.")
     rename_rate: int = Field(0, ge=0, le=1_000_000, description="Most rows switched a second, by all workers together; 0: no bound.")
     delete_rate: int = Field(0, ge=0, le=1_000_000, description="Most old objects deleted a second, by all workers together; 0: no bound.")
+    adapt: Annotated[bool, BeforeValidator(rules.yes_or_no)] = Field(
+        True,  # noqa: FBT003 - pydantic takes a default so
+        description="Whether stages slow down by themselves where the store answers 503 SlowDown, and by the bounds that follow.",
+    )
+    store_latency_ms: int = Field(
+        0, ge=0, le=600_000, description="Mean time of a request to the store, in ms, above which stages slow down; 0: no bound."
+    )
+    database_latency_ms: int = Field(
+        0, ge=0, le=600_000, description="Time of a small transaction, in ms, above which stages slow down; 0: no bound."
+    )
+    replica_lag_seconds: int = Field(
+        0,
+        ge=0,
+        le=DAY,
+        description="How far a replica of PostgreSQL may be behind before stages slow down; 0: no bound, none is looked at.",
+    )
+    broker_depth: int = Field(
+        0, ge=0, le=10_000_000, description="Messages in the queues above which nothing more is put there; 0: no bound."
+    )
+    window: Annotated[OptionalText, AfterValidator(rules.hours)] = Field(
+        None, description="Hours in which a run may work, with their time zone: 22:00-06:00 Europe/Berlin; without a zone UTC."
+    )
+    probe_sql: OptionalText = Field(
+        None, description="A SELECT of yours whose one value lets the run go on while it is true; asked at each reconciler's tick."
+    )
+    probe_url: Annotated[SecretStr, _secret(rules.web_url)] = Field(
+        NOT_GIVEN, description="A URL of yours that lets the run go on while it answers 2xx; asked at each reconciler's tick."
+    )
+    guard_percent: int = Field(
+        5, ge=0, le=100, description="Share of failures among the last outcomes that pauses the run, in per cent; 0: none does."
+    )
+    guard_outcomes: int = Field(1000, ge=1, le=1_000_000, description="How many last outcomes that is a share of.")
     max_attempts: int = Field(5, ge=1, le=100, description="Recorded errors after which an asset is parked as failed.")
     max_deaths: int = Field(3, ge=1, le=100, description="Workers that one asset may kill, alone in its batch, before it is parked.")
     queue_prefix: Annotated[str, AfterValidator(rules.queue_prefix)] = Field(
@@ -225,7 +258,7 @@ class Settings(BaseSettings):
             value = getattr(self, setting.attribute)
             if not isinstance(value, SecretStr):
                 shown[setting.name] = list(value) if isinstance(value, tuple) else value
-            elif setting.name.endswith("_url"):
+            elif setting.name in WITH_PASSWORDS:
                 shown[setting.name] = mask_url(value.get_secret_value())
         return shown
 

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from app.errors import UsageError
 from app.fidelity_rules import Policy
 from app.object_keys import Template
+from app.throttle.window import Window
 
 DRIVERS = {
     "postgres": "postgresql+psycopg",
@@ -100,6 +101,20 @@ def existing_file(name: str | None) -> str | None:
     if name is not None and not Path(name).is_file():
         raise ValueError("there is no such file")
     return name
+
+
+def hours(text: str | None) -> str | None:
+    """The hours in which a run may work, or none."""
+    return None if text is None else str(Window.parse(text))
+
+
+def web_url(url: str) -> str:
+    """An address that is asked by HTTP; empty: none."""
+    if url:
+        parts = _split(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
+            raise ValueError("give a URL that starts with http:// or https://")
+    return url
 
 
 def queue_prefix(prefix: str) -> str:

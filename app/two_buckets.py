@@ -13,6 +13,7 @@ from typing import Protocol
 from app.errors import ObjectError, TransientError, UnansweredError, UsageError
 from app.fidelity import Fate
 from app.folding import folds_of
+from app.gauge import Reading
 from app.object_keys import Equivalence
 from app.object_store import (
     MAX_LISTED,
@@ -98,6 +99,10 @@ class TwoBuckets:
         """Close the connections."""
         self.source.close()
         self.target.close()
+
+    def reading(self) -> Reading:
+        """How the endpoint has answered for both."""
+        return self.source.reading() + self.target.reading()
 
     def store_time(self) -> int:
         """UTC seconds by the endpoint's clock."""

@@ -10,7 +10,7 @@ from app.celery_app import celery
 from app.errors import RekeyError
 from app.ledger.records import Run
 from app.reconcile import reconcile
-from tasks.messages import enqueue, enqueue_seed, stopped
+from tasks.messages import enqueue, enqueue_seed, queue_depth, stopped
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def reconcile_moves() -> str:
 
 def _tick(run: Run) -> tuple[list[str], str]:
     """One run; gives what to say of it, and what the log calls that."""
-    found = reconcile(run, context=resources.context(run), host=socket.gethostname())
+    found = reconcile(run, context=resources.context(run), host=socket.gethostname(), depth=queue_depth)
     for stage, ids in found.messages:
         enqueue(run, stage, ids)
     if found.seed:

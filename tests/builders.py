@@ -88,7 +88,8 @@ _EMPTY: dict[str, bytes] = {}  # files with nothing in their tables, by how the 
 def make_settings(**values: Any) -> Settings:  # noqa: ANN401 - any setting
     """Settings for a table called assets; short waits and no journal, so that tests read easily."""
     waits = {"grace_seconds": 60, "settle_seconds": 30}
-    plain = {"s3_bucket": BUCKET, "table": "assets", "copy_concurrency": 1, "journal": False, "canary_reads": 0, **waits, **values}
+    plain = {"s3_bucket": BUCKET, "table": "assets", "copy_concurrency": 1, "journal": False, "canary_reads": 0}
+    plain |= {"adapt": False, "guard_percent": 0, **waits, **values}
     return load({name: value for name, value in plain.items() if value is not None}, environ={}, required=())
 
 

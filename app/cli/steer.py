@@ -68,11 +68,13 @@ def _change(settings: Settings, run_id: str | None, state: RunState, *, only_fro
         run = chosen(settings, run_id)
         if state is RunState.RUNNING:
             resources.ladders().resume(run, failed=resources.canaries().find(run).failed)
+        resources.throttles().hand_over(run)  # before and after: the reconciler lets no run go on, or rest, that an operator decides of
         if not resources.runs().set_state(run, state, only_from=only_from):
             now = resources.runs().get(run.id)
             if now.state is not state:
                 raise UsageError(f"run {run.id[:8]} is {now.state}: only a {only_from} run can become {state}")
         resources.canaries().go_on(run)
+        resources.throttles().hand_over(run)
         if state is RunState.RUNNING:
             resources.queues().forget_hints(run)  # their messages were dropped during the pause
             hasten(run)

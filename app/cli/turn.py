@@ -20,6 +20,9 @@ HELP = """Change a run under way. Workers hear of it within about a second, and 
 \b
 copy_rate, rename_rate, delete_rate  assets a second, all workers together; 0: no bound
 batch_size, max_in_flight, canary_reads  as the settings of these names
+adapt, store_latency_ms, database_latency_ms, replica_lag_seconds, broker_depth, window, probe_sql
+                                     what slows a run down or lets it rest, as the settings of these names
+guard_percent, guard_outcomes        how many failures pause it
 grace_seconds                        for rows switched from now on; the others keep theirs
 hold                                 true: delete nothing more; false: delete again
 max_deletes                          old objects that may still be deleted; none: no bound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.clock import Clock
@@ -54,14 +54,16 @@ class Run:
     finished_at: int | None
     created_by: str
     version: str
+    rates: Mapping[str, int] = field(default_factory=dict)  # that the reconciler has decided, by stage (app.throttling)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Run:
-        """Build a run from a row of rekey_runs."""
+        """Build a run from a row of rekey_runs, with its rates where they were read with it."""
         values = {name: row[name] for name in cls.__slots__ if name in row}
         values["kind"], values["state"] = RunKind(values["kind"]), RunState(values["state"])
         values["is_live"] = row["live_hash"] is not None
         values |= {name: json.loads(values[name]) for name in ("selection", "knobs", "settings")}
+        values["rates"] = json.loads(values.get("rates") or "{}")
         values["capabilities"] = Capabilities.from_record(json.loads(values["capabilities"]))
         return cls(**values)
 

@@ -17,7 +17,7 @@ from app.errors import UsageError
 from app.ladder import Step
 from app.ledger.ladders import add_ladder, end_ladder
 from app.ledger.records import Run
-from app.schema import meta, moves, runs
+from app.schema import meta, moves, runs, throttles
 from app.states import OPEN_STATES, RunKind, RunState
 
 
@@ -36,7 +36,8 @@ class Clocks:
 
 
 ID_DIGITS = 32  # of a whole run id
-_BY_ID = select(runs).where(runs.c.id == bindparam("run_id"))
+_WITH_RATES = select(runs, throttles.c.rates).outerjoin(throttles, throttles.c.run_no == runs.c.no)
+_BY_ID = _WITH_RATES.where(runs.c.id == bindparam("run_id"))
 
 
 class RunLedger:
@@ -141,7 +142,7 @@ class RunLedger:
     def all_live(self) -> list[Run]:
         """Every run in this ledger that has not ended."""
         with transaction(self.engine, read_only=True) as connection:
-            rows = connection.execute(select(runs).where(runs.c.live_hash.is_not(None)).order_by(runs.c.no)).mappings()
+            rows = connection.execute(_WITH_RATES.where(runs.c.live_hash.is_not(None)).order_by(runs.c.no)).mappings()
             return [Run.from_row(dict(row)) for row in rows]
 
     def set_state(self, run: Run, state: RunState, *, only_from: RunState) -> bool:

@@ -10,10 +10,14 @@ from sqlalchemy import Engine, bindparam, case, exc, insert, select, update
 
 from app.database import MICROSECONDS, read_now, transaction
 from app.ledger.records import Run
-from app.schema import runs, turns
+from app.schema import runs, throttles, turns
 from app.states import RunState
 
-_WISHES = select(runs.c.state, runs.c.knobs).where(runs.c.no == bindparam("run"))
+_WISHES = (
+    select(runs.c.state, runs.c.knobs, throttles.c.rates)
+    .outerjoin(throttles, throttles.c.run_no == runs.c.no)
+    .where(runs.c.no == bindparam("run"))
+)
 
 
 class SteerLedger:
@@ -23,11 +27,11 @@ class SteerLedger:
         """Keep the engine; nothing is asked yet."""
         self.engine = engine
 
-    def wishes(self, run: Run) -> tuple[RunState, dict[str, Any]]:
-        """The run's state now, and what was set since its start."""
+    def wishes(self, run: Run) -> tuple[RunState, dict[str, Any], dict[str, int]]:
+        """The run's state now, what was set since its start, and the rates that the reconciler has decided."""
         with transaction(self.engine, read_only=True) as connection:
-            state, knobs = connection.execute(_WISHES, {"run": run.no}).one()
-            return RunState(state), json.loads(knobs)
+            state, knobs, rates = connection.execute(_WISHES, {"run": run.no}).one()
+            return RunState(state), json.loads(knobs), json.loads(rates or "{}")
 
     def set_knobs(self, run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
         """Lay *knobs* over those of the run; workers go by them from their next message on.

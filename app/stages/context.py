@@ -39,12 +39,14 @@ from app.ledger.reopening import ReopenLedger
 from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
+from app.ledger.throttles import ThrottleLedger
 from app.ledger.uploads import UploadLedger
 from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings
 from app.stages.crowd import Crowd
 from app.stages.pace import Pace
+from app.stages.tally import Tally
 from app.stages.watch import RunWatch
 from app.states import MoveState, ParkedReason
 
@@ -89,6 +91,7 @@ class Context:
     room: ByteBudget  # of moves, not bytes: those that the tasks of this process hold beyond a few each
     pace: Pace = field(default_factory=Pace)
     crowd: Crowd = field(default_factory=Crowd)
+    tally: Tally = field(default_factory=Tally)
     told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick
 
     @property
@@ -100,6 +103,11 @@ class Context:
     def ladders(self) -> LadderLedger:
         """The steps in which runs come to all of their rows."""
         return LadderLedger(self.moves.engine)
+
+    @property
+    def throttles(self) -> ThrottleLedger:
+        """What holds runs back."""
+        return ThrottleLedger(self.moves.engine)
 
     @property
     def canaries(self) -> CanaryLedger:
@@ -122,9 +130,22 @@ class Context:
         """Most requests of *stage* that this process has under way."""
         return int(getattr(self.settings, f"{stage}_concurrency", 1))
 
-    def rate(self, stage: str) -> int:
-        """Most moves of *stage* a second, of all workers together; 0: no bound."""
-        return int(getattr(self.settings, f"{stage}_rate", 0))
+    def note(self, run: Run, stage: str, *, outcomes: int, failed: int) -> None:
+        """Count so many outcomes of *stage*, and tell the ledger of them now and then."""
+        self.tally.add(
+            run,
+            stage=stage,
+            outcomes=outcomes,
+            failed=failed,
+            now=self.clock.boot(),
+            store=self.store.reading,
+            throttles=lambda: self.throttles,
+        )
+
+    def rate(self, run: Run, stage: str) -> int:
+        """Most moves of *stage* a second, of all workers together: what was set, or the reconciler has decided; 0: no bound."""
+        bounds = (int(getattr(self.settings, f"{stage}_rate", 0)), self.watch.rate(run, stage))
+        return min((bound for bound in bounds if bound), default=0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,6 +156,8 @@ class Result:
     ready: list[int] = field(default_factory=list)  # for the next stage, now
     again: list[int] = field(default_factory=list)  # given back untouched for lack of time: for this stage, now
     counts: Counter[str] = field(default_factory=Counter)
+    outcomes: int = 0  # moves that this stage is done with, or had an error with
+    failed: int = 0  # of these, those that were parked or had an error
 
     def summary(self) -> str:
         """One line as Flower shows it: "198 copied, 2 parked: missing_source 2"."""
@@ -230,6 +253,7 @@ class Batch:
         if outcome.stage is None and outcome.move.state is before.state:
             outcome = replace(outcome, stage=self.result.stage)  # still due here: a state may have several stages
         self._pending.append(outcome)
+        self._judge(before, outcome.move)
         self.count(outcome, say=say)
 
     def unanswered(self, move: Move, error: UnansweredError) -> None:
@@ -246,7 +270,14 @@ class Batch:
         for outcome in outcomes:
             before = self._left.pop((outcome.move.run_no, outcome.move.id))
             check_arrow(before, outcome.move)
+            self._judge(before, outcome.move)
             self.count(outcome)
+
+    def _judge(self, before: Move, after: Move) -> None:
+        """See whether that is an outcome, and whether it is a failure (app.throttle.guard)."""
+        failed = after.state is MoveState.PARKED or after.attempts > before.attempts
+        self.result.failed += failed
+        self.result.outcomes += failed or after.state is not before.state
 
     def flush(self) -> None:
         """Write what is pending; hand those with a message ahead to the result. What the ledger does not take is pending still."""

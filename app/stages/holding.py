@@ -33,7 +33,7 @@ def may_go(batch: Batch, view: View, due: Due) -> Due:
 def _in_turn(batch: Batch, due: Due) -> Due:
     """As many as the rate of deletes allows now; a look is too young a thing to wait with."""
     context = batch.context
-    rate = context.rate("delete")
+    rate = context.rate(batch.run, "delete")
     if not rate or not due:
         return due
     first = sum(move.old_hash == due[0][0].old_hash for move, _ in due)  # they are not parted, so as many may always go together

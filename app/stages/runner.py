@@ -71,9 +71,9 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
 
 def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result) -> None:
     started = context.clock.boot()
-    rate = 0 if stage == LAST else context.rate(stage)
     start = 0
     while start < len(ids):
+        rate = 0 if stage == LAST else context.rate(run, stage)
         size = context.pace.size(stage, chunk=work.chunk)
         chunk = ids[start : start + (min(size, max(1, rate // CHUNKS_A_SECOND)) if rate else size)]
         if start and (context.stopping() or not context.watch.still(run) or context.clock.boot() - started > TASK_SECONDS):
@@ -83,8 +83,12 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
             context.moves.defer(run, ids[start:], stage=stage, seconds=DEFER_SECONDS)
             result.counts["held back by the rate"] += len(ids) - start
             break
-        if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
-            _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
+        outcomes, failed = result.outcomes, result.failed
+        try:
+            if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
+                _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
+        finally:
+            context.note(run, stage, outcomes=result.outcomes - outcomes, failed=result.failed - failed)
         start += len(chunk)
 
 

@@ -18,6 +18,7 @@ from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, read_page
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
 
+SEED = "seed"  # this stage
 MAX_PASSES = 3
 BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
 
@@ -35,10 +36,10 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
     """Plan the next page of *run*. Safe to repeat: the cursor moves by compare-and-swap, and a page is planned whole or not at all."""
     if run.state is not RunState.RUNNING or run.seed_done:
         return Seeded(summary="nothing to plan" if run.seed_done else f"ignored: run {run.state}")
-    in_flight = context.queues.in_flight(run)
-    if in_flight >= context.settings.max_in_flight:
+    held = _held(run, context)
+    if held is not None:
         context.plans.seed_due_now(run)
-        return Seeded(summary=f"held: {in_flight} moves are in flight")
+        return Seeded(summary=f"held: {held}")
     if run.kind is RunKind.ROLLBACK:
         if run.next_move == 1:
             mark_journal(run, context)
@@ -61,6 +62,14 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         return Seeded(summary="another seed was faster")
     batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))
     return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page.rows)} rows planned", batches=batches, more=True)
+
+
+def _held(run: Run, context: Context) -> str | None:
+    """Why nothing is planned just now."""
+    if run.rates.get(SEED) == 0:  # as the reconciler has decided (app.throttling)
+        return "the queues are full"
+    in_flight = context.queues.in_flight(run)
+    return f"{in_flight} moves are in flight" if in_flight >= context.settings.max_in_flight else None
 
 
 def _is_first(run: Run, ladder: Ladder | None) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from app.errors import ArchivedError, ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreRequestError
 from app.fidelity_rules import Attribute
+from app.gauge import Reading
 from app.object_store import (
     MAX_DELETED,
     MAX_LISTED,
@@ -47,6 +48,7 @@ class InMemoryStore(ApplicationSide):
     """``app.object_store.ObjectStore`` in memory."""
 
     public: tuple[str, ...] = ()  # prefixes that anybody may read
+    answered: Reading = Reading()
 
     def __init__(
         self,
@@ -72,6 +74,10 @@ class InMemoryStore(ApplicationSide):
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def reading(self) -> Reading:
+        """What a test has put into ``answered``."""
+        return self.answered
 
     def stat(self, key: str) -> ObjectInfo:
         """HEAD."""

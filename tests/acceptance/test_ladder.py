@@ -59,10 +59,10 @@ def test_ladder_waits_after_each_step_until_it_is_resumed(deployment: Deployment
 
 @pytest.mark.timeout(400)
 def test_ladder_that_goes_on_by_itself_stops_at_the_first_parked_row(working: Deployment) -> None:
-    """And `cancel` ends it there. A sample, a client and a limit each move what they name, one run after the other."""
+    """And `cancel` ends it there. A client and a limit each move what they name, one run after the other."""
     service, named = working.service()
     assets = service.fill(ASSETS)
-    missing, others = assets[25], [asset for asset in assets if asset is not assets[25]]
+    missing = assets[25]
     service.bucket.remove(missing.old_key)
     working.rekey("enqueue", "--ladder", "--auto", **named)
     stopped = working.wait_for(lambda report: report["step"]["waits"], **named)
@@ -73,16 +73,12 @@ def test_ladder_that_goes_on_by_itself_stops_at_the_first_parked_row(working: De
     after_limit = _moved(service, assets)
     of_client = working.rekey("enqueue", "--client", "9", "--watch", "--json", seconds=200, **named)
     nobody = working.rekey("enqueue", "--client", "999", **named)
-    all_others = working.rekey("enqueue", "--sample", "100%", "--where", f"id <> {missing.id}", "--watch", "--json", seconds=200, **named)
 
     assert (stopped["step"]["step"], stopped["parked_reasons"]) == (2, {"missing_source": 1})
     assert after_two == {asset.id for asset in assets if asset.client == assets[0].client} - {missing.id}
     assert cancelled.status == DONE
     assert limited.report["deleted"] == 3
     assert after_limit - after_two == {2, 3, 4}
-    assert _moved(service, assets) >= {asset.id for asset in assets if asset.client == 9}
+    assert _moved(service, assets) - after_limit == {asset.id for asset in assets if asset.client == 9}
     assert of_client.report["step"]["rows"] == "all rows of client 9"
     assert (nobody.status, "no row has client_id = '999'" in nobody.complaint) == (USAGE, True)
-    assert all_others.status == DONE
-    service.table.run(f"DELETE FROM {service.table.name} WHERE id = {missing.id}")
-    assert service.differences(others) == []

@@ -15,7 +15,16 @@ from tests.builders import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUIET: dict[str, Any] = {"left": 0, "in_hand": 0, "queued": 0, "later": 0, "rate_bound": None, "oldest_seconds": None}
+QUIET: dict[str, Any] = {
+    "left": 0,
+    "in_hand": 0,
+    "queued": 0,
+    "later": 0,
+    "rate_bound": None,
+    "oldest_seconds": None,
+    "slowed_to": None,
+    "slowed_by": None,
+}
 
 
 def report_of(world: World) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""What a run may be held back by that only the operator knows: a SELECT, a URL; and how far the database's replicas are behind."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, exc, literal_column, select, text
+
+from app.database import brief, transaction
+from app.web import OK, ask
+
+SECONDS = 2.0  # for an answer by HTTP
+# Of a replica that says nothing any more the lag is as old as its last word; one that has all there is has none, whatever it said last.
+_LAG = (
+    "(SELECT max(CASE WHEN replay_lsn >= pg_current_wal_lsn() THEN 0 ELSE greatest(coalesce(extract(epoch FROM replay_lag), 0), "
+    "extract(epoch FROM clock_timestamp() - reply_time)) END) FROM pg_stat_replication)"
+)
+
+
+def sql_says_no(engine: Engine, question: str) -> str | None:
+    """Why the operator's SELECT holds the run: None if its one value is true."""
+    try:
+        with transaction(engine, read_only=True) as connection:
+            row = connection.execute(text(question.replace(":", r"\:"))).first()
+    except exc.DBAPIError as error:
+        return f"the database refuses the SELECT of REKEY_PROBE_SQL: {brief(error)}"
+    if row is None:
+        return "the SELECT of REKEY_PROBE_SQL gives no row"
+    return None if row[0] else f"the SELECT of REKEY_PROBE_SQL says {row[0]}"
+
+
+def url_says_no(url: str) -> str | None:
+    """Why the operator's URL holds the run: None if it answers 2xx."""
+    status = ask("GET", url, seconds=SECONDS)
+    if status in OK:
+        return None
+    return f"REKEY_PROBE_URL answers {status}" if status else f"REKEY_PROBE_URL gives no answer within {SECONDS:g} s"
+
+
+def replica_lag(engine: Engine) -> float:
+    """Seconds by which the replica that is furthest behind is; 0 where there is none, or the database is no PostgreSQL."""
+    if engine.dialect.name != "postgresql":
+        return 0.0
+    with transaction(engine, read_only=True) as connection:
+        return float(connection.execute(select(literal_column(_LAG))).scalar() or 0.0)

@@ -1,0 +1,291 @@
+"""What holds a run back: by whom it is decided, that workers go by it, and that the status says so."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.errors import UsageError
+from app.gauge import Gauge, Reading
+from app.ledger.throttles import Tallied, Throttle
+from app.reconcile import reconcile
+from app.settings import load
+from app.stages.tally import Tally
+from app.states import RunState
+from app.throttle.window import Window
+from app.throttling import throttle
+from tests.builders import HOST, World, make_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADAPTS = {"adapt": True, "grace_seconds": 0}
+
+
+def busy(folder: Path, *, rows: int = 40, **settings: object) -> World:
+    """A world whose workers note what they do with each chunk."""
+    world = World(folder, settings=ADAPTS | settings)
+    world.context = dataclasses.replace(world.context, tally=Tally(seconds=0.0))
+    for number in range(1, rows + 1):
+        world.add(number)
+    world.seed()
+    return world
+
+
+def decide(world: World, *, write_seconds: float = 0.0, depth: int = 0) -> Throttle:
+    """What a tick, five seconds later, makes of it."""
+    world.later(5)
+    run = world.context.runs.find(world.run_id)
+    assert run is not None
+    throttle(run, context=world.context, now=world.context.runs.now(), write_seconds=write_seconds, depth=lambda: depth)
+    return world.context.throttles.find(world.run)
+
+
+def answered(world: World, *, requests: int, slow_downs: int = 0, milliseconds: int = 1) -> None:
+    """The store has answered so, since it was last asked."""
+    world.store.answered += Reading(requests, slow_downs, requests * milliseconds * 1000)
+
+
+def test_stage_that_the_store_refuses_gives_way_and_the_others_do_not(tmp_path: Path) -> None:
+    """By its own requests; the status names stage, cause and knob, and a worker that reads the run goes by the rate."""
+    world = busy(tmp_path)
+    ids = [move.id for move in world.moves()]
+    answered(world, requests=40, slow_downs=10)
+    world.do("copy", ids[:20])
+    decided = decide(world)
+    run = world.context.runs.find(world.run_id)
+
+    assert run is not None
+    assert run.rates == decided.rates == {"copy": decided.rates["copy"]}
+    assert 2 <= decided.rates["copy"] <= 3, "a half or more of four a second"
+    assert world.context.rate(run, "copy") == decided.rates["copy"]
+    assert world.context.rate(run, "rename") == 0
+    assert world.report()["held_back_by"] == (
+        f"copy, slowed to {decided.rates['copy']} a second: the store asks to slow down (503) in 25 % of its answers: "
+        "`rekey set adapt=false` takes no notice"
+    )
+
+
+def test_operators_rate_stays_a_bound(tmp_path: Path) -> None:
+    """The lower one counts."""
+    world = busy(tmp_path, copy_rate=1)
+    answered(world, requests=10, slow_downs=10)
+    world.do("copy", [1])
+    decide(world)
+    run = world.context.runs.find(world.run_id)
+
+    assert run is not None
+    assert world.context.rate(run, "copy") == 1
+    lower = dataclasses.replace(run, rates={"copy": 7})
+    free = dataclasses.replace(world.context, settings=make_settings(**ADAPTS))
+    assert (world.context.rate(lower, "copy"), free.rate(lower, "copy")) == (1, 7)
+
+
+def test_single_refusals_are_no_pressure(tmp_path: Path) -> None:
+    """A store says 503 once in a while: less than one in a hundred."""
+    world = busy(tmp_path)
+    answered(world, requests=1000, slow_downs=9)
+    world.do("copy", [1])
+
+    assert decide(world).rates == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "milliseconds", "write_seconds", "words"),
+    [
+        ({"store_latency_ms": 100}, 150, 0.0, "the store takes 150 ms to answer: `rekey set store_latency_ms=N` allows for more than 100"),
+        (
+            {"database_latency_ms": 50},
+            1,
+            0.08,
+            "a small transaction takes 80 ms: `rekey set database_latency_ms=N` allows for more than 50",
+        ),
+    ],
+)
+def test_slow_answers_above_a_bound_slow_down(
+    tmp_path: Path, settings: dict[str, int], milliseconds: int, write_seconds: float, words: str
+) -> None:
+    """No bound is set unless the operator sets it: what is slow here is not there."""
+    world = busy(tmp_path, **settings)
+    answered(world, requests=100, milliseconds=milliseconds)
+    world.do("copy", list(range(1, 21)))
+    slowed = decide(world, write_seconds=write_seconds)
+    world.context = dataclasses.replace(world.context, settings=make_settings(**ADAPTS))
+    answered(world, requests=100, milliseconds=milliseconds)
+    world.do("copy", list(range(21, 41)))
+    unbound = decide(world, write_seconds=write_seconds)
+
+    assert slowed.causes == {"copy": words}
+    assert unbound.rates["copy"] >= slowed.rates["copy"]
+
+
+def test_rate_is_lifted_when_the_operator_takes_no_notice(tmp_path: Path) -> None:
+    """`rekey set adapt=false`, at the next tick."""
+    world = busy(tmp_path)
+    answered(world, requests=10, slow_downs=10)
+    world.do("copy", [1])
+    assert decide(world).rates
+    world.context = dataclasses.replace(world.context, settings=make_settings(adapt=False, guard_percent=0))
+
+    assert decide(world).rates == {}
+
+
+def test_full_queues_hold_the_seed_and_the_reconciler(tmp_path: Path) -> None:
+    """What lies there is worked off; nothing is added to it."""
+    world = busy(tmp_path, broker_depth=10)
+    world.add(100)
+    deep = decide(world, depth=11)
+    told = world.report()["held_back_by"]
+    world.later(70)
+    held = reconcile(world.run, context=world.context, host=HOST, depth=lambda: 11)
+    after = decide(world, depth=3)
+
+    assert deep.rates == {"seed": 0}
+    assert told.startswith("seed, held: 11 messages lie in the queues: `rekey set broker_depth=N`")
+    assert (held.messages, held.seed) == ([], False), "the messages count as lost by now"
+    assert after.rates == {}
+
+
+def failing(folder: Path, **settings: object) -> World:
+    """A world in which nine of thirty objects are missing."""
+    world = busy(folder, rows=30, guard_percent=20, guard_outcomes=30, settle_seconds=0, **settings)
+    for number in range(1, 10):
+        world.store.app_delete(f"up/{number}.png")
+    return world
+
+
+def test_too_many_failures_pause_the_run_until_somebody_has_looked(tmp_path: Path) -> None:
+    """`resume` counts anew: the failures that were seen do not pause it again."""
+    world = failing(tmp_path)
+    world.go()
+    stopped = world.report()
+    world.context.throttles.hand_over(world.run)
+    world.context.runs.set_state(world.run, RunState.RUNNING, only_from=RunState.PAUSED)
+    world.context.queues.forget_hints(world.run)
+    world.go()
+
+    assert (stopped["state"], stopped["rests"]) == ("paused", "failures")
+    assert "20 % of 30 are too many" in stopped["stall"]
+    assert "`rekey resume` goes on and counts anew" in stopped["stall"]
+    assert world.states() == {"deleted": 21, "parked": 9}
+
+
+def test_guard_can_be_taken_away(tmp_path: Path) -> None:
+    """With 0 nothing pauses a run but a canary read."""
+    world = failing(tmp_path)
+    world.context = dataclasses.replace(world.context, settings=world.context.settings.model_copy(update={"guard_percent": 0}))
+    world.go()
+
+    assert world.run.state is RunState.FINISHED
+
+
+def resting(folder: Path) -> World:
+    """A run that rests since the operator's SELECT says so; row 1's title is what it looks at."""
+    world = busy(folder, rows=3, probe_sql="SELECT count(*) = 0 FROM assets WHERE title = 'busy: as ever'")
+    world.sql("UPDATE assets SET title = 'busy: as ever' WHERE id = 1")
+    world.messages.append((None, []))
+    world.go()
+    return world
+
+
+def test_run_rests_while_the_operators_select_says_no_and_goes_on_by_itself(tmp_path: Path) -> None:
+    """Nothing is done meanwhile, and the status says whose answer it is."""
+    world = resting(tmp_path)
+    rested = world.report()
+    world.later(5)
+    world.tick()
+    still = world.run.state
+    world.sql("UPDATE assets SET title = NULL")
+    world.later(5)
+    found = world.tick()
+    world.messages += found.messages
+    world.go()
+
+    assert (rested["state"], rested["rests"]) == ("paused", "probe")
+    assert rested["stall"].startswith("paused, the SELECT of REKEY_PROBE_SQL says 0: goes on as soon as that is over")
+    assert still is RunState.PAUSED
+    assert "goes on by itself" in found.notes
+    assert world.states() == {"deleted": 3}
+
+
+def test_operators_pause_is_not_undone_when_the_reason_to_rest_is_gone(tmp_path: Path) -> None:
+    """He has paused a run that rested already: it stays so until he resumes it."""
+    world = resting(tmp_path)
+    world.context.throttles.hand_over(world.run)
+    world.sql("UPDATE assets SET title = NULL")
+    world.later(5)
+    world.tick()
+
+    assert world.run.state is RunState.PAUSED
+    assert not world.context.throttles.go_on(world.run)
+
+
+def test_run_that_was_ended_is_not_let_go_on(tmp_path: Path) -> None:
+    """Nor one that was cancelled while it rested."""
+    world = resting(tmp_path)
+    world.context.reopening.cancel(world.run)
+
+    assert not world.context.throttles.go_on(world.run)
+    assert not world.context.throttles.rest(world.run, Throttle(rests="probe"))
+    assert world.run.state is RunState.CANCELLED
+
+
+def test_select_that_fails_holds_the_run(tmp_path: Path) -> None:
+    """What cannot be asked has not said yes."""
+    world = busy(tmp_path, probe_sql="SELECT nothing FROM nowhere")
+    decide(world)
+
+    assert "the database refuses the SELECT" in world.report()["stall"]
+
+
+def test_run_rests_outside_of_its_hours(tmp_path: Path) -> None:
+    """By the database's clock, which shows 08:00 UTC; the status says when it goes on."""
+    closed = busy(tmp_path, rows=1, window="22:00-06:00 Europe/Berlin")
+    decide(closed)
+
+    assert closed.report()["stall"] == (
+        "paused, outside of its hours 22:00-06:00 Europe/Berlin: goes on at 22:00 CET; `rekey set window=` takes them away"
+    )
+
+
+@pytest.mark.parametrize("text", ["22-6", "24:00-06:00", "22:00-06:00 Berlin", "06:00-06:00", "22:00", "22:00-06:00 ../etc"])
+def test_hours_that_are_none_are_refused(text: str) -> None:
+    """With the form that they have."""
+    with pytest.raises(ValueError, match=r"time zone|open always or never"):
+        Window.parse(text)
+    with pytest.raises(UsageError, match="REKEY_WINDOW"):
+        load({}, environ={"REKEY_WINDOW": text}, required=())
+
+
+def test_address_of_the_probe_is_never_shown() -> None:
+    """It may hold a key."""
+    settings = load({}, environ={"REKEY_PROBE_URL": "https://ops.example.com/ready?token=abc"}, required=())
+
+    assert "abc" not in repr(settings)
+    assert "abc" not in str(settings.public())
+    assert "https://ops.example.com/ready?token=abc" in settings.secrets
+
+
+def test_tally_is_noted_now_and_then_and_loses_nothing(tmp_path: Path) -> None:
+    """Between two notes it is kept; what several workers have noted is added up."""
+    world = World(tmp_path)
+    tallies = [Tally(seconds=1.0), Tally(seconds=1.0)]
+    for second in (0.0, 0.5, 1.5):
+        for tally in tallies:
+            world.store.answered = Reading(int(10 * second), 0, 0)
+            kept: dict[str, Any] = {"store": world.store.reading, "throttles": lambda: world.context.throttles}
+            tally.add(world.run, stage="copy", outcomes=2, failed=1, now=second, **kept)
+
+    assert world.context.throttles.tallied(world.run) == {"copy": Tallied(outcomes=12, failed=6, store=Reading(30, 0, 0))}
+
+
+def test_gauge_counts_requests_and_refusals() -> None:
+    """And their time."""
+    gauge = Gauge()
+    gauge.add(seconds=0.25, slow_down=False)
+    gauge.add(seconds=0.5, slow_down=True)
+
+    assert gauge.read() == Reading(2, 1, 750_000)
+    assert gauge.read() + Reading(1, 1, 1) - Reading(1, 0, 0) == Reading(2, 2, 750_001)
