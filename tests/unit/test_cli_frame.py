@@ -283,6 +283,8 @@ def test_init_sql_since_prints_only_what_former_tables_lack(
     script = capsys.readouterr().out
     assert [line.split("(")[0].strip() for line in script.splitlines() if line.startswith(("CREATE", "UPDATE", "INSERT"))] == [
         "CREATE TABLE rekey_ladders",
+        "CREATE TABLE rekey_throttles",
+        "CREATE TABLE rekey_tallies",
         "UPDATE rekey_meta SET value = '5' WHERE name = 'schema_version';",
     ]
     assert cli.main(["init", "--since", "3"]) == 2
