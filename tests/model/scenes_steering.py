@@ -101,6 +101,14 @@ def _climbs_on(parties: Parties) -> None:
     parties.time(6)
 
 
+def _rests(parties: Parties) -> None:
+    parties.worker("rename")
+    parties.beat(ticks=2)
+    parties.party("service", lambda: parties.say(1, "busy"), lambda: parties.say(1, ""))
+    parties.operator("cancel")
+    parties.time(6)
+
+
 def _losses(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
@@ -160,6 +168,14 @@ SCENARIOS = (
     ),
     Scenario(name="H27_seeds_of_two_steps", stores=ANY, stage="seed", parties=_climbs, before=beginnings.climbing),
     Scenario(name="H27_step_after_step", bounds=Bounds(faults=0), stores=ANY, stage="none", parties=_climbs_on, before=beginnings.climbed),
+    Scenario(
+        name="H17_rests_goes_on_and_is_cancelled",
+        bounds=Bounds(faults=0),
+        stores=ANY,
+        stage="rename",
+        parties=_rests,
+        settings={"probe_sql": "SELECT count(*) = 0 FROM assets WHERE title = 'busy'"},
+    ),
     Scenario(name="H28_lost_leases", stores=ANY, stage="copy", parties=_suspects, before=beginnings.two_assets),
     Scenario(name="H18_taken_back", stage="seed", parties=_taken_back, before=beginnings.rolling_back),
     Scenario(name="H18_taken_back_while_held", stage="seed", parties=_taken_back, before=beginnings.rolling_back_held),
