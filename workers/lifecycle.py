@@ -15,6 +15,7 @@ import click
 from celery import bootsteps, signals
 from celery.utils.nodenames import gethostname, nodename
 from click.core import ParameterSource
+from redis.exceptions import RedisError
 
 from app import logs, minio_store, resources  # noqa: F401 - minio is there before the first task, which would wait for it
 from app.celery_app import celery
@@ -73,11 +74,20 @@ def format_logs(logger: logging.Logger, **_: Any) -> None:  # noqa: ANN401 - Cel
     for handler in logger.handlers:
         handler.setFormatter(logs.formatter(settings.log_format, secrets=settings.secrets))
         handler.addFilter(_drop_data)
+        handler.addFilter(_shorten_outage)
 
 
 def _drop_data(record: logging.LogRecord) -> bool:
     """Celery repeats each message, traceback included, in an extra of its own."""
     vars(record).pop("data", None)
+    return True
+
+
+def _shorten_outage(record: logging.LogRecord) -> bool:
+    """One line for what kombu lives through: it writes a traceback each time that a full, silent or absent broker fails one of its timers."""
+    if record.name.partition(".")[0] == "kombu" and record.exc_info and isinstance(record.exc_info[1], RedisError | OSError):
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+        record.exc_info = record.exc_text = None
     return True
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.acceptance.deployment import Running
     from tests.servers import RedisServer, S3Server, SqlServer
 
-ASSETS = 200
-MANY = 1500  # more than are moved while a busy machine starts the next command
+ASSETS = 300
+RATE = ("--copy-rate", "20")  # so that a run lasts longer than a busy machine needs for the next command
 REQUEST_SECONDS = 4
 # Slow on purpose: a run must last for longer than it takes to see it half done.
 SLOW = {
@@ -65,9 +65,9 @@ def test_workers_that_are_stopped_hand_their_work_back(slow: Deployment) -> None
     service, named = slow.service()
     assets = service.fill(ASSETS)
     with slow.workers(name="first") as workers:
-        accepted = slow.rekey("enqueue", "--json", **named)
+        accepted = slow.rekey("enqueue", *RATE, "--json", **named)
         wait_until(lambda: service.table.run("SELECT COUNT(*) FROM rekey_moves WHERE state <> 'planned'")[0][0], seconds=PATIENCE_SECONDS)
-        wait_until(lambda: service.table.run(LEASED)[0][0], seconds=20)
+        wait_until(lambda: service.table.run(LEASED)[0][0], seconds=PATIENCE_SECONDS)
         before = dict(service.table.run("SELECT state, COUNT(*) FROM rekey_moves GROUP BY state"))
         begun = time.monotonic()
 
@@ -81,6 +81,7 @@ def test_workers_that_are_stopped_hand_their_work_back(slow: Deployment) -> None
     assert before.get("deleted", 0) < ASSETS, "the stop came too late to interrupt anything"
     assert service.table.run(LEASED) == [(0,)]
     with slow.workers(name="second"):
+        assert slow.rekey("set", "copy_rate=0", **named).status == 0
         ended = slow.rekey("status", "--watch", "--json", seconds=PATIENCE_SECONDS, **named)
     assert {name: ended.report[name] for name in ("copied", "renamed", "deleted", "parked")} == {
         "copied": ASSETS,
@@ -95,16 +96,16 @@ def test_workers_that_are_stopped_hand_their_work_back(slow: Deployment) -> None
 def test_second_signal_ends_the_workers_at_once(slow: Deployment, minio: S3Server) -> None:
     """Also while each of their requests hangs: the leases are given back, and the run goes on with other workers."""
     service, named = slow.service()
-    assets = service.fill(MANY)
+    assets = service.fill(ASSETS)
     workers = slow.start("workers", name="first", REKEY_REQUEST_TIMEOUT_SECONDS="15")
     try:
         for stage in STAGES:
             workers.wait_for(f"consumes {stage},", seconds=PATIENCE_SECONDS)
-        assert slow.rekey("enqueue", **named).status == 0
+        assert slow.rekey("enqueue", *RATE, **named).status == 0
         wait_until(lambda: service.table.run("SELECT COUNT(*) FROM rekey_moves WHERE state <> 'planned'")[0][0], seconds=PATIENCE_SECONDS)
         children = psutil.Process(workers.pid).children()
         with stopped(minio):
-            wait_until(lambda: service.table.run(LEASED)[0][0], seconds=20)
+            wait_until(lambda: service.table.run(LEASED)[0][0], seconds=PATIENCE_SECONDS)
             time.sleep(1)  # whatever was answered before is done with
             workers.send_signal(signal.SIGTERM)
             time.sleep(1.5)
@@ -122,8 +123,9 @@ def test_second_signal_ends_the_workers_at_once(slow: Deployment, minio: S3Serve
     assert leased == [(0,)]
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     with slow.workers(name="second"):
+        assert slow.rekey("set", "copy_rate=0", **named).status == 0
         ended = slow.rekey("status", "--watch", "--json", seconds=PATIENCE_SECONDS, **named)
-    assert (ended.report["deleted"], ended.report["parked"]) == (MANY, 0)
+    assert (ended.report["deleted"], ended.report["parked"]) == (ASSETS, 0)
     assert service.differences(assets) == []
 
 
@@ -131,9 +133,9 @@ def test_second_signal_ends_the_workers_at_once(slow: Deployment, minio: S3Serve
 def test_run_paused_in_the_middle_rests_and_goes_on(slow: Deployment) -> None:
     """Within a task's time nothing changes any more in table and bucket; resumed, the run ends."""
     service, named = slow.service()
-    assets = service.fill(MANY)
+    assets = service.fill(ASSETS)
     with slow.workers():
-        assert slow.rekey("enqueue", **named).status == 0
+        assert slow.rekey("enqueue", *RATE, **named).status == 0
         paused = slow.rekey("pause", "--json", **named)
         time.sleep(7)
         rows, objects = service.table.keys(), service.bucket.versions()
@@ -141,13 +143,14 @@ def test_run_paused_in_the_middle_rests_and_goes_on(slow: Deployment) -> None:
         time.sleep(6)
         unchanged = (service.table.keys(), service.bucket.versions()) == (rows, objects)
         resumed = slow.rekey("resume", **named)
+        assert slow.rekey("set", "copy_rate=0", **named).status == 0
         ended = slow.rekey("status", "--watch", "--json", seconds=PATIENCE_SECONDS, **named)
 
     assert (paused.status, resumed.status) == (0, 0)
     assert status["state"] == "paused"
-    assert status["deleted"] < MANY, "the pause came too late to hold anything"
+    assert status["deleted"] < ASSETS, "the pause came too late to hold anything"
     assert unchanged
-    assert (ended.report["deleted"], ended.report["state"]) == (MANY, "finished")
+    assert (ended.report["deleted"], ended.report["state"]) == (ASSETS, "finished")
     assert service.differences(assets) == []
 
 

@@ -68,3 +68,17 @@ def test_case_41_a_worker_with_messages_in_hand_outlives_an_outage_of_its_broker
         broker.send("after", 1)
         worker.wait_for("after the outage", seconds=60)
         assert "Unrecoverable error" not in worker.output()
+
+
+def test_broker_that_is_full_is_told_in_a_line_and_served_again_later(broker: Redis, tmp_path: Path) -> None:
+    """It refuses what the worker's timers want of it, too; the worker lives on, and takes messages when there is room."""
+    (tmp_path / "slow.py").write_text(PROBES, encoding="utf-8")
+    with running(*WORKER, "-Q", "copy", "-I", "slow", environ=environment(broker.url, tmp_path, **SHORT), folder=tmp_path) as worker:
+        worker.wait_for(" ready.")
+        broker.client.config_set("maxmemory", "1")
+        worker.wait_for("command not allowed when used memory > 'maxmemory'", times=3)
+        broker.client.config_set("maxmemory", "0")
+        broker.send("after", 1)
+
+        worker.wait_for("after the outage")
+        assert "Traceback" not in worker.output()
