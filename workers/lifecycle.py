@@ -84,7 +84,7 @@ def _drop_data(record: logging.LogRecord) -> bool:
 
 
 def _shorten_outage(record: logging.LogRecord) -> bool:
-    """One line for what kombu lives through: it writes a traceback each time that a full, silent or absent broker fails one of its timers."""
+    """One line for what kombu lives through: it writes a traceback each time a full, silent or absent broker fails one of its timers."""
     if record.name.partition(".")[0] == "kombu" and record.exc_info and isinstance(record.exc_info[1], RedisError | OSError):
         record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
         record.exc_info = record.exc_text = None
