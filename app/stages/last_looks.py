@@ -11,6 +11,7 @@ from app.object_store import ObjectInfo
 from app.stages.cleaning import park_before_switch
 from app.stages.context import GONE_SECONDS, Batch, again, changed_too_often, park, refused
 from app.stages.copy_objects import missed
+from app.stages.writing import perhaps_not_ours
 from app.states import MoveState, ParkedReason
 
 
@@ -30,7 +31,7 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
             return missed(batch, move, MissingObjectError(move.old_key))
         if source is not None and (move.source is None or not source.is_same_version(move.source)):
             return _copy_again(batch, move, "the source changed before the switch")
-    return replace(move, copy=copy)
+    return perhaps_not_ours(batch, move) or replace(move, copy=copy)  # a row switched to another asset's object would share its fate
 
 
 def _found(batch: Batch, move: Move, looks: Looks) -> ObjectInfo | None:

@@ -22,8 +22,11 @@ def looks_first(context: Context) -> bool:
 
 
 def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
-    """Whether *move* must wait: an inferred copy may be an equal upload whose row is to come, and nothing goes over that (A3, H12)."""
-    if move.copy is None or move.copy_recorded:
+    """Whether *move* must wait: an inferred copy may be an equal upload whose row is to come (A3, H12).
+
+    Until that would be there, nothing goes over it, and no row of ours is switched to it: what is written there, by whomever, is not ours.
+    """
+    if move.copy is None or move.copy_recorded or move.same_object:
         return None
     left = batch.context.settings.settle_seconds - (batch.context.store.store_time() - move.copy.last_modified)
     if left < 0:

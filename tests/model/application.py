@@ -108,6 +108,24 @@ class Application:
         self._change(f"INSERT row {number}: key {key}", statement, number, key, also=lambda: self.ground.truth.rows.update({number: asset}))
         self.ground.row_due = NEVER
 
+    def twin(self, number: int, key: str, body: str) -> bool:
+        """A new asset that equals another one byte for byte: its upload to a key that is free, and then its row, in time (A3, H12)."""
+        self._act(f"PUT {key} = {body} if free", (ROW_DUE, True))
+        if self.ground.object_at(key) is not None:
+            return False
+        self._upload(key, body.encode())
+        self.ground.row_due = self.ground.clock.boot() + self.ground.context.settings.settle_seconds
+
+        def also() -> None:
+            self.ground.truth.rows[number] = body.partition(".")[0]
+            self.ground.truth.twins[number] = body.encode()
+
+        self._change(
+            f"INSERT row {number}: key {key}", "INSERT INTO assets (id, client_id, object_key) VALUES (?, 7, ?)", number, key, also=also
+        )
+        self.ground.row_due = NEVER
+        return True
+
     def upload_late(self, number: int, key: str, asset: str) -> None:
         """A new asset under a key that is free: its upload, and long after that its row (against A3)."""
         if self.put(key, f"{asset}.1"):
@@ -124,6 +142,7 @@ class Application:
         self._act(f"PUT {key} = {asset}.1")
         if key is not None and self.ground.clock.boot() <= until:
             self.ground.truth.rows[number] = asset
+            self.ground.truth.twins.pop(number, None)
             self._upload(key, f"{asset}.1".encode())
 
     def overwrite_at(self, key: str, body: str, *, instead_of: str = "") -> None:

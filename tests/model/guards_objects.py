@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.guards import AFTER, CLEAN, COPY, DELETE, RENAME, C, M, _guard
+from tests.model.guards import AFTER, CLEAN, COPY, DELETE, LAST, RENAME, C, M, _guard
 
 ALL = (
     _guard(
@@ -20,11 +20,18 @@ ALL = (
         ("H12_equal_upload_and_a_worker_that_died", C),
     ),
     _guard(
+        "switch to a copy that was only inferred",
+        f"{LAST}:before_switch",
+        "perhaps_not_ours(batch, move) or ",
+        "",
+        ("H12_equal_upload_that_changes", C),
+    ),
+    _guard(
         "remove a copy that was only inferred",
         f"{CLEAN}:remove_copy",
         "may_go = move.copy_recorded and ",
         "may_go = ",
-        ("H12_equal_upload_and_another_new_key", C),
+        ("H12_equal_upload_and_the_run_cancelled", C),
     ),
     _guard(
         "leave other moves on the same object alone",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
@@ -95,15 +94,37 @@ def _row_long_there(parties: Parties) -> None:
     parties.time(6)
 
 
-def _taken_for_ours(parties: Parties, *, re_pointed_to: str) -> None:
+def _twin(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.party("uploader", lambda: parties.twin(2, N, "1.1"))
+
+
+def _twin_and_overwritten(parties: Parties) -> None:
+    _twin(parties)
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+
+
+def _twin_and_cancelled(parties: Parties) -> None:
+    _twin(parties)
+    parties.operator("cancel")
+    parties.hint("copy", 1)
+
+
+def _twin_and_re_pointed(parties: Parties) -> None:
+    _twin(parties)
+    parties.party("application", lambda: parties.re_point(1, "other/1.png", "another"))
+
+
+def _twin_that_changes(parties: Parties) -> None:
     def upload() -> None:
-        if parties.put(N, "1.1"):
-            parties.name_it(2, N, "1")
+        if parties.twin(2, N, "1.1"):
+            parties.turn_into(2, "2")
 
     parties.worker("copy")
     parties.worker("rename")
     parties.party("uploader", upload)
-    parties.party("application", lambda: parties.re_point(1, re_pointed_to, "another"))
+    parties.time(31)
 
 
 def _vouched(parties: Parties) -> None:
@@ -126,13 +147,25 @@ SCENARIOS = (
     Scenario(
         name="H12_equal_upload_and_a_worker_that_died",
         stage="none",
-        parties=partial(_taken_for_ours, re_pointed_to="other/1.png"),
+        parties=_twin_and_overwritten,
         before=beginnings.died_before_copy,
     ),
     Scenario(
-        name="H12_equal_upload_and_another_new_key",
+        name="H12_equal_upload_that_changes",
         stage="none",
-        parties=partial(_taken_for_ours, re_pointed_to="other/2.png"),
+        parties=_twin_that_changes,
+        before=beginnings.died_before_copy,
+    ),
+    Scenario(
+        name="H12_equal_upload_and_the_run_cancelled",
+        stage="none",
+        parties=_twin_and_cancelled,
+        before=beginnings.died_before_copy,
+    ),
+    Scenario(
+        name="H12_equal_upload_and_re_pointed",
+        stage="none",
+        parties=_twin_and_re_pointed,
         before=beginnings.died_before_copy,
     ),
     Scenario(

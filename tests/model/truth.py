@@ -21,14 +21,16 @@ class Truth:
     living: dict[bytes, str] = field(default_factory=dict)  # the key that a version was written to
     swept: set[str] = field(default_factory=set)  # keys whose object a janitor removed: it is to come back, not at once (H22)
     mended: set[str] = field(default_factory=set)  # assets whose headers were mended
+    twins: dict[int, bytes] = field(default_factory=dict)  # rows with an upload of their own that equals another asset's (H12)
 
     def copy(self) -> Truth:
         """Another one that says the same."""
-        return Truth(dict(self.rows), dict(self.living), set(self.swept), set(self.mended))
+        return Truth(dict(self.rows), dict(self.living), set(self.swept), set(self.mended), dict(self.twins))
 
     def key(self) -> Hashable:
         """To tell it from others by."""
-        return tuple(sorted(self.rows.items())), tuple(sorted(self.living.items())), frozenset(self.swept), frozenset(self.mended)
+        rows, living, twins = (tuple(sorted(each.items())) for each in (self.rows, self.living, self.twins))
+        return rows, living, frozenset(self.swept), frozenset(self.mended), twins
 
     def written(self, key: str, body: bytes, *, over: bytes | None) -> None:
         """The application has written *body*; what it has overwritten of that asset need not be kept."""
@@ -59,6 +61,8 @@ class Truth:
                 raise ViolationError(f"S1: row {number} names {keys[number]}, where no object is")
             if asset_of(found) != asset:
                 raise ViolationError(f"S3: row {number} means asset {asset}, and at {keys[number]} is {found.decode()}")
+            if found != self.twins.get(number, found):
+                raise ViolationError(f"S3: row {number} means an upload of its own, and at {keys[number]} is {found.decode()}")
 
     def check_reader(self, key: str, asset: str, found: bytes | None) -> None:
         """Raise ViolationError if who read *key* in a row that meant *asset* gets something else there, or nothing."""

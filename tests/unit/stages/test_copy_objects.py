@@ -145,9 +145,7 @@ def test_nothing_goes_over_an_inferred_copy_before_its_row_must_be_there(world: 
     world.seed()
     _die_and_copy(world)
     world.do("copy")
-    world.add(3, "elsewhere/1.png", body=b"another")
-    world.sql("DELETE FROM assets WHERE id = 3")
-    world.sql("UPDATE assets SET object_key = 'elsewhere/1.png' WHERE id = 1")
+    world.store.app_put(O1, b"v2")
     world.do("rename")
     world.do("copy")
     assert world.store.contents()[N1] == b"v1"
@@ -174,6 +172,25 @@ def test_inferred_copy_is_written_over_when_no_row_has_come_for_it(world: World)
 
     assert world.store.contents()[N1] == b"v2"
     assert world.move(1).state is MoveState.COPIED
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["its row comes", "no row comes"])
+def test_no_row_is_switched_to_an_inferred_copy_before_its_row_must_be_there(world: World, *, named: bool) -> None:
+    """Two assets would share the object: what either's service writes there, or late to the old key, would be the other's too (H12, S3)."""
+    world.add(1)
+    world.seed()
+    _die_and_copy(world)
+    world.do("copy")
+    world.do("rename")
+    assert (world.move(1).state, world.key(1)) == (MoveState.COPIED, O1)
+
+    if named:
+        world.sql("INSERT INTO assets (id, client_id, object_key) VALUES (2, 7, :key)", key=N1)
+    world.later(world.context.settings.settle_seconds + 2)
+    world.do("rename")
+
+    assert world.store.contents()[N1] == b"v1"
+    assert (world.key(1), world.move(1).reason) == ((O1, ParkedReason.TARGET_EXISTS) if named else (N1, None))
 
 
 def test_object_from_before_the_crashed_claim_is_not_ours(world: World) -> None:
