@@ -126,9 +126,12 @@ class Cluster:
 
     def logs(self) -> str:
         """What all of them have written."""
-        return "\n".join(
-            path.read_text(encoding="utf-8", errors="replace") for path in sorted(self._deployment.folder.glob("workers-*.log"))
-        )
+        return "\n".join(self.each_log().values())
+
+    def each_log(self) -> dict[str, str]:
+        """The same by file: one a supervisor, with its workers."""
+        files = sorted(self._deployment.folder.glob("workers-*.log"))
+        return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in files}
 
 
 def resume(processes: Iterable[psutil.Process]) -> None:

@@ -25,7 +25,7 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.plan import MACHINES, NETWORK, Plan, any_of
 from tests.chaos.saboteur import Saboteur, Servers
 from tests.chaos.traffic import Reader, Writer
-from tests.chaos.verdict import Recount, Verdict, lost_leases
+from tests.chaos.verdict import Recount, Verdict, lost_leases, tracebacks
 
 if TYPE_CHECKING:
     from tests.acceptance.service import Service
@@ -153,14 +153,13 @@ class Round:
         verdict.differences = recount.differences() + recount.other_parked()
         verdict.differences += recount.disagreements(verdict.report, status, self.deployment.status())
         verdict.differences += [f"a {method} that came late was {found}" for method, found in self.door.late if found != "refused"]
-        logs = self.cluster.logs()
-        verdict.tracebacks = [line for line in logs.splitlines() if line.startswith("Traceback")]
+        verdict.tracebacks = tracebacks(self.cluster.each_log())
         replaced = [kill.replaced_after for kill in self.cluster.kills if kill.replaced_after is not None]
         verdict.figures |= {
             "store": self.saboteur.plan.store,
             "assets": self.assets,
             "stranded": recount.stranded(),
-            "lost leases": lost_leases(logs),
+            "lost leases": lost_leases(self.cluster.logs()),
             "network": dict(sorted(self.door.done.items())),
             "late": {f"{method} {found}": count for (method, found), count in sorted(self.door.late.items())},
             "kills": len(self.cluster.kills),

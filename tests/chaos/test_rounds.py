@@ -12,6 +12,7 @@ import pytest
 
 from tests.chaos.plan import EVERYTHING, STAGES, everything
 from tests.chaos.rounds import ASSETS, play
+from tests.chaos.verdict import tracebacks
 from tests.servers import MissingServerError
 
 if TYPE_CHECKING:
@@ -19,12 +20,33 @@ if TYPE_CHECKING:
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 PATIENCE_SECONDS = 900
+LOG = """2026-11-28T12:00:00.000Z WARNING all is well
+2026-11-28T12:00:01.000Z ERROR Error in timer: KeyError(1)
+Traceback (most recent call last):
+  File "one.py", line 1, in one
+KeyError: 1
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "two.py", line 2, in two
+OSError: 2
+2026-11-28T12:00:02.000Z INFO on it goes
+"""
 
 
 def test_plan_of_faults_follows_from_its_seed() -> None:
     """So that a printed seed replays what happened."""
     assert everything(7) == everything(7)
     assert everything(7) != everything(8)
+
+
+def test_traceback_is_told_with_its_place_and_end() -> None:
+    """Each once, with those that were handled on the way, so that a finding explains itself."""
+    (found,) = tracebacks({"workers-1.log": LOG})
+
+    assert found.startswith("workers-1.log: 2026-11-28T12:00:01.000Z ERROR Error in timer: KeyError(1)\n")
+    assert found.endswith("OSError: 2")
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS)

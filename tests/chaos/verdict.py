@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.acceptance.service import Service
     from tests.chaos.book import Book, Living
     from tests.chaos.evidence import Evidence
@@ -21,6 +23,8 @@ _LOST = re.compile(r"(\d+) leases were lost")
 _LISTED = re.compile(r"left at ('(?:[^'\\]|\\.)*')")
 _MOVES = "SELECT row_id, state, parked_from, reason, detail, old_key, new_key FROM rekey_moves"
 _OUTCOMES = ("deleted", "kept", "in_place", "parked", "superseded", "cancelled", "rolled_back", "open")
+_RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)  # where a record of a log begins; what follows without a time belongs to it
+_TOLD = 12  # lines of a traceback that say where it ended
 _CHANGING = ("seconds", "per_second", "eta_seconds")  # between two looks at the same run
 
 
@@ -54,9 +58,8 @@ class Verdict:
     def story(self) -> str:
         """Seed, faults and figures, for whoever has to find out what happened."""
         lines = [f"seed {self.seed}", *(f"  {strike}" for strike in self.strikes)]
-        return "\n".join(
-            [*lines, f"  {self.figures}", f"  {self.report}", *(f"  {name}: {found}" for name, found in self.findings.items())]
-        )
+        told = [f"  {name}: {each}" for name, found in self.findings.items() for each in found]
+        return "\n".join([*lines, f"  {self.figures}", f"  {self.report}", *told])
 
 
 class Recount:
@@ -150,6 +153,20 @@ class Recount:
         unsure = {one.asset.id for one in self.book.unsure}
         found = {number: move for number, move in self.moves.items() if move[0] == "parked" and number not in unsure}
         return [f"asset {number} was parked: {move}" for number, move in found.items() if move[2] != "target_exists"]
+
+
+def tracebacks(logs: Mapping[str, str]) -> list[str]:
+    """What the logs have of exceptions: each with its log's name, its record's first line (when, and what was said) and its last lines.
+
+    Those that were handled on the way ("During handling of the above") belong to the same record.
+    """
+    found = []
+    for name, text in logs.items():
+        for record in _RECORD.split(text):
+            said, *rest = record.rstrip().splitlines() or [""]
+            if any(line.startswith("Traceback") for line in (said, *rest)):
+                found.append("\n".join([f"{name}: {said}", *rest[-_TOLD:]]))
+    return found
 
 
 def lost_leases(logs: str) -> int:
