@@ -150,11 +150,19 @@ def unmark(store: ObjectStore, key: str, *, deadline: Deadline) -> bool:
         TransientError: The store did not answer.
     """
     try:
-        return store.delete([store.stat(key)], deadline=deadline)[key] is None
+        return store.delete([_mark_there(store, key)], deadline=deadline)[key] is None
     except MissingObjectError:
         return True
     except ObjectError:
         return False
+
+
+def _mark_there(store: ObjectStore, key: str) -> ObjectInfo:
+    """The mark. A present object may answer 404 for a moment (case 16), and one that is taken for gone would go on saying "whole"."""
+    try:
+        return store.stat(key)
+    except MissingObjectError:
+        return store.stat(key)
 
 
 def may_have(store: ObjectStore, *, run: str, marked_by: str | None, row_id: str, old_key: str, since: int | None = None) -> bool:

@@ -30,7 +30,6 @@ from app.errors import (
 )
 from app.fidelity import unkept, ways_of
 from app.fidelity_rules import names
-from app.journal import new_mark
 from app.ladder import MILLION, Step
 from app.ledger.records import JOURNAL_MARK, Run
 from app.ledger.saved_plans import SavedPlan
@@ -138,7 +137,7 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
 
 
 def _mark(settings: Settings) -> dict[str, str]:
-    return {JOURNAL_MARK: new_mark()} if settings.journal else {}
+    return {JOURNAL_MARK: ""} if settings.journal else {}
 
 
 def _unmarked(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import DatabaseUnavailableError
 from app.ledger.ladders import count_planned
-from app.ledger.records import Move, Run
+from app.ledger.records import JOURNAL_MARK, Move, Run
 from app.planning import Plan
 from app.schema import moves, runs
 from app.states import MoveState, ParkedReason, RunState
@@ -27,6 +28,14 @@ class Planned:
 
     copy_ids: list[int]  # moves to copy now
     examined: int  # rows that got a ledger row by this page
+
+
+def marked(run: Run, mark: str | None) -> dict[str, str]:
+    """The columns of *run* that give it its mark, None: as it is.
+
+    By the transaction that plans its first moves, so that whoever was too late for that has marked nothing.
+    """
+    return {} if mark is None else {"settings": json.dumps({**run.settings, JOURNAL_MARK: mark})}
 
 
 def fresh_row(move: Move, now: int, *, first_stage: str, hint_us: int) -> dict[str, Any]:
@@ -60,23 +69,32 @@ class PlanLedger:
         return set(row_ids) - set(known)
 
     def insert_page(
-        self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int, in_step: bool = False
+        self,
+        run: Run,
+        plans: Sequence[Plan],
+        *,
+        in_place: set[str],
+        cursor: str,
+        grace_seconds: int,
+        in_step: bool = False,
+        mark: str | None = None,
     ) -> Planned | None:
         """Write one page's moves and advance the cursor from where *run* has it.
 
         *in_place*: row ids whose object was seen at the new key. A plan for a new key that a live move wants already is
         parked as a collision, with a ledger row of its own (H25), or planned for the key with a suffix where it has one.
-        *in_step*: the run has steps, and what is planned counts for the one that it is at.
+        *in_step*: the run has steps, and what is planned counts for the one that it is at. *mark*: the run's from now on.
 
         Returns:
             None if another seed advanced the cursor first: nothing was written.
         """
-        page: dict[str, Any] = {"in_place": in_place, "cursor": cursor, "grace_seconds": grace_seconds, "in_step": in_step}
+        page: dict[str, Any] = {"in_place": in_place, "grace_seconds": grace_seconds, "in_step": in_step}
+        advanced = {"seed_cursor": cursor, **marked(run, mark)}
         try:
-            planned = self._insert(run, plans, **page)
+            planned = self._insert(run, plans, advanced, **page)
         except exc.IntegrityError:
             # A move of another run took one of the new keys in between: it is seen now.
-            planned = self._insert(run, plans, **page)
+            planned = self._insert(run, plans, advanced, **page)
         if planned and any(run.next_move <= size < run.next_move + planned.examined for size in _GROWN):
             self._analyze()
         return planned
@@ -88,7 +106,7 @@ class PlanLedger:
                 connection.execute(text(f"ANALYZE {moves.name}"))
 
     def _insert(
-        self, run: Run, plans: Sequence[Plan], *, in_place: set[str], cursor: str, grace_seconds: int, in_step: bool
+        self, run: Run, plans: Sequence[Plan], advanced: Mapping[str, Any], *, in_place: set[str], grace_seconds: int, in_step: bool
     ) -> Planned | None:
         with transaction(self.engine) as connection:
             fresh = connection.execute(
@@ -96,7 +114,7 @@ class PlanLedger:
                 .where(runs.c.no == run.no, runs.c.seed_pass == run.seed_pass, runs.c.seed_done.is_(False))
                 .where(runs.c.state == RunState.RUNNING)  # a page that is late must not open moves in a run that was cancelled, and ended
                 .where(runs.c.seed_cursor.is_(None) if run.seed_cursor is None else runs.c.seed_cursor == run.seed_cursor)
-                .values(seed_cursor=cursor, seed_due_at=database_now() + self._hint_us)
+                .values(**advanced, seed_due_at=database_now() + self._hint_us)
             )
             if fresh.rowcount != 1:
                 return None

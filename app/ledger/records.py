@@ -15,7 +15,7 @@ from app.states import OPEN_STATES, KeptReason, MoveState, ParkedReason, RunKind
 _NO_COLUMNS = frozenset({"source", "copy", "follows"})  # fields of a Move that several columns hold, or that follow from others
 
 
-JOURNAL_MARK = "journal_mark"  # among the settings of a run
+JOURNAL_MARK = "journal_mark"  # among the settings of a run: empty until its first page is planned with one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,12 @@ class Run:
     @property
     def journal_mark(self) -> str | None:
         """The key of the mark that stands for a whole journal (app.journal), where the run has one."""
-        found = self.settings.get(JOURNAL_MARK)
-        return None if found is None else str(found)
+        return str(self.settings.get(JOURNAL_MARK) or "") or None
+
+    @property
+    def wants_mark(self) -> bool:
+        """Whether it is to have one and has none yet."""
+        return self.settings.get(JOURNAL_MARK) == ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, or
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.ledger.leases import moves_of
-from app.ledger.plans import Planned, fresh_row
+from app.ledger.plans import Planned, fresh_row, marked
 from app.ledger.records import Move, Run
 from app.schema import moves, runs
 from app.states import MoveState, ParkedReason, RunState
@@ -100,8 +100,8 @@ class RollbackLedger:
             if page:
                 yield page
 
-    def insert_page(self, run: Run, page: Sequence[Move], *, cursor: str, grace_seconds: int) -> Planned | None:
-        """Write the rollback's moves of one page and advance its cursor; None if another seed was faster.
+    def insert_page(self, run: Run, page: Sequence[Move], *, cursor: str, grace_seconds: int, mark: str | None = None) -> Planned | None:
+        """Write the rollback's moves of one page and advance its cursor; None if another seed was faster. *mark*: the run's from now on.
 
         The recorded versions change sides: ``source`` is the copy that was written, ``copy`` the object that was copied then.
         """
@@ -111,6 +111,7 @@ class RollbackLedger:
                 .where(runs.c.no == run.no, runs.c.seed_done.is_(False), runs.c.state == RunState.RUNNING)
                 .where(runs.c.seed_cursor.is_(None) if run.seed_cursor is None else runs.c.seed_cursor == run.seed_cursor)
                 .values(seed_cursor=cursor, seed_due_at=database_now() + self._hint_us, next_move=runs.c.next_move + len(page))
+                .values(**marked(run, mark))
             )
             if fresh.rowcount != 1:
                 return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from app.errors import ObjectError, StoreFullError, TransientError
-from app.journal import Entry, Head, Version, put_mark, unmark, write
+from app.journal import Entry, Head, Version, new_mark, put_mark, unmark, write
 from app.ledger.records import Move, Outcome, Run
 from app.object_store import ObjectInfo, Seconds
 from app.stages.context import Batch, Context, clean
@@ -79,16 +79,29 @@ def _is_unmarked(batch: Batch) -> bool:
     return mark is not None and unmark(batch.context.store, mark, deadline=batch.lease)
 
 
-def mark_journal(run: Run, context: Context) -> None:
-    """Put the run's mark into the bucket, before there is a move of it. A store that refuses it has none: its journal is not relied upon.
+def mark_journal(run: Run, context: Context) -> str | None:
+    """Put a mark into the bucket before there is a move of the run; gives its key, for the transaction that plans the first of them.
+
+    Each attempt has a key of its own, and only one of them becomes the run's: else a seed that was stopped here could put the mark back
+    after it was taken away. A store that refuses it has none: the run's journal is not relied upon.
 
     Raises:
         TransientError: The store did not answer.
     """
-    if run.journal_mark is None:
-        return
+    if not run.wants_mark:
+        return None
+    key = new_mark()
     with suppress(ObjectError, StoreFullError):
-        put_mark(context.store, run.journal_mark, deadline=Seconds(context.settings.request_timeout_seconds))
+        put_mark(context.store, key, deadline=Seconds(context.settings.request_timeout_seconds))
+        return key
+    return None
+
+
+def drop_mark(mark: str | None, context: Context) -> None:
+    """Take away a mark that has not become the run's."""
+    if mark is not None:
+        with suppress(TransientError):
+            unmark(context.store, mark, deadline=Seconds(context.settings.request_timeout_seconds))
 
 
 def _first_out(due: Due) -> Due:

@@ -13,7 +13,7 @@ from app.ledger.records import Run
 from app.looks import look
 from app.planning import Plan
 from app.stages.context import Context
-from app.stages.noting import mark_journal
+from app.stages.noting import drop_mark, mark_journal
 from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, read_page
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
@@ -41,8 +41,6 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         context.plans.seed_due_now(run)
         return Seeded(summary=f"held: {held}")
     if run.kind is RunKind.ROLLBACK:
-        if run.next_move == 1:
-            mark_journal(run, context)
         summary, ids = plan_page(run, context=context)
         return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
     ladder = context.ladders.find(run)  # after the run was read: a page of a step that is over by now is refused by its pass
@@ -52,13 +50,14 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
     # Numbered in the order of their new keys: a batch's targets then lie side by side, and one page of a listing shows many (app.looks).
     plans = sorted(page.plans, key=lambda plan: plan.new_key)
     in_place = _seen_in_place(context, plans)
-    if _is_first(run, ladder) and any(plan.row_id not in in_place for plan in plans):
-        mark_journal(run, context)  # not before there is something to move: a second run writes nothing to the store (S9)
+    first = _is_first(run, ladder) and any(plan.row_id not in in_place for plan in plans)
+    mark = mark_journal(run, context) if first else None  # not before there is something to move: a second run writes nothing (S9)
     cursor = page.rows[-1].row_id if page.beyond is None else page.beyond
     planned = context.plans.insert_page(
-        run, plans, in_place=in_place, cursor=cursor, grace_seconds=context.settings.grace_seconds, in_step=ladder is not None
+        run, plans, in_place=in_place, cursor=cursor, grace_seconds=context.settings.grace_seconds, in_step=ladder is not None, mark=mark
     )
     if planned is None:
+        drop_mark(mark, context)
         return Seeded(summary="another seed was faster")
     batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))
     return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page.rows)} rows planned", batches=batches, more=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.database import transaction
 from app.ledger.records import Run
 from app.stages.context import Context
+from app.stages.noting import drop_mark, mark_journal
 
 PAGE_MOVES = 1000
 
@@ -25,7 +26,9 @@ def plan_page(run: Run, *, context: Context) -> tuple[str, list[int] | None]:
         return "all pages are planned, seeding is done", None
     here = [move for move in page if move.row_id in chosen]
     cursor = str(page[-1].id if beyond is None else beyond)
-    planned = context.rollbacks.insert_page(run, here, cursor=cursor, grace_seconds=context.settings.grace_seconds)
+    mark = mark_journal(run, context) if run.next_move == 1 else None
+    planned = context.rollbacks.insert_page(run, here, cursor=cursor, grace_seconds=context.settings.grace_seconds, mark=mark)
     if planned is None:
+        drop_mark(mark, context)
         return "another seed was faster", []
     return f"{len(planned.copy_ids)} of {len(page)} moves planned back", planned.copy_ids

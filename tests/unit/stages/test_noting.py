@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
@@ -13,7 +13,9 @@ from app.database import transaction
 from app.errors import DeniedError, StoreFullError, StoreUnavailableError
 from app.ledger.records import JOURNAL_MARK
 from app.schema import runs
+from app.stages import noting
 from app.stages.noting import FIRST_OUT
+from app.stages.seed_moves import seed_moves
 from app.states import MoveState, ParkedReason
 from app.testing import Fault
 from tests.builders import World
@@ -176,10 +178,10 @@ def test_row_below_the_reserved_prefix_is_parked(tmp_path: Path, behaviour: Beha
 
 
 def give_mark(world: World) -> None:
-    """Note the key of a mark on the run's record, as the command does."""
+    """Let the run have a mark, as the command does."""
     run = world.run
     with transaction(world.engine) as connection:
-        settings = json.dumps({**run.settings, JOURNAL_MARK: journal.new_mark()})
+        settings = json.dumps({**run.settings, JOURNAL_MARK: ""})
         connection.execute(update(runs).where(runs.c.no == run.no).values(settings=settings))
 
 
@@ -223,6 +225,39 @@ def test_mark_of_a_whole_journal_goes_before_what_is_not_noted(
     assert deletes.index(str(mark)) < deletes.index("up/1.png")
     assert journal.may_have(world.store, run=world.run_id, marked_by=mark, row_id="[1]", old_key="up/1.png")
     assert any("[1]" in record.getMessage() and "not in the journal" in record.getMessage() for record in caplog.records)
+
+
+def test_mark_that_is_not_found_for_a_moment_is_taken_away_all_the_same(tmp_path: Path, behaviour: Behaviour) -> None:
+    """A present object may answer 404 while drives are out (case 16)."""
+    world = full_world(tmp_path, behaviour, assets=1)
+    world.store.faults.add(Fault.refuse(StoreFullError("XMinioStorageFull")), on="put", times=2)
+    world.store.faults.add(Fault.not_found(), on="stat", key=world.run.journal_mark)
+    world.do("delete")
+
+    assert (world.states(), journalled(world)) == ({"deleted": 1}, [])
+    assert world.run.journal_mark not in world.store.contents()
+
+
+def test_seed_that_comes_too_late_marks_nothing(tmp_path: Path, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stopped when it was about to, and the run has let something go meanwhile that the journal does not say."""
+    world = World(tmp_path, behaviour, settings={"journal": True, "grace_seconds": 0})
+    world.add(1)
+    give_mark(world)
+
+    def put_mark(*given: Any, deadline: Any) -> None:  # noqa: ANN401 - as the one that it stands for
+        monkeypatch.undo()
+        world.moved()
+        world.store.faults.add(Fault.refuse(StoreFullError("XMinioStorageFull")), on="put", times=2)
+        world.go()
+        assert (world.states(), journalled(world)) == ({"deleted": 1}, [])
+        journal.put_mark(*given, deadline=deadline)
+
+    monkeypatch.setattr(noting, "put_mark", put_mark)
+    seeded = seed_moves(world.run, context=world.worker())
+
+    assert seeded.summary == "another seed was faster"
+    assert [key for key in world.store.contents() if key.startswith(journal.MARK_PREFIX)] == []
+    assert journal.may_have(world.store, run=world.run_id, marked_by=world.run.journal_mark, row_id="[1]", old_key="up/1.png")
 
 
 def test_whole_journal_that_says_nothing_of_a_key_is_believed(tmp_path: Path, behaviour: Behaviour) -> None:
