@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from app.database import MICROSECONDS, open_engine, transaction
 from app.ledger.moves import MoveLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
-from app.ledger.records import Lease, Move, Run
+from app.ledger.records import JOURNAL_MARK, Lease, Move, Run
 from app.ledger.reopening import ReopenLedger
 from app.ledger.rollbacks import RollbackLedger
 from app.ledger.runs import RunLedger
@@ -205,6 +206,13 @@ class World:
         context = make_context(self.engine, self.store, make_settings(**self.settings), clock=self.clock)
         self.run_ledgers.append(context.runs)
         return dataclasses.replace(context, **changes)
+
+    def want_mark(self) -> None:
+        """Let the run have a mark of its whole journal, as the command does."""
+        run = self.run
+        with transaction(self.engine) as connection:
+            settings = json.dumps({**run.settings, JOURNAL_MARK: ""})
+            connection.execute(update(runs).where(runs.c.no == run.no).values(settings=settings))
 
     # The application
 

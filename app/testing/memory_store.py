@@ -9,7 +9,7 @@ from mimetypes import guess_type
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from app.errors import ArchivedError, ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreRequestError
+from app.errors import ArchivedError, ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreFullError, StoreRequestError
 from app.fidelity_rules import Attribute
 from app.gauge import Reading
 from app.object_store import (
@@ -351,6 +351,9 @@ class InMemoryStore(ApplicationSide):
             refused = condition is not None and match and (found is None or found.etag != condition.etag)
         if refused:
             raise ConditionFailedError(key, "PreconditionFailed")
+        room = self._behaviour.room
+        if room is not None and found is None and len(self._bucket.names()) >= room:
+            raise StoreFullError("XMinioStorageFull")
 
     def _upload(self, upload_id: str, key: str) -> _Upload:
         upload = self._uploads.get(upload_id)

@@ -78,6 +78,23 @@ def died_before_copy(ground: Ground) -> None:
     ground.messages[:] = ground.tick().messages
 
 
+def full(ground: Ground) -> None:
+    """Two assets, and a mark of the whole journal."""
+    ground.asset(2)
+    ground.want_mark()
+
+
+def marked(ground: Ground) -> None:
+    """The run is to have a mark of its whole journal."""
+    ground.want_mark()
+
+
+def closed(ground: Ground) -> None:
+    """Two assets, of which the second one's new object can be looked at, and not read."""
+    ground.asset(2)
+    ground.closed = frozenset({"clients/7/assets/2.png"})
+
+
 def stubborn(ground: Ground) -> None:
     """The database stores another key than it is given (H11)."""
     ground.sql(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from app.ledger import leases, uploads
+from app import journal
+from app.ledger import canaries, leases, uploads
 from app.stages import context, crowd, runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Tokens:
@@ -32,6 +33,10 @@ class _Middle:
     @staticmethod
     def random() -> float:
         return 0.5
+
+    @staticmethod
+    def sample(of: Sequence[int], wanted: int) -> list[int]:
+        return list(of)[:wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ def no_chance(tokens: Tokens, *, sleep: Callable[[float], object]) -> Iterator[N
     """Within the block nothing is left to chance, and nobody sleeps but by *sleep*."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(leases, "secrets", tokens))
+        patches.enter_context(patch.object(journal, "secrets", tokens))
+        patches.enter_context(patch.object(canaries, "random", _Middle))
         patches.enter_context(patch.object(uploads, "secrets", tokens))
         patches.enter_context(patch.object(runner, "secrets", tokens))
         patches.enter_context(patch.object(runner, "random", _Middle))

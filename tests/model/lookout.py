@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.model.choices import ViolationError
 from tests.model.contents import GHOSTS
-from tests.model.views import ASSETS, MOVES, View, Views
+from tests.model.views import ASSETS, MOVES, RUNS, View, Views
 from tests.model.worlds import ALL_OBJECTS, OBJECT
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Lookout:
         if step.events:
             after = self._with(after, self._ground.oracles.remember(now.ghosts, step.events, actor, now.clock[0]))
             now = self._views.view(after)
+        if MOVES in step.wrote or RUNS in step.wrote:
+            after = self._with(after, self._ground.oracles.remember_claims(self._views.view(before), now, actor))
+            now = self._views.view(after)
         if ASSETS in step.wrote:
             after = self._promised(self._views.view(before), now)
             now = self._views.view(after)
@@ -62,9 +65,10 @@ class Lookout:
         meant, boot = before.truth.rows, now.clock[0]
         rows = [(number, row.key) for number, row in before.rows.items() if number in meant]
         left = [(key, meant[number]) for number, key in rows if number not in now.rows or now.rows[number].key != key]
-        if not left:
+        grace_seconds = self._ground.context.settings.grace_seconds
+        if not left or not grace_seconds:
             return now.world
-        return self._with(now.world, now.ghosts.promise(left, now=boot, until=boot + self._ground.context.settings.grace_seconds))
+        return self._with(now.world, now.ghosts.promise(left, now=boot, until=boot + grace_seconds))
 
     def _with(self, world: World, ghosts: Ghosts) -> World:
         at = self._at_ghosts
@@ -76,7 +80,7 @@ class Lookout:
         objects = any(name.startswith(OBJECT) for name in step.wrote)
         damaged: frozenset[int] = frozenset()
         if objects and tool and step.told.startswith(_DELETE):
-            damaged = oracles.check_delete(now, step.told.removeprefix(_DELETE).partition("  <- ")[0])
+            damaged = oracles.check_delete(now, step.told.removeprefix(_DELETE).partition("  <- ")[0], actor)
         if objects and tool:
             oracles.check_copy(before, now)
         if rows or objects:
@@ -85,6 +89,9 @@ class Lookout:
             oracles.check_ledger(before, now, actor)
         if ledger:
             oracles.check_leases(before, now)
+            oracles.check_steering(before, now)
+        if self._ground.behaviour.room is not None and (ledger or objects):
+            oracles.check_mark(now, step.told)
         return damaged
 
     def _check_now(self, now: View) -> None:

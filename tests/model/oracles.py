@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.database import MICROSECONDS
 from app.stages.context import LOOK_AGE_SECONDS
+from app.states import MoveState, RunState
 from app.testing.requests import EPOCH
 from tests.model.choices import ViolationError, WindowError
 
@@ -28,6 +29,7 @@ class Ghosts:
     touched: tuple[tuple[str, float, frozenset[str]], ...] = ()  # keys that the application wrote to, or named, and when it last did
     taken: tuple[tuple[str, frozenset[str]], ...] = ()  # keys whose object the application took away
     damaged: frozenset[int] = frozenset()  # rows whose object was deleted while they named it
+    told: frozenset[str] = frozenset()  # parties that have claimed moves since deletes were last held
     promised: frozenset[tuple[str, str, float]] = frozenset()  # keys that rows left, what readers of them expect there, and until when
 
     def touch(self, key: str, at: float) -> Ghosts:
@@ -86,6 +88,35 @@ class Oracles:
                 if now <= until:
                     truth.check_reader(key, asset, contents.get(ground.behaviour.name(key)))
 
+    def remember_claims(self, before: View, now: View, who: str) -> Ghosts:
+        """What is remembered when the ledger has changed: who can know by now that deletes are held."""
+        later = any(run.held_until > before.runs[no].held_until for no, run in now.runs.items() if no in before.runs)
+        told = frozenset() if later else now.ghosts.told
+        held = any(run.held_until for run in now.runs.values())
+        if held and _claimed(before, now):
+            told |= {who}
+        return now.ghosts if told == now.ghosts.told else replace(now.ghosts, told=told)
+
+    def check_steering(self, before: View, now: View) -> None:
+        """No move of a paused run is taken in hand (H17): what a canary has seen stops everybody."""
+        for move in _claimed(before, now):
+            run = before.runs.get(move.no[0])
+            if run is not None and run.state == RunState.PAUSED:
+                raise ViolationError(f"H17: move {move.no[1]} is taken in hand, and its run is paused")
+
+    def check_mark(self, now: View, told: str) -> None:
+        """A run's mark is put before it has moves; as long as it is there, the journal says of every delete that it was meant (H15)."""
+        contents = now.contents()
+        for no, run in now.runs.items():
+            moves = [move for move in now.moves if move.no[0] == no]
+            if not moves or run.mark not in contents:
+                continue
+            if told.partition("  <- ")[0] == f"put {run.mark}":
+                raise ViolationError("H15: the mark that the journal is whole comes when moves are there already")
+            for move in moves:
+                if move.state == MoveState.DELETED and not any(move.old_key.encode() in body for body in now.journal):
+                    raise ViolationError(f"H15: the journal counts as whole, and does not say that {move.old_key} was deleted")
+
     def check_leases(self, before: View, now: View) -> None:
         """Nobody takes what another holds (S7)."""
         boot, skew = now.clock
@@ -128,7 +159,7 @@ class Oracles:
             if seen and now.object_at(old) not in {None, now.object_at(new)}:
                 raise ViolationError(f"S1: row {row} was switched to {new}, which lacks what was at {old} when that was looked at last")
 
-    def check_delete(self, now: View, key: str) -> frozenset[int]:
+    def check_delete(self, now: View, key: str, who: str) -> frozenset[int]:
         """What our parties delete is nobody's (S4), and noted (H15); gives the rows that it was of all the same."""
         ground = self._ground
         if now.object_at(key) is not None:
@@ -137,9 +168,13 @@ class Oracles:
         damaged = {number for number, row in now.rows.items() if name(row.key) == name(key) and number in now.truth.rows}
         for number in damaged:
             self._damage(now, number, key)
-        is_old = any(move.old_key == key for move in now.moves)
-        if ground.context.settings.journal and is_old and not any(key.encode() in body for body in now.journal):
+        of_runs = {move.no[0] for move in now.moves if move.old_key == key}
+        marked = any(now.runs[no].mark in now.contents() for no in of_runs) or ground.behaviour.room is None
+        if ground.context.settings.journal and of_runs and marked and not any(key.encode() in body for body in now.journal):
             raise ViolationError(f"H15: {key} is deleted, and the journal does not say so")
+        boot, skew = now.clock
+        if who in now.ghosts.told and any(now.runs[no].held_until > (EPOCH + boot + skew) * MICROSECONDS for no in of_runs):
+            raise ViolationError(f"H16: {key} is deleted by who could know that deletes are held")
         return frozenset(damaged)
 
     def check_copy(self, before: View, now: View) -> None:
@@ -160,6 +195,12 @@ class Oracles:
             raise WindowError(f"the object that row {number} names is deleted")
         if not self._ground.lenient or not near:
             raise ViolationError(f"S4: {key} is deleted, and row {number} names it")
+
+
+def _claimed(before: View, now: View) -> list[Ledger]:
+    """The moves that somebody has taken in hand by a step."""
+    held = {move.no: move.lease_token for move in before.moves}
+    return [move for move in now.moves if move.lease_token is not None and move.lease_token != held.get(move.no)]
 
 
 def in_window(ghosts: Ghosts, key: str, now: float) -> bool:

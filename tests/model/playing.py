@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ class Part:
 
     def play(self) -> Played:
         """Play it here."""
+        logging.getLogger("app").setLevel(logging.ERROR)  # what a full store makes of notes is said in the log of each schedule
         scenario = BY_SCENARIO[self.name]
         bounds = replace(self.bounds, faults=min(self.bounds.faults, scenario.bounds.faults)) if self.bounds else None
         report, _ = scenario.explore(self.store, bounds=bounds, most=self.most)

@@ -31,6 +31,7 @@ def comparable_state(ground: Ground) -> int:
             tuple(_from_now(*item, now, skew) for item in zip(names, row, strict=True) if item[0] not in _NOBODY_ASKS) for row in rows
         ]
     found.append(tuple(ground.raw.execute("SELECT run_no, rests FROM rekey_throttles")))
+    found += [tuple(row) for row in ground.raw.execute("SELECT value FROM rekey_meta WHERE name LIKE 'canary:%'")]
     for name, versions in sorted(ground.store._bucket._versions.items()):
         found.append((name, tuple((item.body, item.etag, max(round(item.last_modified - EPOCH - now), _PAST)) for item in versions)))
     messages = tuple((stage_name(stage), tuple(ids)) for stage, ids in ground.messages)

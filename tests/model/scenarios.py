@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import scenes_broken, scenes_copying, scenes_deleting, scenes_keys, scenes_steering, scenes_switching
+from tests.model import scenes_broken, scenes_copying, scenes_deleting, scenes_holding, scenes_keys, scenes_steering, scenes_switching
 from tests.model.scenario import STORES
 
 KEEPING = (
@@ -11,6 +11,7 @@ KEEPING = (
     *scenes_deleting.SCENARIOS,
     *scenes_steering.SCENARIOS,
     *scenes_keys.SCENARIOS,
+    *scenes_holding.SCENARIOS,
 )
 BREAKING = scenes_broken.SCENARIOS
 ALL = (*KEEPING, *BREAKING)

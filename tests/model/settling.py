@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,9 @@ class Settling:
                 ground.check_now()
             if ground.run.state is RunState.PAUSED:
                 ground.context.ladders.resume(ground.run, failed=0)
+                ground.context.canaries.go_on(ground.run)
+                settings = ground.context.settings.model_copy(update={"canary_reads": 0})  # as the operator does whom they have told all
+                ground.context = replace(ground.context, settings=settings)
                 ground.context.runs.set_state(ground.run, RunState.RUNNING, only_from=RunState.PAUSED)
             found = ground.tick()
             ground.messages += [*found.messages, *([(None, [])] if found.seed else [])]

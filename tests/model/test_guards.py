@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.model import guards, guards_keys, guards_objects
+from tests.model import guards, guards_holding, guards_keys, guards_objects
 from tests.model.choices import Bounds
 from tests.model.scenarios import BY_SCENARIO
 
 if TYPE_CHECKING:
     from tests.model.mutants import Mutant
 
-GUARDS = (*guards.ALL, *guards_keys.ALL, *guards_objects.ALL)
+GUARDS = (*guards.ALL, *guards_keys.ALL, *guards_objects.ALL, *guards_holding.ALL)
 BACKED = guards_objects.BACKED
 MOST = 4000  # schedules: many more than any of them takes
 

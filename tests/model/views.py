@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.ledger.records import JOURNAL_MARK
 from tests.model.contents import GHOSTS, TRUTH
 from tests.model.oracles import Ghosts
 from tests.model.touching import JOURNAL
@@ -41,6 +43,15 @@ class Ledger:
     lease_until: int
 
 
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What the row of a run in rekey_runs says to the stages."""
+
+    state: str
+    held_until: int
+    mark: str  # of its whole journal; empty: none
+
+
 @dataclass(slots=True)
 class Views:
     """Makes views; what was read out of a table once is kept."""
@@ -50,6 +61,9 @@ class Views:
     _rows: dict[int, Mapping[int, Row]] = field(default_factory=dict)
     _moves: dict[int, Sequence[Ledger]] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
+    _steered: dict[int, Mapping[int, Steered]] = field(default_factory=dict)
+    _of_runs: dict[str, int] = field(default_factory=dict)
+    runs: int = 0
     assets: int = 0
     moves: int = 0
     truth: int = 0
@@ -57,7 +71,9 @@ class Views:
     def __post_init__(self) -> None:
         columns = self.ground.raw.execute("PRAGMA table_info(rekey_moves)").fetchall()
         self._columns = {str(column[1]): number for number, column in enumerate(columns)}
-        self.assets, self.moves, self.truth = map(self.worlds.index, (ASSETS, MOVES, TRUTH))
+        columns = self.ground.raw.execute("PRAGMA table_info(rekey_runs)").fetchall()
+        self._of_runs = {str(column[1]): number for number, column in enumerate(columns)}
+        self.assets, self.moves, self.truth, self.runs = map(self.worlds.index, (ASSETS, MOVES, TRUTH, RUNS))
 
     def view(self, world: World) -> View:
         """A view of a state."""
@@ -74,6 +90,16 @@ class Views:
         if number not in self._moves:
             self._moves[number] = [self._ledger(row) for row in self.worlds.of(number) or ()]
         return self._moves[number]
+
+    def steered(self, number: int) -> Mapping[int, Steered]:
+        """The rows of rekey_runs by their numbers."""
+        if number not in self._steered:
+            self._steered[number] = {steered[0]: steered[1] for steered in map(self._run, self.worlds.of(number) or ())}
+        return self._steered[number]
+
+    def _run(self, row: Sequence[Any]) -> tuple[int, Steered]:
+        no, state, held_until, settings = (row[self._of_runs[name]] for name in ("no", "state", "deletes_held_until", "settings"))
+        return no, Steered(state, held_until, json.loads(settings).get(JOURNAL_MARK) or "")
 
     def _ledger(self, row: Sequence[Any]) -> Ledger:
         names = ("run_no", "id", "row_id", "state", "old_key", "new_key", "lease_token", "lease_until")
@@ -97,6 +123,11 @@ class View:
     def moves(self) -> Sequence[Ledger]:
         """The rows of rekey_moves."""
         return self.views.ledger(self.world[self.views.moves])
+
+    @property
+    def runs(self) -> Mapping[int, Steered]:
+        """The rows of rekey_runs by their numbers."""
+        return self.views.steered(self.world[self.views.runs])
 
     @property
     def clock(self) -> tuple[float, float]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
 
 from app import journal
-from app.database import transaction
 from app.errors import DeniedError, StoreFullError, StoreUnavailableError
-from app.ledger.records import JOURNAL_MARK
-from app.schema import runs
 from app.stages import noting
 from app.stages.noting import FIRST_OUT
 from app.stages.seed_moves import seed_moves
@@ -177,21 +172,13 @@ def test_row_below_the_reserved_prefix_is_parked(tmp_path: Path, behaviour: Beha
     assert parked == {f"[{number}]": ParkedReason.BAD_NAME for number in ((1, 2) if behaviour.folds_leading_slash else (1,))}
 
 
-def give_mark(world: World) -> None:
-    """Let the run have a mark, as the command does."""
-    run = world.run
-    with transaction(world.engine) as connection:
-        settings = json.dumps({**run.settings, JOURNAL_MARK: ""})
-        connection.execute(update(runs).where(runs.c.no == run.no).values(settings=settings))
-
-
 def full_world(folder: Path, behaviour: Behaviour, *, assets: int, marked: bool = True) -> World:
     """Switched assets without a grace, of a run that has a mark in the bucket unless it could not make one."""
     world = World(folder, behaviour, settings={"journal": True, "grace_seconds": 0})
     for number in range(1, assets + 1):
         world.add(number)
     if marked:
-        give_mark(world)
+        world.want_mark()
     world.moved()
     return world
 
@@ -242,7 +229,7 @@ def test_seed_that_comes_too_late_marks_nothing(tmp_path: Path, behaviour: Behav
     """It was stopped when it was about to, and the run has let something go meanwhile that the journal does not say."""
     world = World(tmp_path, behaviour, settings={"journal": True, "grace_seconds": 0})
     world.add(1)
-    give_mark(world)
+    world.want_mark()
 
     def put_mark(*given: Any, deadline: Any) -> None:  # noqa: ANN401 - as the one that it stands for
         monkeypatch.undo()
@@ -277,7 +264,7 @@ def test_run_that_moves_nothing_leaves_no_mark(tmp_path: Path, behaviour: Behavi
     first = [key for name, key in world.writes() if key.startswith(journal.MARK_PREFIX)]
     world.go()
     world.run_id = ""
-    give_mark(world)
+    world.want_mark()
     written = len(world.writes())
     world.go()
 

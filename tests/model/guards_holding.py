@@ -1,0 +1,46 @@
+"""The guards of what is to wait, and of what may not: each taken out in turn, and the scenario on which that shows."""
+
+from __future__ import annotations
+
+from tests.model.guards import AFTER, LEASES, C, M, _guard
+
+NOTING = "app.stages.noting"
+ALL = (
+    _guard(
+        "let go what is not noted while the mark says that all is",
+        f"{NOTING}:note",
+        "_first_out(due) if _is_unmarked(batch) else []",
+        "_first_out(due)",
+        ("H15_full_store_takes_no_journal", C),
+    ),
+    _guard(
+        "let nothing go before its note",
+        f"{NOTING}:note",
+        "_first_out(due) if _is_unmarked(batch) else []",
+        "due[:0]",
+        ("H15_full_store_while_copied", C),
+    ),
+    _guard(
+        "give the marks of all seeds one name",
+        f"{NOTING}:mark_journal",
+        "key = new_mark()",
+        'key = ".rekey/complete/one"',
+        ("H15_two_seeds_and_the_mark", M),
+    ),
+    _guard(
+        "delete though deletes are held",
+        f"{AFTER}:_grace_left",
+        "return max(by_database, float(by_store), held)",
+        "return max(by_database, float(by_store))",
+        ("H24_taken_down_and_missed_by_a_canary", M),
+        faults=0,
+    ),
+    _guard(
+        "take moves in hand though the run was paused",
+        f"{LEASES}:_take",
+        'moves.c.suspect == bindparam("suspects"), running)',
+        'moves.c.suspect == bindparam("suspects"), bindparam("run_state", type_=String) != "")',
+        ("H17_paused_by_a_canary", M),
+        made_by=("TAKE", "_take()"),
+    ),
+)
