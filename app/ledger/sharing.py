@@ -58,11 +58,15 @@ def sharing_new(connection: Connection, run: Run, move: Move) -> Sequence[Move]:
     return moves_of(connection.execute(_of_family(run, move, _OPEN)))
 
 
-def is_a_siblings(connection: Connection, run: Run, move: Move, there: ObjectInfo) -> bool:
-    """Whether *there*, the object at *move*'s new key, is what another move of this rollback has put back for both."""
+def is_a_siblings(connection: Connection, run: Run, move: Move, there: ObjectInfo, *, answered: bool = False) -> bool:
+    """Whether *there*, the object at *move*'s new key, is what another move of this rollback has put back for both.
+
+    *answered*: only if the reply to that write was seen; else it may have been inferred too (H12).
+    """
     same = and_(moves.c.copy_etag == there.etag, moves.c.copy_size == there.size)
     written = moves_of(connection.execute(_of_family(run, move, _WRITTEN).where(same)))
-    return any(other.copy is not None and is_written(other.copy, there) for other in written)
+    known = [other for other in written if other.copy_recorded or not answered]
+    return any(other.copy is not None and is_written(other.copy, there) for other in known)
 
 
 def _of_family(run: Run, move: Move, states: Sequence[str]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of all columns

@@ -80,6 +80,14 @@ def put_back_already(batch: Batch, move: Move, there: ObjectInfo) -> bool | Outc
     return Outcome(move=looked, due_in=SIBLING_SECONDS * 2.0 ** min(move.looks, 5))
 
 
+def is_siblings(batch: Batch, move: Move, copy: ObjectInfo) -> bool:
+    """Whether *copy*, which *move* relies on, is what another move of this rollback has put back for sure."""
+    if batch.run.kind is not RunKind.ROLLBACK:
+        return False
+    with transaction(batch.context.moves.engine, read_only=True) as connection:
+        return sharing.is_a_siblings(connection, batch.run, move, copy, answered=True)
+
+
 def still_held(store: ObjectStore, move: Move) -> ObjectInfo | None:
     """The object that was copied then, if it is there: where the new one is lost, the row can be read again by its old key (H22)."""
     if move.copy is None:

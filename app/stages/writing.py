@@ -12,6 +12,7 @@ from app.ledger.records import Move, Outcome
 from app.looks import Looks
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
 from app.stages.context import Batch, Context, nothing_written
+from app.stages.going_back import is_siblings
 from app.stages.keeping import BatchKeeper
 
 
@@ -29,7 +30,7 @@ def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
     if move.copy is None or move.copy_recorded or move.same_object:
         return None
     left = batch.context.settings.settle_seconds - (batch.context.store.store_time() - move.copy.last_modified)
-    if left < 0:
+    if left < 0 or is_siblings(batch, move, move.copy):
         return None
     detail = "whether a row comes to name what is at the new key is waited for: the reply to our copy was lost"
     return Outcome(move=replace(nothing_written(move), detail=detail), due_in=left + 1.0)

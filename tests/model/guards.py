@@ -61,6 +61,7 @@ ALL = (
         "> context.settings.settle_seconds",
         ">= 0",
         ("H12_equal_upload_to_the_new_key", C),
+        besides=_guard("switch to it at once", f"{LAST}:before_switch", "perhaps_not_ours(batch, move) or ", "", ("", "")),
     ),
     _guard(
         "take one object under two spellings for two",
