@@ -12,9 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from billiard.exceptions import RestartFreqExceeded  # type: ignore[import-untyped] # Celery brings it
 from celery import bootsteps, signals
 from celery.utils.nodenames import gethostname, nodename
 from click.core import ParameterSource
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from app import logs, minio_store, resources  # noqa: F401 - minio is there before the first task, which would wait for it
@@ -26,6 +28,7 @@ from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
 _log = logging.getLogger(__name__)
 
+_OUTAGE = RedisError | OSError | OperationalError | RestartFreqExceeded
 FIRST_SECONDS = 0.5
 CONSUME_SECONDS = 10.0  # a BRPOP is answered within a second; one that is this old is on a broken connection
 
@@ -84,8 +87,12 @@ def _drop_data(record: logging.LogRecord) -> bool:
 
 
 def _shorten_outage(record: logging.LogRecord) -> bool:
-    """One line for what kombu lives through: it writes a traceback each time a full, silent or absent broker fails one of its timers."""
-    if record.name.partition(".")[0] == "kombu" and record.exc_info and isinstance(record.exc_info[1], RedisError | OSError):
+    """One line for what kombu and Celery's consumer live through, where a full, silent or absent broker is all that there is to say.
+
+    They write a traceback each time one of their timers fails, a message cannot be acknowledged, a loop is cleaned up over a lost
+    connection, or connections break often. What ends a worker, or a task, is logged by others of Celery's, and keeps its traceback.
+    """
+    if record.name.startswith(("kombu", "celery.worker.")) and record.exc_info and isinstance(record.exc_info[1], _OUTAGE):
         record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
         record.exc_info = record.exc_text = None
     return True
