@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.guards import AFTER, LEASES, C, M, _guard
+from tests.model.guards import AFTER, LEASES, M, _guard
 
 NOTING = "app.stages.noting"
 ALL = (
@@ -11,14 +11,14 @@ ALL = (
         f"{NOTING}:note",
         "_first_out(due) if _is_unmarked(batch) else []",
         "_first_out(due)",
-        ("H15_full_store_takes_no_journal", C),
+        ("H15_full_store_takes_no_journal", M),
     ),
     _guard(
         "let nothing go before its note",
         f"{NOTING}:note",
         "_first_out(due) if _is_unmarked(batch) else []",
         "due[:0]",
-        ("H15_full_store_while_copied", C),
+        ("H15_full_store_while_copied", M),
     ),
     _guard(
         "give the marks of all seeds one name",

@@ -77,6 +77,13 @@ class Parties(Application):
         self.ground.messages += [(BY_NAME.get(stage), list(ids)) for _ in range(times)]
         self.execution.begin_from_here()
 
+    def gone(self, number: int) -> None:
+        """Somebody has removed the object that a row names, before the schedule begins; the row is left for later (H24)."""
+        ground = self.ground
+        ground.truth.dropped(ground.truth.rows.pop(number))
+        ground.store.app_delete(ground.keys()[number])
+        self.execution.begin_from_here()
+
     def time(self, *seconds: float) -> None:
         """Time that passes, in such steps, whenever it likes: whoever stands before a call then was stopped for so long."""
 

@@ -20,9 +20,9 @@ def _canary_and_deletes(parties: Parties) -> None:
 
 
 def _canary_misses(parties: Parties) -> None:
+    parties.gone(2)
     parties.worker("delete")
     parties.beat(ticks=1)
-    parties.party("application", lambda: parties.take_down(2))
     parties.time(6)
 
 
@@ -69,6 +69,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="H15_full_store_takes_no_journal",
+        stores=ANY,
         stage="delete",
         seconds=70,
         parties=_full,
@@ -78,6 +79,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="H15_full_store_while_copied",
+        stores=ANY,
         stage="copy",
         parties=_full_while_copied,
         before=beginnings.full,
