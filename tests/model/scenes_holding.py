@@ -36,6 +36,7 @@ def _full_while_copied(parties: Parties) -> None:
     parties.worker("copy")
     parties.worker("rename")
     parties.worker("delete")
+    parties.hint("copy", 2)
 
 
 def _two_seeds(parties: Parties) -> None:
