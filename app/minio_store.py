@@ -26,6 +26,7 @@ from app import s3_bucket, s3_multipart, s3_xml
 from app.clock import BootClock, Clock
 from app.errors import ConditionFailedError, DeniedError, StoreRequestError, StoreUnavailableError, UsageError
 from app.gauge import Reading
+from app.object_keys import Equivalence
 from app.object_store import (
     MAX_LISTED,
     Capabilities,
@@ -217,7 +218,10 @@ class MinioStore:
         return self.copy_from(self.path(source.key), source, key, condition=condition, deadline=deadline, headers=headers)
 
     def path(self, key: str) -> str:
-        """What x-amz-copy-source calls an object of this bucket."""
+        """What x-amz-copy-source calls an object of this bucket: MinIO takes a key with a slash before it anywhere but there (tried)."""
+        seen = self._capabilities
+        if seen is not None and seen.folds_leading_slash and key.startswith("/"):
+            key = Equivalence.of(seen).canonical(key)
         return self._client.path(key)
 
     def copy_from(

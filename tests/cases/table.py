@@ -22,13 +22,13 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
     3: (
         "keys are encoded or decoded once too often",
         (
-            "tests/chains/test_there_and_back.py::test_assets_under_odd_old_keys_go_there_and_back",
+            "tests/chains/test_there_and_back.py::test_assets_with_odd_old_keys_and_odd_names_go_there_and_back",
             "tests/acceptance/test_bad_rows.py::test_odd_names_that_a_store_can_hold_arrive_byte_for_byte",
         ),
     ),
     4: (
         "accents as one letter or as two",
-        ("tests/chains/test_there_and_back.py::test_assets_get_odd_new_keys_and_give_them_back",),
+        ("tests/chains/test_there_and_back.py::test_assets_with_odd_old_keys_and_odd_names_go_there_and_back",),
     ),
     6: (
         "lengths are counted in letters, or noticed by the store",
@@ -36,7 +36,7 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     7: (
         "a key that XML cannot carry spoils a multi-delete, or names its neighbour",
-        ("tests/chains/test_there_and_back.py::test_assets_under_odd_old_keys_go_there_and_back",),
+        ("tests/chains/test_there_and_back.py::test_assets_with_odd_old_keys_and_odd_names_go_there_and_back",),
     ),
     8: ("a copy is answered as done and is not", ()),
     10: ("a check after the copy fails for reasons of its own", ()),

@@ -314,8 +314,12 @@ def test_leading_slash_is_the_same_object_where_it_was_seen_to_be(subject: Subje
         return
     subject.store.put(other, b"new", NOTHING, condition=None, deadline=subject.lease)
     info = subject.store.stat(other)
+    upload = subject.store.create_upload(subject.key("parts"), NOTHING, deadline=subject.lease)
+    part = subject.store.copy_part(upload, subject.key("parts"), 1, info, first=0, last=2, deadline=subject.lease)
+    subject.store.complete_upload(upload, subject.key("parts"), [part], condition=None, deadline=subject.lease)
+    subject.store.copy(info, subject.key("whole"), condition=None, deadline=subject.lease)
 
-    assert subject.get("a") == b"new"
+    assert subject.get("a") == subject.get("parts") == subject.get("whole") == b"new"
     assert subject.store.delete([info], deadline=subject.lease) == {other: None}
     assert subject.get("a") is None
 
