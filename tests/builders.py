@@ -338,15 +338,15 @@ class World:
         after = [(BY_NAME[stage.next], result.ready)] if result.ready and stage.next else []
         return [*after, (stage, result.again)] if result.again else list(after)
 
-    def take_back(self, origin: str, **selection: Any) -> None:  # noqa: ANN401 - as the run's record has it
-        """Start a rollback of the run *origin* as the command does, and let this world's workers serve it."""
+    def take_back(self, origin: str, *, rows: int = 0, **selection: Any) -> None:  # noqa: ANN401 - as the run's record has it
+        """Start a rollback of the run *origin* as the command does, and let this world's workers serve it; *rows*: about how many."""
         context, run = self.context, self.context.runs.get(origin)
         back = context.runs.create(
             bucket=run.bucket,
             table_name=run.table_name,
             settings=run.settings,
             capabilities=dataclasses.asdict(self.store.capabilities),
-            rows=0,
+            rows=rows,
             user="tester",
             version="0",
             kind=RunKind.ROLLBACK,

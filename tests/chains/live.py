@@ -85,7 +85,7 @@ class Chain:
 
     def back(self) -> None:
         """Take the run back, to the end."""
-        self.world.take_back(self.world.run_id)
+        self.world.take_back(self.world.run_id, rows=len(self.world.moves()))
         self.go()
 
     def again(self) -> None:
