@@ -31,7 +31,7 @@ class ObjectInfo:
     size: int  # bytes
     last_modified: int  # UTC seconds by the store's clock
     version_id: str | None = None
-    storage_class: str | None = field(default=None, compare=False)  # as a listing shows it; None: not told
+    storage_class: str | None = field(default=None, compare=False)  # None: not told, or an archived object is restored
 
     def is_same_version(self, other: ObjectInfo) -> bool:
         """Whether both describe the same version: version ids where both have one, else ETag, size and time (H21, M7)."""

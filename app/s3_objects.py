@@ -38,7 +38,15 @@ def read_info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
     modified = http_date(headers.get("last-modified", ""))
     if not etag or not size.isdigit() or modified is None:
         raise MalformedHeadersError("the answer has no ETag, Content-Length or Last-Modified")
-    return ObjectInfo(key=key, etag=etag, size=int(size), last_modified=modified, version_id=read_version(headers))
+    return ObjectInfo(
+        key=key, etag=etag, size=int(size), last_modified=modified, version_id=read_version(headers), storage_class=_read_class(headers)
+    )
+
+
+def _read_class(headers: Mapping[str, str]) -> str | None:
+    """The storage class, as a listing shows it; of an archived object that is restored, and so can be read, none."""
+    restored = 'ongoing-request="false"' in headers.get("x-amz-restore", "")
+    return None if restored else headers.get("x-amz-storage-class")
 
 
 def read_version(headers: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""A migration from one bucket into another as an operator types it, on both kinds of store: there, verified, back, and verified again."""
+"""A migration from one bucket into another as an operator types it: each command that knows a bucket, there and back."""
 
 from __future__ import annotations
 
@@ -9,30 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.deployment import Deployment
-from tests.acceptance.service import Asset, Bucket
+from tests.acceptance.service import Asset, Bucket, Content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from tests.acceptance.deployment import Deployment
     from tests.acceptance.service import Service
-    from tests.servers import RedisServer, S3Server, SqlServer
 
-ASSETS = 60
-
-
-@pytest.fixture(params=["minio", "seaweed"])
-def both(
-    request: pytest.FixtureRequest, postgres: SqlServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    """A deployment on each store."""
-    store: S3Server = request.getfixturevalue(request.param)
-    url = postgres.make_database()
-    folder = tmp_path_factory.mktemp("buckets")
-    made = Deployment(database_url=url, broker_url=redis_server.url, store=store, folder=folder, settings={"HOME": str(folder)})
-    assert made.rekey("init").status == 0
-    yield made
-    postgres.drop_database(url)
+ASSETS = 40
+HOST = "https://new.example/"
 
 
 def _where(service: Service, target: Bucket, assets: list[Asset]) -> dict[str, int]:
@@ -49,40 +35,51 @@ def _where(service: Service, target: Bucket, assets: list[Asset]) -> dict[str, i
     return found
 
 
-def _settings(service: Service, target: Bucket, named: Mapping[str, str]) -> dict[str, str]:
+def _rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.fixture
+def split(deployment: Deployment) -> tuple[Service, Bucket, Mapping[str, str]]:
+    """A table, its bucket, the bucket to be, and the settings that name all three."""
+    service, named = deployment.service()
+    target = Bucket(deployment.store, f"new-{secrets.token_hex(4)}")
     target.make()
-    return {**named, "REKEY_TARGET_BUCKET": target.name}
+    return service, target, {**named, "REKEY_TARGET_BUCKET": target.name}
 
 
 @pytest.mark.timeout(500)
-def test_migration_into_another_bucket_and_back(both: Deployment) -> None:
-    """Plan, run, report, verification, second run, rollback: each with the same settings, and none asks for a direction."""
-    service, plain = both.service()
-    target = Bucket(both.store, f"new-{secrets.token_hex(4)}")
-    without = both.rekey("doctor", "--json", **plain, REKEY_TARGET_BUCKET=target.name)
-    named = _settings(service, target, plain)
+def test_migration_into_another_bucket_and_back(deployment: Deployment, split: tuple[Service, Bucket, Mapping[str, str]]) -> None:
+    """Doctor, plan, run, status, report, redirects, verification, rollback: each with the same settings, and none asks for a direction."""
+    service, target, named = split
     assets = service.fill(ASSETS)
-    with both.workers(**named):
-        doctor = both.rekey("doctor", "--json", **named)
-        plan = both.rekey("plan", "--json", **named)
-        moved = both.rekey("enqueue", "--plan", plan.report["plan"], "--watch", "--json", seconds=200, **named)
+    with deployment.workers(**named):
+        doctor = deployment.rekey("doctor", "--json", **named)
+        plan = deployment.rekey("plan", "--json", **named)
+        moved = deployment.rekey("enqueue", "--plan", plan.report["plan"], "--watch", "--json", seconds=200, **named)
         there = _where(service, target, assets)
-        lines = both.rekey("report", **named)
-        sound = both.rekey("verify", "--run", "last", "--headers", "--json", **named)
-        again = both.rekey("enqueue", "--watch", "--json", seconds=200, **named)
-        forgotten = both.rekey("rollback", "--run", moved.report["run"], "--yes", **plain)
-        back = both.rekey("rollback", "--run", moved.report["run"], "--yes", "--watch", "--json", seconds=200, **named)
+        status = deployment.status(**named)
+        lines = deployment.rekey("report", **named)
+        links = deployment.rekey("report", "--redirects", "csv", "--prefix", "/media/", "--target-prefix", HOST, **named)
+        target.put("lost/and/found.png", Content(body=b"stranger's", content_type="image/png"))
+        astray = deployment.rekey("verify", "--run", "last", "--headers", "--json", **named)
+        target.remove("lost/and/found.png")
+        forgotten = deployment.rekey("rollback", "--run", moved.report["run"], "--yes", **{**named, "REKEY_TARGET_BUCKET": ""})
+        back = deployment.rekey("rollback", "--run", moved.report["run"], "--yes", "--watch", "--json", seconds=200, **named)
         home = _where(service, target, assets)
-        well = both.rekey("verify", "--json", **named)
+        well = deployment.rekey("verify", "--json", **named)
 
-    assert any(target.name in finding["text"] for finding in without.report["findings"])
     assert [finding for finding in doctor.report["findings"] if finding["level"] == "problem" and finding["part"] == "object store"] == []
+    assert all(
+        any(f"{name!r} answers" in each["text"] for each in doctor.report["findings"]) for name in (service.bucket.name, target.name)
+    )
     assert (plan.report["to_move"], plan.report["would_park"]) == (ASSETS, 0)
     assert (moved.status, moved.report["deleted"]) == (0, ASSETS), moved.err
-    assert there == {"source": 0, "target": ASSETS}
-    assert {row["outcome"] for row in csv.DictReader(io.StringIO(lines.out))} == {"deleted"}
-    assert (sound.status, sound.report["recount"]) == (0, {"deleted": {"ledger": ASSETS, "agree": ASSETS}}), sound.out
-    assert (again.status, again.report["in_place"]) == (0, ASSETS), again.err
+    assert (there, status["deleted"]) == ({"source": 0, "target": ASSETS}, ASSETS)
+    assert {row["outcome"] for row in _rows(lines.out)} == {"deleted"}
+    assert {row["old"]: row["new"] for row in _rows(links.out)} == {f"/media/{one.old_key}": f"{HOST}{one.new_key}" for one in assets}
+    assert (astray.status, astray.report["recount"]) == (3, {"deleted": {"ledger": ASSETS, "agree": ASSETS}}), astray.out
+    assert (astray.report["faults"], astray.report["examples"]["misplaced"][0]["key"]) == ({"misplaced": 1}, "lost/and/found.png")
     assert (forgotten.status, target.name in forgotten.complaint) == (2, True)
     assert (back.status, back.report["renamed"]) == (0, ASSETS), back.err
     assert home == {"source": ASSETS, "target": 0}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clock import BootClock
+from app.s3_objects import read_info
 from app.s3_wire import AnswerReader, BrokenAnswerError
 
 if TYPE_CHECKING:
@@ -201,3 +202,19 @@ def test_answer_that_trickles_ends_in_time(pair: tuple[socket.socket, socket.soc
     thread.join()
 
     assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, None),
+        ({"x-amz-storage-class": "GLACIER"}, "GLACIER"),
+        ({"x-amz-storage-class": "GLACIER", "x-amz-restore": 'ongoing-request="true"'}, "GLACIER"),
+        ({"x-amz-storage-class": "GLACIER", "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2030 00:00:00 GMT"'}, None),
+    ],
+)
+def test_head_tells_the_storage_class_of_what_is_not_restored(more: dict[str, str], expected: str | None) -> None:
+    """So that a plan sees archives also where the store lists in no order."""
+    headers = {"etag": '"a"', "content-length": "1", "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT", **more}
+
+    assert read_info("k", headers).storage_class == expected
