@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.probe import probe
 from app.stages import aftercare
-from app.two_buckets import TwoBuckets, probe_both
-from tests.builders import make_settings
 from tests.chains.bucket import Bucket
-from tests.chains.live import Chain, close_chain, named_buckets, open_chain, store_of
+from tests.chains.live import Chain, close_chain, open_chain, probed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +41,7 @@ def make_bucket(store_name: str, request: pytest.FixtureRequest) -> Iterator[Cal
     made: list[Bucket] = []
 
     def make() -> Bucket:
-        bucket = Bucket(server, f"chain-{secrets.token_hex(5)}")
+        bucket = Bucket(server, made_name())
         bucket.ask("PUT", None)
         made.append(bucket)
         return bucket
@@ -85,11 +82,14 @@ def chain(make_chain: Callable[..., Chain]) -> Chain:
     return make_chain()
 
 
+def made_name() -> str:
+    """A bucket's name."""
+    return f"chain-{secrets.token_hex(5)}"
+
+
 def seen_of(name: str, bucket: Bucket, target: Bucket | None = None) -> Capabilities:
     """What the probe sees of a server, asked once a session."""
     asked = name if target is None else f"{name} twice"
     if asked not in _SEEN:
-        store = store_of(make_settings(**named_buckets(bucket, target)), bucket, target, seen=None)
-        _SEEN[asked] = probe_both(store) if isinstance(store, TwoBuckets) else probe(store)
-        store.close()
+        _SEEN[asked] = probed(bucket, target)
     return _SEEN[asked]

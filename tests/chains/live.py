@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from app import resources
+from app.probe import probe
 from app.states import OPEN_STATES
+from app.two_buckets import TwoBuckets, probe_both
 from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from app.minio_store import MinioStore
     from app.object_store import Capabilities
     from app.settings import Settings
-    from app.two_buckets import TwoBuckets
     from tests.chains.bucket import Bucket, Found
 
 PATIENCE_SECONDS = 60.0
@@ -136,6 +137,14 @@ def store_of(settings: Settings, bucket: Bucket, target: Bucket | None, *, seen:
     secrets = {"s3_endpoint": server.endpoint, "s3_access_key": SecretStr(server.access_key), "s3_secret_key": SecretStr(server.secret_key)}
     resources.configure(settings.model_copy(update=secrets))
     return resources.store_of(settings, seen, pool_size=4)
+
+
+def probed(bucket: Bucket, target: Bucket | None = None) -> Capabilities:
+    """What the probe sees of one bucket, or of two."""
+    store = store_of(make_settings(**named_buckets(bucket, target)), bucket, target, seen=None)
+    seen = probe_both(store) if isinstance(store, TwoBuckets) else probe(store)
+    store.close()
+    return seen
 
 
 def close_chain(chain: Chain) -> None:

@@ -23,7 +23,7 @@ from app.probe import probe
 from tests.builders import make_settings
 from tests.cases.scripted_door import ScriptedDoor
 from tests.chains.bucket import AnswerError, Bucket
-from tests.chains.conftest import seen_of
+from tests.chains.conftest import made_name, seen_of
 from tests.chains.live import close_chain, open_chain
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def test_case_12_an_object_under_the_client_s_own_key_is_parked(chain: Chain) ->
 
 def test_case_12_the_store_s_encryption_comes_along(minio_with_keys: S3Server, tmp_path: Path) -> None:
     """SSE-S3, on a bucket that does not encrypt by itself."""
-    bucket = Bucket(minio_with_keys, f"chain-{secrets.token_hex(5)}")
+    bucket = Bucket(minio_with_keys, made_name())
     bucket.ask("PUT", None)
     chain = open_chain(tmp_path, bucket, seen=seen_of("minio_with_keys", bucket), name="minio", settings={}, table=None)
     chain.bucket.put("up/2.png", b"by the store", {"x-amz-server-side-encryption": "AES256"})
@@ -237,7 +237,7 @@ ALL = (
 @pytest.fixture
 def limited(minio: S3Server, tmp_path: Path) -> Iterator[tuple[Chain, Person]]:
     """A chain on MinIO whose worker has the rights that a person is given."""
-    bucket = Bucket(minio, f"chain-{secrets.token_hex(5)}")
+    bucket = Bucket(minio, made_name())
     bucket.ask("PUT", None)
     chain = open_chain(tmp_path, bucket, seen=seen_of("minio", bucket), name="minio", settings={}, table=None)
     person = Person(minio, bucket.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import zlib
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,11 @@ import pytest
 
 from app.plan import matching
 from app.plan.making import Planner, make_plan
-from app.probe import probe
 from app.resources import table_names
 from tests.builders import make_settings
 from tests.chains.bucket import Bucket
-from tests.chains.conftest import seen_of
-from tests.chains.live import close_chain, open_chain, store_of
+from tests.chains.conftest import made_name, seen_of
+from tests.chains.live import close_chain, open_chain, probed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,13 +47,10 @@ def test_plan_names_what_is_locked_too_large_or_would_lose_something(
 ) -> None:
     """On MinIO, whose parts have no checksum of the whole: that row is parked by the run too, and the others move."""
     monkeypatch.setattr(matching, "TOO_LARGE_BYTES", 2000)  # of 640 GB
-    bucket = Bucket(minio, f"chain-{secrets.token_hex(5)}")
+    bucket = Bucket(minio, made_name())
     bucket.ask("PUT", None, headers={"x-amz-bucket-object-lock-enabled": "true"})
     chosen = {"inline_bytes": 1000, "fidelity": "checksum=keep"}
-    store = store_of(make_settings(s3_bucket=bucket.name), bucket, None, seen=None)
-    seen = probe(store)  # type: ignore[arg-type] # one bucket
-    store.close()
-    chain = open_chain(tmp_path / "chain", bucket, seen=seen, name="minio", settings=chosen, table=None)
+    chain = open_chain(tmp_path / "chain", bucket, seen=probed(bucket), name="minio", settings=chosen, table=None)
     whole = {"x-amz-checksum-crc32": b64encode(zlib.crc32(LARGE).to_bytes(4, "big")).decode()}
     for number, (body, headers) in enumerate([(b"x", {}), (LARGE, whole), (b"x", HELD), (LARGE * 2, {})], 1):
         bucket.put(f"up/{number}.png", body, headers)
@@ -75,7 +70,7 @@ def test_plan_names_what_is_locked_too_large_or_would_lose_something(
 
 def test_plan_names_what_is_archived(seaweed: S3Server, tmp_path: Path) -> None:
     """SeaweedFS keeps any class that an upload names, and lists it."""
-    bucket = Bucket(seaweed, f"chain-{secrets.token_hex(5)}")
+    bucket = Bucket(seaweed, made_name())
     bucket.ask("PUT", None)
     chain = open_chain(tmp_path / "chain", bucket, seen=seen_of("seaweed", bucket), name="seaweed", settings={}, table=None)
     for number, storage_class in enumerate(("STANDARD", "GLACIER", "STANDARD_IA", "DEEP_ARCHIVE"), 1):

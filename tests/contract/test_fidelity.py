@@ -60,8 +60,8 @@ def test_fates_are_the_known_ones(subject: Subject) -> None:
 
 
 def _page() -> str:
-    """The matrix as docs/fidelity.md has it: the text above the table stands there, the table is made of the facts."""
-    text = PAGE.read_text(encoding="utf-8").partition("| attribute |")[0]
+    """The table of ways as docs/fidelity.md has it: the text around it stands there (the one of paths is tests/chains/matrix.py's)."""
+    text, _, rest = PAGE.read_text(encoding="utf-8").partition("| attribute | seen by |")
     heads = [f"{store}: {way}" for store in STORES.values() for way in ("CopyObject", "GET + PUT", "parts")]
     lines = [f"| attribute | seen by | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
     for one in Attribute:
@@ -69,7 +69,7 @@ def _page() -> str:
             continue
         fates = [fate for name in STORES for fate in _fates_of(name, one)]
         lines.append(f"| `{one}` | {'readers' if one in READERS else 'owners'} | {' | '.join(fates)} |")
-    return text + "\n".join(lines) + "\n"
+    return text + "\n".join(lines) + "\n" + rest[rest.index("\n## ") :]
 
 
 def _fates_of(name: str, one: Attribute) -> list[str]:
