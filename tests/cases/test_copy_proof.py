@@ -217,6 +217,7 @@ def test_case_8_gateway_that_drops_the_copy_header_is_found_by_the_probe(shop: S
     finally:
         store.close()
     assert shop.door.harmed
+    assert shop.contents() == {}, "nothing of the service's is touched"
 
 
 def test_case_8_server_that_answers_200_for_what_is_absent_is_found_by_the_probe(shop: Shop) -> None:

@@ -16,10 +16,8 @@ from urllib3 import PoolManager
 from app import resources
 from app.doctor.findings import Level
 from app.doctor.store import check_store
-from app.errors import ProofError
 from app.ledger.reopening import Selection
 from app.minio_store import MinioStore
-from app.probe import probe
 from tests.builders import make_settings
 from tests.cases.scripted_door import ScriptedDoor
 from tests.chains.bucket import AnswerError, Bucket
@@ -108,20 +106,6 @@ def test_case_8_a_copy_counts_only_when_it_is_proved(behind_a_door: tuple[Chain,
     assert parked in ({}, {4: "target_exists"})
     if parked:  # an object that is not ours is at the new key by now, and stays there
         assert chain.bucket.get("clients/7/assets/4.png") == b""
-
-
-def test_case_8_the_probe_refuses_a_gateway_that_drops_the_copy_header(chain: Chain) -> None:
-    """Before anything of the service's is touched."""
-    door = FalseDoor(chain.bucket)
-    door.plan("stripped", lambda request: b"x-amz-copy-source" in request.head.lower(), times=1000)
-    store = _store(chain.bucket, door.endpoint)
-
-    with pytest.raises(ProofError):
-        probe(store)
-
-    assert chain.bucket.keys() == []
-    store.close()
-    door.close()
 
 
 def test_case_12_what_readers_see_comes_along(chain: Chain) -> None:
