@@ -108,8 +108,12 @@ def test_case_8_a_copy_counts_only_when_it_is_proved(behind_a_door: tuple[Chain,
         assert chain.bucket.get("clients/7/assets/4.png") == b""
 
 
+@pytest.mark.parametrize("store_name", ["minio"], indirect=True)
 def test_case_12_what_readers_see_comes_along(chain: Chain) -> None:
-    """Six standard headers, two of the user's, tags: equal header by header at the new key, and again at the old one."""
+    """Six standard headers, two of the user's, tags: equal header by header at the new key, and again at the old one.
+
+    Each for itself goes each path on each store in test_matrix.py, and five hundred objects with many at once in test_corpus.py.
+    """
     sent = SERVED | {"x-amz-tagging": "kind=logo&year=2026"}
     assert chain.bucket.put("up/logo.png", b"pixels", sent)
     chain.world.add(1, "up/logo.png", body=None)

@@ -167,7 +167,7 @@ def test_case_22_a_folder_is_deleted_or_stays_whole(make_chain: Callable[..., Ch
         assert chain.get("up/empty/") == chain.get("up/") == b"", "a folder is left, as of any name with something below it"
 
 
-@pytest.mark.parametrize("on_collision", ["park", "suffix"])
+@pytest.mark.parametrize(("store_name", "on_collision"), [("minio", "suffix"), ("seaweed", "park")], indirect=["store_name"])
 def test_case_30_two_assets_that_want_one_name(make_chain: Callable[..., Chain], on_collision: str) -> None:
     """Nothing is overwritten: the second is parked, or gets a key of its own; what is foreign at a new key is what it was.
 
