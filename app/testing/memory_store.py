@@ -190,7 +190,8 @@ class InMemoryStore(ApplicationSide):
             headers = {**attributes.headers, **attributes.checksums}
             attributes_of.check(rules, key, headers)
             self._check(key, name, condition, absent=rules.put_if_absent, match=rules.put_if_match)
-            return self._add(name, body, etag_of(body), headers).info(key)
+            arrived = self._arrived(body)
+            return self._add(name, arrived, etag_of(arrived), headers).info(key)
 
         return self._write("put", key, deadline, act)
 
@@ -206,7 +207,8 @@ class InMemoryStore(ApplicationSide):
             self._check(key, name, condition, absent=rules.copy_if_absent, match=rules.copy_if_match)
             kept, tags = attributes_of.copied(rules, found, headers or {})
             attributes_of.check(rules, key, {**kept, "x-amz-tagging": tags} if tags else kept)
-            return self._add(name, found.body or b"", etag_of(found.body or b""), kept, tags=tags).info(key)
+            arrived = self._arrived(found.body or b"")
+            return self._add(name, arrived, etag_of(arrived), kept, tags=tags).info(key)
 
         return self._write("copy", key, deadline, act)
 
@@ -316,6 +318,9 @@ class InMemoryStore(ApplicationSide):
         except ObjectError as error:
             return error
         return None
+
+    def _arrived(self, body: bytes) -> bytes:
+        return body[:-1] if self._behaviour.cuts else body
 
     def _source(self, source: ObjectInfo) -> StoredVersion:
         found = self._version(source) if self.capabilities.pins_version and source.version_id else self._current(source.key)

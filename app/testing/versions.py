@@ -59,6 +59,7 @@ class Behaviour:
     completes_again: bool = False  # it says so of an upload that is gone, whatever object has the key by now
     refuses_neighbours: bool = False  # "doc" beside "doc/p1"
     longest_segment: int | None = None  # bytes
+    cuts: bool = False  # what we write arrives without its last byte, and the answer says nothing of it
     room: int | None = None  # objects that there is room for; what we would add to them is refused
 
     def capabilities(self) -> Capabilities:

@@ -6,6 +6,13 @@ from tests.model.guards import AFTER, CLEAN, COPY, DELETE, LAST, RENAME, C, M, _
 
 ALL = (
     _guard(
+        "take what arrived for a copy",
+        "app.copying:sized",
+        "if copy.size != source.size:",
+        "if False:",
+        ("S3_copy_arrives_cut", M),
+    ),
+    _guard(
         "copy to where a row waits for its upload",
         f"{COPY}:_attempt",
         "not_now = _not_now(batch, move, claims) or ",
