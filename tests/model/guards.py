@@ -105,7 +105,7 @@ ALL = (
         f"{RENAME}:_in_transaction",
         "if not all(looked.",
         "if False and not all(looked.",
-        ("H3_looks_grow_old_before_the_switch", C),
+        ("H3_looks_grow_old_before_the_switch", M),
     ),
     _guard(
         "switch without looking at the source again",
@@ -175,14 +175,14 @@ ALL = (
         f"{AFTER}:_named",
         "named = bool(view.claims.named_by_others(move, move.old_key))",
         "named = False",
-        ("H29_second_row_on_the_old_object", C),
+        ("H29_second_row_on_the_old_object", M),
     ),
     _guard(
         "no grace for readers of a row that left",
         f"{AFTER}:_left",
         "if not move.sighted:",
         "if True:",
-        ("H29_second_row_and_away", C),
+        ("H29_second_row_and_away", M),
         faults=0,
     ),
     _guard(

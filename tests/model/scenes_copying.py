@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.model import beginnings
 from tests.model.ground import HELD_UP
-from tests.model.scenario import N, Scenario
+from tests.model.scenario import ANY, N, Scenario
 
 if TYPE_CHECKING:
     from tests.model.parties import Parties
@@ -183,7 +183,7 @@ SCENARIOS = (
     Scenario(name="H12_two_copiers_and_a_crash", stage="copy", parties=_two_copiers),
     Scenario(name="H12_equal_upload_to_the_new_key", stage="copy", parties=_equal_upload),
     Scenario(name="H19_chain", stage="copy", parties=_chain_moves, before=beginnings.chain),
-    Scenario(name="H24_taken_down_before_the_copy", stage="copy", parties=_waits_for_its_upload),
+    Scenario(name="H24_taken_down_before_the_copy", stores=ANY, stage="copy", parties=_waits_for_its_upload),
     Scenario(name="S3_copy_arrives_cut", stage="copy", parties=_vouched, differs={"cuts": True}),
     Scenario(name="S3_copied_by_the_store_on_the_operators_word", stage="copy", parties=_vouched, settings={"copy_mode": "server"}),
 )

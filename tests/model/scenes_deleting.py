@@ -108,12 +108,13 @@ SCENARIOS = (
     Scenario(name="H24_row_removed_after_the_switch", stage="delete", parties=_row_removed_after),
     Scenario(
         name="H29_second_row_and_away",
+        stores=ANY,
         stage="delete",
         parties=_second_row_and_away,
         before=beginnings.sharing,
         settings={"where": "id < 2"},
     ),
-    Scenario(name="H29_second_row_on_the_old_object", stage="rename", parties=_second_row),
+    Scenario(name="H29_second_row_on_the_old_object", stores=ANY, stage="rename", parties=_second_row),
     Scenario(
         name="H31_journal_before_the_delete",
         stage="delete",

@@ -102,7 +102,7 @@ def _within(parties: Parties) -> None:
 
 SCENARIOS = (
     Scenario(name="H20_row_changes_within_the_switch", stores=ANY, stage="rename", parties=_within, stepwise=True),
-    Scenario(name="H3_looks_grow_old_before_the_switch", stage="rename", parties=_old_looks),
+    Scenario(name="H3_looks_grow_old_before_the_switch", stores=ANY, stage="rename", parties=_old_looks),
     Scenario(name="H8_overwritten_before_the_switch", stage="rename", parties=_overwritten_before_switch),
     Scenario(name="H9_re_pointed_before_the_switch", stage="rename", parties=_re_pointed),
     Scenario(name="H10_row_of_another_client_before_the_switch", stage="rename", parties=_moved_client),
