@@ -17,7 +17,7 @@ from tests.property.ledger_machine import Ground, play
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-EXAMPLES = int(os.environ.get("LEDGER_EXAMPLES", "60"))  # of 40 steps: some 15 s each
+EXAMPLES = int(os.environ.get("LEDGER_EXAMPLES", "25"))  # of 40 steps: some 0.3 s each
 CLOCK = """
 CREATE TABLE the_clock (at DOUBLE PRECISION);
 INSERT INTO the_clock VALUES (0);
