@@ -36,6 +36,7 @@ class Found:
     messages: list[tuple[MoveStage, list[int]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     action: str = "reconciled"  # what the log calls this tick
+    deaths: int = 0  # moves whose lease was found lost
     uploads_left: bool = False  # of dead workers, still to be aborted: the run does not end before
 
 
@@ -156,6 +157,7 @@ def _look_for_deaths(run: Run, context: Context, clocks: Clocks, found: Found) -
     if outage or context.runs.is_spared(run, boot=context.clock.boot()):
         return
     suspects = context.queues.mark_suspects(run, max_deaths=context.settings.max_deaths)
+    found.deaths += suspects
     if suspects:
         found.notes.append(f"{suspects} leases were lost: those moves run alone now")
 

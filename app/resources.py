@@ -38,7 +38,7 @@ from app.planning import rules_of
 from app.settings import Settings, load
 from app.stages.context import Context
 from app.stages.crowd import Crowd
-from app.stages.tally import NOTE_SECONDS, Tally
+from app.stages.tally import NOTE_SECONDS, Tally, after
 from app.stages.watch import RunWatch
 from app.stopping import stopping
 
@@ -297,7 +297,7 @@ def _context(run: Run) -> _Served:
 _budget = ByteBudget()
 _room = ByteBudget(MOST_HELD)
 _crowd = Crowd()
-_tally = Tally(seconds=NOTE_SECONDS)
+_tally = Tally(seconds=NOTE_SECONDS, later=after)
 
 
 def settings_of(run: Run) -> Settings:
@@ -346,6 +346,7 @@ def release_leases() -> None:
 def close() -> None:
     """Close what this process has opened; it opens anew when it is asked again."""
     global _opened
+    _tally.flush()
     with _lock:
         old, _opened = _opened, _Opened(pid=os.getpid())
     if old.pid != os.getpid():

@@ -37,6 +37,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.database import transaction
 from app.errors import UsageError
+from app.gauge import BOUNDS
 from app.states import MoveState, RunKind, RunState
 
 SCHEMA_VERSION = "5"
@@ -232,6 +233,8 @@ ladders = Table(
     **_options,
 )
 
+TOOK = tuple(f"took_{number}" for number in range(len(BOUNDS) + 1))  # requests by how long they took (app.gauge)
+
 throttles = Table(
     "rekey_throttles",  # what the reconciler has decided of how fast a run may go
     metadata,
@@ -255,6 +258,7 @@ tallies = Table(
     Column("requests", BigInteger, nullable=False),
     Column("slow_downs", BigInteger, nullable=False),
     Column("store_us", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in TOOK),
     Column("noted_at", BigInteger, nullable=False),
     **_options,
 )

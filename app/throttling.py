@@ -173,8 +173,8 @@ def _own(settings: Settings, store: Reading) -> str | None:
 
 
 def _tallied(recorded: list[int] | None) -> Tallied:
-    outcomes, failed, *store = recorded or (0, 0, 0, 0, 0)
-    return Tallied(outcomes=outcomes, failed=failed, store=Reading(*store))
+    outcomes, failed, requests, slow_downs, microseconds = recorded or (0, 0, 0, 0, 0)
+    return Tallied(outcomes=outcomes, failed=failed, store=Reading(requests, slow_downs, microseconds))
 
 
 def _recorded(done: Tallied) -> list[int]:

@@ -9,6 +9,7 @@ from app import resources
 from app.celery_app import celery
 from app.errors import RekeyError
 from app.ledger.records import Run
+from app.ledger.throttles import RECONCILER
 from app.reconcile import reconcile
 from tasks.messages import enqueue, enqueue_seed, queue_depth, stopped
 
@@ -38,10 +39,13 @@ def reconcile_moves() -> str:
 
 def _tick(run: Run) -> tuple[list[str], str]:
     """One run; gives what to say of it, and what the log calls that."""
-    found = reconcile(run, context=resources.context(run), host=socket.gethostname(), depth=queue_depth)
+    context = resources.context(run)
+    found = reconcile(run, context=context, host=socket.gethostname(), depth=queue_depth)
     for stage, ids in found.messages:
         enqueue(run, stage, ids)
     if found.seed:
         enqueue_seed(run)
     sent = sum(len(ids) for _, ids in found.messages)
+    if sent or found.deaths:
+        context.note(run, RECONCILER, outcomes=sent, failed=found.deaths)
     return ([f"{sent} moves sent"] if sent else []) + found.notes, found.action

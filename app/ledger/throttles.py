@@ -12,8 +12,10 @@ from sqlalchemy import Connection, Engine, exc, func, insert, select, update
 from app.database import database_now, transaction
 from app.gauge import Reading
 from app.ledger.records import Run
-from app.schema import runs, tallies, throttles
+from app.schema import TOOK, runs, tallies, throttles
 from app.states import RunState
+
+RECONCILER = "reconcile"  # its tally, beside the stages': moves that it has sent a message for, and (failed) leases that it found lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,7 @@ class ThrottleLedger:
             "requests": done.store.requests,
             "slow_downs": done.store.slow_downs,
             "store_us": done.store.microseconds,
+            **dict(zip(TOOK, done.store.buckets, strict=True)),
         }
         more: dict[str, Any] = {name: tallies.c[name] + value for name, value in counted.items()}
         more["noted_at"] = database_now()
@@ -117,10 +120,15 @@ class ThrottleLedger:
 
     def tallied(self, run: Run) -> dict[str, Tallied]:
         """What all workers have done so far, by stage."""
-        sums = [func.sum(tallies.c[name]) for name in ("outcomes", "failed", "requests", "slow_downs", "store_us")]
+        sums = [func.sum(tallies.c[name]) for name in ("outcomes", "failed", "requests", "slow_downs", "store_us", *TOOK)]
         with transaction(self.engine, read_only=True) as connection:
             rows = connection.execute(select(tallies.c.stage, *sums).where(tallies.c.run_no == run.no).group_by(tallies.c.stage)).all()
-        return {row[0]: Tallied(outcomes=int(row[1]), failed=int(row[2]), store=Reading(*map(int, row[3:]))) for row in rows}
+        found = {}
+        for stage, *counts in rows:
+            outcomes, failed, requests, slow_downs, microseconds, *buckets = map(int, counts)
+            store = Reading(requests, slow_downs, microseconds, tuple(buckets))
+            found[stage] = Tallied(outcomes=outcomes, failed=failed, store=store)
+        return found
 
 
 def _write(connection: Connection, run: Run, now: Throttle) -> None:

@@ -23,8 +23,12 @@ WORKER_LENGTH = 64
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """What was not noted yet, of one run and stage."""
+    """What was not noted yet, of one run and stage, and by what to note it."""
 
+    run: Run
+    stage: str
+    read: Callable[[], Reading]
+    throttles: Callable[[], ThrottleLedger]
     outcomes: int = 0
     failed: int = 0
     noted_at: float = float("-inf")
@@ -32,15 +36,20 @@ class _Open:
 
 
 class Tally:
-    """Safe for threads; *seconds*: between two notes, None: nothing is ever noted."""
+    """Safe for threads; *seconds*: between two notes, None: nothing is ever noted.
 
-    def __init__(self, *, seconds: float | None = None) -> None:
+    *later*: calls a function after so many seconds, for what no further task would note; None: that waits for ``flush``.
+    """
+
+    def __init__(self, *, seconds: float | None = None, later: Callable[[float, Callable[[], None]], object] | None = None) -> None:
         """Nothing is counted yet."""
         self._seconds = seconds
+        self._later = later
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], _Open] = {}
         self._process = 0
         self._worker = ""
+        self._awaited = False  # a flush is to come
 
     def add(
         self,
@@ -53,26 +62,53 @@ class Tally:
         store: Callable[[], Reading],
         throttles: Callable[[], ThrottleLedger],
     ) -> None:
-        """A task of *stage* has brought about so many outcomes; they are noted if the last note was a while ago."""
+        """A task of *stage* has brought about so many outcomes; they are noted if the last note was a while ago, else soon."""
         if self._seconds is None:
             return
         with self._lock:
-            mine = self._open.setdefault((run.id, stage), _Open())
+            mine = self._open.setdefault((run.id, stage), _Open(run=run, stage=stage, read=store, throttles=throttles))
+            mine.run, mine.read, mine.throttles = run, store, throttles
             mine.outcomes += outcomes
             mine.failed += failed
-            if now - mine.noted_at < self._seconds:
-                return
-            seen, mine.noted_at = store(), now
+            is_due = now - mine.noted_at >= self._seconds
+            waits = not is_due and self._later is not None and not self._awaited
+            if is_due:
+                mine.noted_at = now
+            self._awaited = self._awaited or waits
+        if is_due:
+            self._note(mine)
+        elif waits and self._later is not None:
+            self._later(self._seconds, self.flush)
+
+    def flush(self) -> None:
+        """Note what is left: the last tasks before a pause in the work, or before the process ends."""
+        with self._lock:
+            self._awaited = False
+            left = [mine for mine in self._open.values() if mine.outcomes]
+        for mine in left:
+            self._note(mine)
+
+    def _note(self, mine: _Open) -> None:
+        with self._lock:
+            seen = mine.read()
             done = Tallied(outcomes=mine.outcomes, failed=mine.failed, store=seen - mine.store)
             mine.outcomes, mine.failed, mine.store = 0, 0, seen
         try:
-            throttles().note(run, worker=self._name(), stage=stage, done=done)
+            mine.throttles().note(mine.run, worker=self._name(), stage=mine.stage, done=done)
         except DatabaseUnavailableError:  # with the next note
             with self._lock:
                 mine.outcomes, mine.failed = mine.outcomes + done.outcomes, mine.failed + done.failed
+                mine.store -= done.store
 
     def _name(self) -> str:
         if self._process != os.getpid():  # a forked child counts for itself
             self._process = os.getpid()
             self._worker = f"{socket.gethostname()[:40]}:{self._process}:{secrets.token_hex(4)}"[:WORKER_LENGTH]
         return self._worker
+
+
+def after(seconds: float, act: Callable[[], None]) -> None:
+    """Call *act* after so long, if the process still lives."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()

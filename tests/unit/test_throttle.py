@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.errors import UsageError
-from app.gauge import Gauge, Reading
-from app.ledger.throttles import Tallied, Throttle
+from app.errors import DatabaseUnavailableError, UsageError
+from app.gauge import BOUNDS, Gauge, Reading
+from app.ledger.throttles import Tallied, Throttle, ThrottleLedger
 from app.reconcile import reconcile
 from app.settings import load
 from app.stages.tally import Tally
@@ -19,6 +19,7 @@ from app.throttling import throttle
 from tests.builders import HOST, World, make_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ADAPTS = {"adapt": True, "grace_seconds": 0}
@@ -281,11 +282,38 @@ def test_tally_is_noted_now_and_then_and_loses_nothing(tmp_path: Path) -> None:
     assert world.context.throttles.tallied(world.run) == {"copy": Tallied(outcomes=12, failed=6, store=Reading(30, 0, 0))}
 
 
-def test_gauge_counts_requests_and_refusals() -> None:
-    """And their time."""
-    gauge = Gauge()
-    gauge.add(seconds=0.25, slow_down=False)
-    gauge.add(seconds=0.5, slow_down=True)
+def test_last_tasks_before_a_pause_in_the_work_are_noted_too(tmp_path: Path) -> None:
+    """Soon, once for all of them; and what could not be noted, with the store's answers, comes with the next note."""
+    world = World(tmp_path)
+    awaited: list[tuple[float, Callable[[], None]]] = []
+    tally = Tally(seconds=1.0, later=lambda seconds, act: awaited.append((seconds, act)))
+    kept: dict[str, Any] = {"store": world.store.reading, "throttles": lambda: world.context.throttles}
+    for requests, second in ((2, 0.0), (4, 0.5), (8, 0.6)):
+        world.store.answered = Reading(requests)
+        tally.add(world.run, stage="copy", outcomes=1, failed=0, now=second, **kept)
+    assert [seconds for seconds, _ in awaited] == [1.0]
 
-    assert gauge.read() == Reading(2, 1, 750_000)
-    assert gauge.read() + Reading(1, 1, 1) - Reading(1, 0, 0) == Reading(2, 2, 750_001)
+    def away() -> ThrottleLedger:
+        raise DatabaseUnavailableError("away")
+
+    tally.add(world.run, stage="copy", outcomes=1, failed=1, now=0.7, **kept | {"throttles": away})
+    tally.flush()
+    before = world.context.throttles.tallied(world.run)
+    tally.add(world.run, stage="copy", outcomes=1, failed=0, now=0.8, **kept)
+    assert len(awaited) == 2
+    awaited[-1][1]()
+    tally.flush()  # nothing is left
+
+    assert before == {"copy": Tallied(outcomes=1, store=Reading(2))}
+    assert world.context.throttles.tallied(world.run) == {"copy": Tallied(outcomes=5, failed=1, store=Reading(8))}
+
+
+def test_gauge_counts_requests_and_refusals() -> None:
+    """And their time, and how many took how long."""
+    gauge = Gauge()
+    for seconds, slow_down in ((0.25, False), (0.5, True), (99.0, False)):
+        gauge.add(seconds=seconds, slow_down=slow_down)
+    took = dict.fromkeys((*BOUNDS, "more"), 0) | {0.25: 1, 0.5: 1, "more": 1}
+
+    assert gauge.read() == Reading(3, 1, 99_750_000, tuple(took.values()))
+    assert gauge.read() + Reading(1, 1, 1) - Reading(1, 0, 0) == Reading(3, 2, 99_750_001, tuple(took.values()))
