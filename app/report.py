@@ -71,7 +71,7 @@ def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttl
     step = report["step"]
     if run.state is RunState.RUNNING and canaries.missing:
         rows = ", ".join(canaries.missing)
-        return f"a canary read found no object at the key that row {rows} names: deletes are held while it is looked for again"
+        return f"a canary read did not get the object that row {rows} names: deletes are held while it is read again"
     if run.state is not RunState.PAUSED:
         return None
     if step is not None and step["waits"]:

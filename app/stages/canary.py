@@ -13,6 +13,7 @@ from app.database import transaction
 from app.errors import MissingObjectError, ObjectError, TransientError
 from app.ledger.canaries import Canaries
 from app.ledger.records import Move, Run
+from app.redaction import redact
 from app.stages.context import Context
 from app.states import MoveState, RunState
 
@@ -75,20 +76,25 @@ def _read(context: Context, move: Move, before: Canaries, seen: _Seen) -> None:
     try:
         context.store.read(row.key, max_bytes=READ_BYTES)
         closed = _is_closed(context, move)
-    except MissingObjectError:
+    except ObjectError as error:
+        # Not at once: a store that starts again, or whose drives are out, refuses and denies what it serves a moment later.
         now = context.store.store_time()
         _, looks, since = before.missing.get(move.row_id, (move.id, 0, now))
         seen.missing[move.row_id] = (move.id, looks + 1, since)
         if looks + 1 >= LOOKS and now - since >= context.settings.settle_seconds:
-            seen.failure = f"row {move.row_id}: no object at the key that the row names, for {now - since} s"
-    except ObjectError as error:
-        seen.failure = f"row {move.row_id}: the object cannot be read ({type(error).__name__.removesuffix('Error')})"
+            seen.failure = f"row {move.row_id}: {_in_words(error)}, for {now - since} s"
     else:
         if closed:
             seen.failure = (
                 f"row {move.row_id}: anybody may read the old object, and not the new one: does the bucket's policy name the new prefix?"
             )
     seen.reads += 1
+
+
+def _in_words(error: ObjectError) -> str:
+    if isinstance(error, MissingObjectError):
+        return "no object at the key that the row names"
+    return f"the object cannot be read ({type(error).__name__.removesuffix('Error')}: {redact(error.detail)})"
 
 
 def _is_closed(context: Context, move: Move) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.errors import DeniedError
+from app.errors import DeniedError, ObjectError, StoreRequestError
 from app.report import snapshot
 from app.states import MoveState, RunState
 from app.testing import Fault
@@ -86,7 +86,7 @@ def test_deletes_wait_while_a_missing_object_is_looked_for(tmp_path: Path) -> No
     world.go()
 
     assert held["state"] == "running"
-    assert held["stall"] == "a canary read found no object at the key that row [2] names: deletes are held while it is looked for again"
+    assert held["stall"] == "a canary read did not get the object that row [2] names: deletes are held while it is read again"
     assert held["deleted"] == 0
     assert (report_of(world)["deleted"], report_of(world)["canary_failed"]) == (3, 0)
 
@@ -174,12 +174,24 @@ def test_asset_that_the_service_removed_is_no_failure(world: World) -> None:
 
 
 def test_object_that_is_refused_is_a_failure(world: World) -> None:
-    """It HEADs fine and cannot be read."""
+    """It HEADs fine and cannot be read; deletes are held from the first time on."""
     world.store.faults.add(Fault.refuse(DeniedError), on="read", key=new_key(3), times=None)
     world.tick()
+    first = report_of(world)
+    ticks(world, SETTLE + 5)
 
+    assert (first["state"], "did not get the object that row [3] names: deletes are held" in first["stall"]) == ("running", True)
     assert world.run.state is RunState.PAUSED
-    assert "row [3]: the object cannot be read (Denied)" in report_of(world)["stall"]
+    assert "row [3]: the object cannot be read (Denied" in report_of(world)["stall"]
+
+
+@pytest.mark.parametrize("refusal", [DeniedError, StoreRequestError])
+def test_store_that_refuses_while_it_starts_is_no_failure(refusal: type[ObjectError], world: World) -> None:
+    """A MinIO that was restarted, or a gateway whose keys are rotated, knows no bucket and no login for a moment."""
+    world.store.faults.add(Fault.refuse(refusal), on="read", times=5)
+    ticks(world, SETTLE + 5)
+
+    assert (report_of(world)["canary_failed"], world.run.state) == (0, RunState.RUNNING)
 
 
 def test_store_that_does_not_answer_says_nothing_of_the_move(world: World) -> None:
