@@ -1,4 +1,4 @@
-"""The faults of a round, all drawn from one seed: which, in what order, when, and whom the kills and stops hit, on which store.
+"""The faults of a round, all drawn from one seed: which, in what order, when, and whom the kills and stops hit, on which store and assets.
 
 The same seed gives the same plan.
 """
@@ -9,6 +9,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tests.chaos.world import World
+
 STAGES = ("copy", "rename", "delete")
 MACHINES = 2
 SERVERS = ("broker", "database", "store")
@@ -17,6 +19,8 @@ OUTAGES = ("restart database", "restart store", "freeze store")
 STOPS = tuple(f"stop {stage}" for stage in STAGES)
 NETWORK = "faulty network"
 STORES = ("minio", "seaweed")
+PLAIN, TWO_BUCKETS, TWINS, PARTS = World(), World(two_buckets=True), World(twins=True), World(parts=True)
+WORLDS = (PLAIN, TWO_BUCKETS, TWINS, PARTS, World(two_buckets=True, twins=True, parts=True))
 KILL, STOP = "kill", "stop"
 EVERYTHING = (*BROKER_FAULTS, *OUTAGES, *STOPS)
 LONGEST = 1000  # kills and stops that a plan has ready
@@ -81,6 +85,7 @@ class Plan:
     victims: tuple[Victim, ...]
     store: str = "minio"
     ladder: bool = False
+    world: World = PLAIN
 
 
 def everything(seed: int) -> Plan:
@@ -89,29 +94,30 @@ def everything(seed: int) -> Plan:
     kinds = list(EVERYTHING)
     chance.shuffle(kinds)
     faults = tuple(Fault(kind, 0.75 * (number + chance.random()) / len(kinds)) for number, kind in enumerate(kinds))
-    return Plan(seed=seed, faults=faults, victims=_victims(chance, ("seed", "beat", "supervisor", *STAGES, *STAGES, *STAGES)))
+    victims = _victims(chance, ("seed", "beat", "supervisor", *STAGES, *STAGES, *STAGES))
+    return Plan(seed=seed, faults=faults, victims=victims, world=TWINS)
 
 
 def network(seed: int, *, kills: bool = False) -> Plan:
     """A faulty network between workers and store from the first copies to the end; with a kill or stop a beat, or without."""
     chance = random.Random(seed)
-    return Plan(seed=seed, faults=(Fault(NETWORK, 0.0),), victims=_victims(chance, ("seed", *STAGES)) if kills else ())
+    return Plan(seed=seed, faults=(Fault(NETWORK, 0.0),), victims=_victims(chance, ("seed", *STAGES)) if kills else (), world=PARTS)
 
 
 def any_of(seed: int) -> Plan:
-    """A plan of one of these forms, on one of the stores, for rounds without end."""
+    """A plan of one of these forms, on one of the stores and in one of the worlds, for rounds without end."""
     mixed = everything(seed)
     mixed = Plan(seed=seed, faults=(Fault(NETWORK, 0.0), *mixed.faults), victims=mixed.victims)
     plan = (everything(seed), network(seed), network(seed, kills=True), mixed)[seed % 4]
-    return replace(plan, store=STORES[seed // 4 % len(STORES)], ladder=bool(seed // 8 % 2))
+    return replace(plan, store=STORES[seed // 4 % len(STORES)], ladder=bool(seed // 8 % 2), world=WORLDS[seed // 16 % len(WORLDS)])
 
 
 def half_way(seed: int, *, store: str) -> Plan:
-    """A kill or stop a beat of any worker; one FLUSHALL and one purge about half way."""
+    """A kill or stop a beat of any worker; one FLUSHALL and one purge about half way; from one bucket into another."""
     chance = random.Random(seed)
     first, second = chance.sample(["flush", "purge"], 2)
     faults = (Fault(first, chance.uniform(0.4, 0.5)), Fault(second, chance.uniform(0.5, 0.6)))
-    return Plan(seed=seed, faults=faults, victims=_victims(chance, ("seed", *STAGES)), store=store)
+    return Plan(seed=seed, faults=faults, victims=_victims(chance, ("seed", *STAGES)), store=store, world=TWO_BUCKETS)
 
 
 def _victims(chance: random.Random, roles: tuple[str, ...]) -> tuple[Victim, ...]:

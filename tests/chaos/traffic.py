@@ -18,10 +18,13 @@ import psycopg
 import urllib3
 from minio.error import S3Error
 
-from tests.acceptance.service import Bucket, make_asset
+from tests.acceptance.service import make_asset
 from tests.chaos.book import Book, Living, Outages, Version
+from tests.chaos.world import open_bucket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.servers import S3Server
 
 READ_PAUSE_SECONDS = 0.02
@@ -46,7 +49,7 @@ class Loop(ABC):
         database_url: str,
         table: str,
         store: S3Server,
-        bucket: str,
+        buckets: Sequence[str],
         grace_seconds: float,
         outages: Outages,
         pause_seconds: float,
@@ -57,7 +60,7 @@ class Loop(ABC):
         self.grace_seconds = grace_seconds
         self.outages = outages
         self.random = random.Random(seed)
-        self.bucket = Bucket(store, bucket, seconds=request_seconds)
+        self.bucket = open_bucket(store, buckets, seconds=request_seconds)
         self.count = 0
         self.interrupted = 0  # by an outage that was made
         self.too_slow = 0  # this machine was: the grace was over before the answer, which A1 forbids to a service
@@ -160,7 +163,7 @@ class Reader(Loop):
             self.failed.append(f"{where}, which holds version {seen}, though {at_least} was written there")
         elif seen < newest:
             lag = time.monotonic() - (one.versions[newest].answered_at or 0.0)
-            if key != one.asset.new_key:
+            if not one.has_new(key):
                 self.failed.append(f"{where}, its old key, which holds version {seen} {lag:.1f} s after {newest} was written")
             self.late += 1
             self.latest_seconds = max(self.latest_seconds, lag)

@@ -68,6 +68,7 @@ class Recount:
     def __init__(self, service: Service, book: Book, evidence: Evidence) -> None:
         self.service = service
         self.book = book
+        self._evidence = evidence
         self.rows: dict[int, str] = service.table.keys()
         self.objects = service.bucket.keys()
         self.moves = {json.loads(row_id)[0]: rest for row_id, *rest in evidence.ask(_MOVES)}
@@ -97,14 +98,19 @@ class Recount:
         wrong += [
             f"row {one.asset.id} names {key!r}, and the ledger says {self.moves.get(one.asset.id)}"
             for one in self.book.living
-            if (key := self.rows.get(one.asset.id)) not in {None, one.asset.new_key} and not self._may_stay(one, str(key))
+            if (key := self.rows.get(one.asset.id)) is not None and not one.has_new(key) and not self._may_stay(one, key)
         ]
-        unsure = {key for one in book if not one.is_certain or one.removing for key in (one.asset.old_key, one.asset.new_key)}
-        unsure -= {key for one in book if one.row_is_gone and one.object_is_gone for key in (one.asset.old_key, one.asset.new_key)}
+        unsure = {key for one in book if not one.is_certain or one.removing for key in self._keys_of(one)}
+        unsure -= {key for one in book if one.row_is_gone and one.object_is_gone for key in self._keys_of(one)}
         expected = set(self.rows.values())
         wrong += [f"there is an object {key!r}, unlisted" for key in sorted(self.objects - expected - self.listed - unsure)]
         wrong += [f"there is no object {key!r}" for key in sorted(expected - self.objects - unsure)]
         return wrong
+
+    def _keys_of(self, one: Living) -> set[str]:
+        """Where an asset's object may be."""
+        named = {self.rows.get(one.asset.id), one.removed_key, None if one.shares_name else one.asset.new_key}
+        return {one.asset.old_key, *(key for key in named if key is not None)}
 
     def _may_stay(self, one: Living, key: str) -> bool:
         """Parked, or added when the last page of the seed was past."""
@@ -114,7 +120,7 @@ class Recount:
     def disagreements(self, report: dict[str, Any], status: int, later: dict[str, Any]) -> list[str]:
         """Where the run's own report, its exit status or a later `rekey status --json` say something else."""
         movable = [one for one in (*self.book.living, *self.book.unsure) if one.first_key == one.asset.old_key]
-        at_new = [one for one in movable if one.asset.new_key in {self.rows.get(one.asset.id), one.removed_key}]
+        at_new = [one for one in movable if one.has_new(self.rows.get(one.asset.id)) or one.has_new(one.removed_key)]
         slack = sum(one.removing and not one.row_is_gone for one in movable)  # the key that their row had last is not known
         parked_switched = sum(move[0] == "parked" and move[1] == "renamed" for move in self.moves.values())
         wanted = {
@@ -152,7 +158,21 @@ class Recount:
         """Assets parked for any other reason, but for those whose upload nobody is sure of."""
         unsure = {one.asset.id for one in self.book.unsure}
         found = {number: move for number, move in self.moves.items() if move[0] == "parked" and number not in unsure}
-        return [f"asset {number} was parked: {move}" for number, move in found.items() if move[2] != "target_exists"]
+        foreseen = dict.fromkeys(self.book.fragile, "fidelity")
+        return [
+            f"asset {number} was parked: {move}" for number, move in found.items() if move[2] not in {"target_exists", foreseen.get(number)}
+        ]
+
+    def lost_attributes(self) -> list[str]:
+        """Assets that were moved without what their copy could not have, as long as the service has not written them anew."""
+        fragile = [one for one in self.book.living if one.asset.id in self.book.fragile and len(one.versions) == 1 and not one.removing]
+        return [
+            f"asset {one.asset.id} was moved without its checksum" for one in fragile if self.rows.get(one.asset.id) != one.asset.old_key
+        ]
+
+    def unfinished(self) -> list[str]:
+        """Uploads that the ledger still knows of, though the run is over."""
+        return [f"an upload of {key!r} was left" for (key,) in self._evidence.ask("SELECT object_key FROM rekey_uploads WHERE NOT is_gone")]
 
 
 def tracebacks(logs: Mapping[str, str]) -> list[str]:
