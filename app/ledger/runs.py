@@ -253,7 +253,13 @@ class RunLedger:
             return connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
 
     def remember(self, name: str, value: str) -> None:
-        """Keep a value under *name*."""
+        """Keep a value under *name*; of several at once the last stands."""
+        try:
+            self._keep(name, value)
+        except exc.IntegrityError:  # another process has kept the first one meanwhile
+            self._keep(name, value)
+
+    def _keep(self, name: str, value: str) -> None:
         with transaction(self.engine) as connection:
             if connection.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
                 connection.execute(insert(meta).values(name=name, value=value))

@@ -117,6 +117,20 @@ def test_held_deletes_unseen_rows_and_remembered_values_are_kept(context: Contex
     assert (context.runs.remembered("probe"), context.runs.remembered("nothing")) == ("two", None)
 
 
+def test_first_value_may_come_from_several_at_once(context: Context) -> None:
+    """Two reconcilers, one of which was stopped for a while: the later value stands, and neither fails."""
+    for name in ("canary:1", "canary:2", "canary:3"):
+        start = threading.Barrier(8)
+
+        def keep(value: int, name: str = name, start: threading.Barrier = start) -> None:
+            start.wait()
+            context.runs.remember(name, str(value))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(keep, range(8)))
+        assert context.runs.remembered(name) in set(map(str, range(8)))
+
+
 def test_passes_of_the_seed_end(context: Context) -> None:
     """A pass that planned something is followed by another, at most three (S9)."""
     run = make_run(context)
