@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,18 @@ def test_object_that_a_row_outside_the_run_spells_with_one_slash_more_stays(tmp_
 
     assert world.states() == {"kept": 1}
     assert (world.get(1), world.get(11)) == (b"shared", b"shared")
+
+
+def test_new_keys_that_are_one_object_in_two_spellings_are_a_collision(tmp_path: Path) -> None:
+    """Two moves to them would write over each other (H6)."""
+    folding = dataclasses.replace(CONDITIONAL, folds_case=True, ordered_listing=False)
+    world = World(tmp_path, folding, settings={"name_column": "title"})
+    world.add(1, "up/1.png", body=b"one", title="Logo.png")
+    world.add(2, "up/2.png", body=b"two", title="logo.PNG")
+    world.go()
+
+    assert world.parked() == {"collision": 1}
+    assert sorted([world.get(1), world.get(2)]) == [b"one", b"two"]
 
 
 @pytest.mark.parametrize(("title", "copies"), [("page.html", 0), ("other.png", 1)], ids=["another extension", "the same"])
