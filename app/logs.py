@@ -23,6 +23,7 @@ ACTIONS: Mapping[str, str] = {
     "run_ended": "The last move of a run has ended: it is finished, or cancelled for good.",
     "reconciled": "The reconciler hinted due moves again, or ended what could end.",
     "step_ended": "A step of a run's ladder has ended: the run goes on to the next one, or waits for the operator.",
+    "webhook_failed": "The webhook took an event of a run at none of several ticks; it is not told of it.",
     "clock_jumped": "The database's clock jumped: deletes are held for one grace.",
     "batch_released": "A batch gave back what it had not done; the reason is in the message.",
     "batch_refused": "A message of another deployment or run was not acted on.",

@@ -187,6 +187,13 @@ class Settings(BaseSettings):
         5, ge=0, le=100, description="Share of failures among the last outcomes that pauses the run, in per cent; 0: none does."
     )
     guard_outcomes: int = Field(1000, ge=1, le=1_000_000, description="How many last outcomes that is a share of.")
+    webhook_url: Annotated[SecretStr, _secret(rules.web_url)] = Field(
+        NOT_GIVEN, description="A URL that is told of a run's start, shares, standstills and end by POST; of the workers of the seed queue."
+    )
+    webhook_secret: Annotated[SecretStr, _secret()] = Field(
+        NOT_GIVEN, description="What those messages are signed with (HMAC-SHA-256, in the header X-Rekey-Signature)."
+    )
+    webhook_percent: int = Field(25, ge=0, le=100, description="After each so many per cent of the rows the webhook is told; 0: not.")
     max_attempts: int = Field(5, ge=1, le=100, description="Recorded errors after which an asset is parked as failed.")
     max_deaths: int = Field(3, ge=1, le=100, description="Workers that one asset may kill, alone in its batch, before it is parked.")
     queue_prefix: Annotated[str, AfterValidator(rules.queue_prefix)] = Field(

@@ -12,6 +12,7 @@ from app.ledger.records import Run
 from app.ledger.throttles import RECONCILER
 from app.reconcile import reconcile
 from tasks.messages import enqueue, enqueue_seed, queue_depth, stopped
+from tasks.webhook import tell
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def reconcile_moves() -> str:
         if notes:
             said.append(f"run {run.id[:8]}: {', '.join(notes)}")
             log.info("%s", said[-1], extra={"action": action, "run_id": run.id})
+    tell()
     return "; ".join(said) or "nothing is due"
 
 

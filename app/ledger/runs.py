@@ -145,6 +145,12 @@ class RunLedger:
             rows = connection.execute(_WITH_RATES.where(runs.c.live_hash.is_not(None)).order_by(runs.c.no)).mappings()
             return [Run.from_row(dict(row)) for row in rows]
 
+    def live_or_ended_since(self, at: int) -> list[Run]:
+        """Every run that has not ended, or only after *at* (UTC microseconds), by number."""
+        here = runs.c.live_hash.is_not(None) | (runs.c.finished_at > at)
+        with transaction(self.engine, read_only=True) as connection:
+            return [Run.from_row(dict(row)) for row in connection.execute(_WITH_RATES.where(here).order_by(runs.c.no)).mappings()]
+
     def set_state(self, run: Run, state: RunState, *, only_from: RunState) -> bool:
         """Change the run's state where it still is *only_from*; a run that is finished frees its bucket and table."""
         ended = {"live_hash": None, "finished_at": database_now()} if state is RunState.FINISHED else {}

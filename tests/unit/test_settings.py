@@ -293,7 +293,13 @@ def test_public_form_names_every_setting_but_the_keys(tmp_path: Path) -> None:
     """The run's record can be compared setting by setting."""
     found = read(tmp_path, {"references": "a.b"}).public()
 
-    assert set(found) == {setting.name for setting in declared()} - {"s3_access_key", "s3_secret_key", "probe_url"}
+    assert set(found) == {setting.name for setting in declared()} - {
+        "s3_access_key",
+        "s3_secret_key",
+        "probe_url",
+        "webhook_url",
+        "webhook_secret",
+    }
     assert (found["database_url"], found["references"]) == ("postgresql+psycopg://app:***@db/app", ["a.b"])
 
 
@@ -311,7 +317,7 @@ def test_secrets_have_a_twin_and_no_flag() -> None:
     """What is secret stands in no process list."""
     secret = {setting.name for setting in declared() if setting.secret}
 
-    assert secret == {"database_url", "broker_url", "s3_access_key", "s3_secret_key", "probe_url"}
+    assert secret == {"database_url", "broker_url", "s3_access_key", "s3_secret_key", "probe_url", "webhook_url", "webhook_secret"}
     assert {setting.flag for setting in declared() if setting.secret} == {None}
     assert all(setting.flag and setting.help.endswith(".") for setting in declared() if not setting.secret)
 
