@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 
 from app import dashboard, install, resources, settings
 from app.errors import BrokerUnavailableError, UsageError
-from app.pipeline import STAGES
+from app.pipeline import QUEUED
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -88,7 +88,7 @@ class Loader(AppLoader):  # type: ignore[misc] # celery has no types
 
 
 def _check_tasks(registered: Collection[str]) -> None:
-    missing = sorted({RECONCILE_TASK, *(stage.task for stage in STAGES)} - set(registered))
+    missing = sorted({RECONCILE_TASK, *(stage.task for stage in QUEUED)} - set(registered))
     if missing:
         raise UsageError(f"the tasks package registers no {', '.join(missing)}: the installation is incomplete")
 
@@ -129,10 +129,10 @@ def configuration(values: Settings) -> dict[str, Any]:
         # The tasks; and by name, since imports point down, the signal handlers that make a plain ``celery -A app worker`` ours.
         "include": INCLUDED,
         # Each with an exchange of its own: without one all share the first queue's and its routing key.
-        "task_queues": [_queue(name) for name in dict.fromkeys((RECONCILE_QUEUE, *(stage.queue for stage in STAGES)))],
+        "task_queues": [_queue(name) for name in dict.fromkeys((RECONCILE_QUEUE, *(stage.queue for stage in QUEUED)))],
         "task_default_queue": RECONCILE_QUEUE,
         "task_create_missing_queues": False,  # a misspelt -Q is refused instead of waiting for ever on a queue that gets nothing
-        "task_routes": {RECONCILE_TASK: {"queue": RECONCILE_QUEUE}} | {stage.task: {"queue": stage.queue} for stage in STAGES},
+        "task_routes": {RECONCILE_TASK: {"queue": RECONCILE_QUEUE}} | {stage.task: {"queue": stage.queue} for stage in QUEUED},
         "task_serializer": "json",
         "event_serializer": "json",
         "accept_content": ["json"],

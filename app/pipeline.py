@@ -82,5 +82,7 @@ MOVE_STAGES = (
 )
 
 STAGES: tuple[Stage, ...] = (SEED, *MOVE_STAGES)
+OWN = Stage(name="own", task="own_stage", queue="own", concurrency_setting="own_concurrency", next=None)  # the operator's, beside the chain
+QUEUED: tuple[Stage, ...] = (*STAGES, OWN)
 BY_NAME = {stage.name: stage for stage in MOVE_STAGES}
 FIRST_STAGES = {stage.state: stage.name for stage in reversed(MOVE_STAGES)}  # the first of the chain for each state

@@ -34,6 +34,7 @@ class Found:
 
     seed: bool = False
     messages: list[tuple[MoveStage, list[int]]] = field(default_factory=list)
+    visits: list[list[int]] = field(default_factory=list)  # for the operator's own stage
     notes: list[str] = field(default_factory=list)
     action: str = "reconciled"  # what the log calls this tick
     deaths: int = 0  # moves whose lease was found lost
@@ -74,6 +75,7 @@ def reconcile(run: Run, *, context: Context, host: str, depth: Callable[[], int]
             _look_for_deaths(run, context, clocks, found)
             room = _send_what_is_stamped(run, context, room, found)
         found.seed = not run.seed_done and run.seed_due_at <= clocks.now and room > 0
+    _visit(run, context, found)
     if run.seed_done and not found.messages:
         _end(run, context, found)
     return found
@@ -86,6 +88,7 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
         found.notes.append(f"{ended} moves ended, since the run is cancelled")
     soon = max(context.settings.request_timeout_seconds, context.settings.look_seconds) + SOON_SECONDS
     context.reopening.wake_cancelled(run, beyond_seconds=soon, most=context.settings.max_in_flight)
+    _visit(run, context, found)
     if context.queues.is_due(run):
         _look_for_deaths(run, context, clocks, found)
         _send_what_is_stamped(run, context, context.settings.max_in_flight, found)
@@ -162,8 +165,15 @@ def _look_for_deaths(run: Run, context: Context, clocks: Clocks, found: Found) -
         found.notes.append(f"{suspects} leases were lost: those moves run alone now")
 
 
+def _visit(run: Run, context: Context, found: Found) -> None:
+    """Send what the operator's own stage has to see."""
+    if context.settings.after_switch:
+        limit, again = context.settings.max_in_flight, float(context.settings.hint_seconds)
+        found.visits = split(context.visits.take_due(run, limit=limit, again_seconds=again), size=context.settings.batch_size)
+
+
 def _end(run: Run, context: Context, found: Found) -> None:
-    if context.queues.is_going(run) or found.uploads_left:
+    if context.queues.is_going(run) or found.uploads_left or (context.settings.after_switch and context.visits.is_open(run)):
         return
     if context.queues.is_waiting(run):
         parked = context.queues.end_waiting(run)

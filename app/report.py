@@ -16,6 +16,7 @@ from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
 from app.ledger.throttles import Throttle, ThrottleLedger
+from app.ledger.visits import VisitLedger
 from app.pipeline import MOVE_STAGES
 from app.redaction import redact
 from app.stage_report import held_back_by, stage_figures
@@ -61,6 +62,12 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
     report["rests"] = throttle.rests if run.state is RunState.PAUSED else None
     report["stall"] = _resting(run, report, canaries=canaries, throttle=throttle) or report["stall"]
+    own, name = None, run.settings.get("after_switch")
+    if name and run.is_live:
+        own = VisitLedger(queues.engine).figures(run)
+        if own["failing"] and not report["stall"]:
+            report["stall"] = f"your own stage {name} fails on {own['failing']} assets: {redact(own['detail'])}"
+    report["own_stage"] = own
     report["last_errors"] = errors
     report["held_back_by"] = held_back_by(report, per_second={})
     return report

@@ -90,9 +90,11 @@ RUN_SETTINGS = (
     "rename_rate",
     "delete_rate",
     *BRAKES,
+    "after_switch",
+    "deletes_wait",
 )
 # What `rekey set` changes of a run under way; the rest of its settings is what its moves were planned by.
-KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_rate", "rename_rate", "delete_rate", *BRAKES)
+KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_rate", "rename_rate", "delete_rate", *BRAKES, "deletes_wait")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -263,7 +263,19 @@ tallies = Table(
     **_options,
 )
 
-_ADDED = (("3", uploads), ("4", losses), ("5", ladders), ("5", throttles), ("5", tallies))  # by the version that added them
+visits = Table(
+    "rekey_visits",  # switched moves that the operator's own stage has still to see
+    metadata,
+    Column("run_no", Integer, primary_key=True, autoincrement=False),
+    Column("move_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),  # that failed
+    Column("detail", _text),
+    Index("rekey_visits_due", "run_no", "due_at"),
+    **_options,
+)
+
+_ADDED = (("3", uploads), ("4", losses), ("5", ladders), ("5", throttles), ("5", tallies), ("5", visits))  # by the version that added them
 
 
 def create_ledger(engine: Engine) -> bool:

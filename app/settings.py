@@ -187,6 +187,14 @@ class Settings(BaseSettings):
         5, ge=0, le=100, description="Share of failures among the last outcomes that pauses the run, in per cent; 0: none does."
     )
     guard_outcomes: int = Field(1000, ge=1, le=1_000_000, description="How many last outcomes that is a share of.")
+    after_switch: Annotated[OptionalText, AfterValidator(rules.function_name)] = Field(
+        None, description="A function of yours, as module:function, that sees each asset once its row is switched (docs/hooks.md)."
+    )
+    deletes_wait: Annotated[bool, BeforeValidator(rules.yes_or_no)] = Field(
+        False,  # noqa: FBT003 - pydantic takes a default so
+        description="Whether an old object is deleted only after that function has seen its asset.",
+    )
+    own_concurrency: int = Field(4, ge=1, le=1000, description="Calls of that function at once in one worker.")
     webhook_url: Annotated[SecretStr, _secret(rules.web_url)] = Field(
         NOT_GIVEN, description="A URL that is told of a run's start, shares, standstills and end by POST; of the workers of the seed queue."
     )

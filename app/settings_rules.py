@@ -108,6 +108,13 @@ def hours(text: str | None) -> str | None:
     return None if text is None else str(Window.parse(text))
 
 
+def function_name(name: str | None) -> str | None:
+    """``module:function``, or none."""
+    if name is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        raise ValueError("give module:function, such as my_hooks:purge")
+    return name
+
+
 def web_url(url: str) -> str:
     """An address that is asked by HTTP; empty: none."""
     if url:

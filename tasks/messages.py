@@ -19,7 +19,7 @@ from app import resources
 from app.celery_app import PUBLISH_SECONDS, RECONCILE_TASK, celery, send
 from app.errors import BrokerUnavailableError, DatabaseUnavailableError, RekeyError
 from app.ledger.records import Run
-from app.pipeline import BY_NAME, SEED, STAGES, MoveStage
+from app.pipeline import BY_NAME, OWN, SEED, STAGES, MoveStage
 from app.stages.runner import run_stage
 from app.stopping import stopping
 from tasks.hand_over import HandOver
@@ -93,6 +93,14 @@ def enqueue_seed(run: Run) -> None:
     """Send the seed of *run*; lost, it is sent again by the reconciler."""
     try:
         send(celery.tasks[SEED.task], resources.deployment(), run.id)
+    except BrokerUnavailableError as error:
+        log.warning("%s", error, extra={"action": "broker_warning", "run_id": run.id})
+
+
+def enqueue_visit(run: Run, ids: Sequence[int]) -> None:
+    """Send *ids* to the operator's own stage; lost, they are sent again by the reconciler."""
+    try:
+        send(celery.tasks[OWN.task], resources.deployment(), run.id, list(ids))
     except BrokerUnavailableError as error:
         log.warning("%s", error, extra={"action": "broker_warning", "run_id": run.id})
 

@@ -11,7 +11,7 @@ from app.errors import RekeyError
 from app.ledger.records import Run
 from app.ledger.throttles import RECONCILER
 from app.reconcile import reconcile
-from tasks.messages import enqueue, enqueue_seed, queue_depth, stopped
+from tasks.messages import enqueue, enqueue_seed, enqueue_visit, queue_depth, stopped
 from tasks.webhook import tell
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ def _tick(run: Run) -> tuple[list[str], str]:
     found = reconcile(run, context=context, host=socket.gethostname(), depth=queue_depth)
     for stage, ids in found.messages:
         enqueue(run, stage, ids)
+    for ids in found.visits:
+        enqueue_visit(run, ids)
     if found.seed:
         enqueue_seed(run)
     sent = sum(len(ids) for _, ids in found.messages)

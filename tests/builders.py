@@ -32,6 +32,7 @@ from app.report import snapshot
 from app.schema import create_ledger, moves, runs
 from app.settings import Settings, load
 from app.stages.context import Context, Result
+from app.stages.own_stage import call_own_stage
 from app.stages.runner import run_stage
 from app.stages.seed_moves import Seeded, seed_moves
 from app.stages.watch import RunWatch
@@ -313,6 +314,8 @@ class World:
                 messages += self._handle(*messages.pop(0))
             found = self.tick()
             messages += found.messages
+            for ids in found.visits:
+                call_own_stage(self.run, ids, context=self.context)
             if found.seed:
                 messages.append((None, []))
             run = self.run

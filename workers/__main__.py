@@ -81,7 +81,7 @@ def _run_all() -> int:
 
     settings = resources.settings()  # refused here once, instead of by each child
     logs.setup(settings.log_format, level=settings.log_level, secrets=settings.secrets)
-    names = (*profiles.QUEUES, "beat")
+    names = (*profiles.started(settings), "beat")
     logging.getLogger(__name__).info("starting %s", ", ".join(names), extra={"action": "worker_started"})
     import_for_children()
     try:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.pipeline import STAGES
+from app.pipeline import QUEUED, STAGES
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -21,7 +21,7 @@ PREFETCH_MULTIPLIER = 1
 # Pools for which a stage's concurrency makes no sense: a hundred processes are too many, and solo runs one task whatever it is told.
 HEAVY_POOLS = frozenset({"prefork", "processes", "solo"})
 
-QUEUES = tuple(dict.fromkeys(stage.queue for stage in STAGES))
+QUEUES = tuple(dict.fromkeys(stage.queue for stage in QUEUED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,15 @@ class Profile:
         return "+".join(self.queues)
 
 
+def started(settings: Settings) -> tuple[str, ...]:
+    """The queues that ``python -m workers`` starts a worker for: that of the operator's own stage only where there is one."""
+    return tuple(dict.fromkeys(stage.queue for stage in (QUEUED if settings.after_switch else STAGES)))
+
+
 def by_queue(settings: Settings) -> Mapping[str, Profile]:
     """The profile of each queue's own worker; a queue that two stages share has the larger one's concurrency."""
     wanted: dict[str, int] = {}
-    for stage in STAGES:
+    for stage in QUEUED:
         wanted[stage.queue] = max(wanted.get(stage.queue, 1), getattr(settings, stage.concurrency_setting))
     return {
         queue: Profile(queues=(queue,), pool=POOL, concurrency=concurrency, prefetch_multiplier=PREFETCH_MULTIPLIER)

@@ -41,6 +41,7 @@ from app.ledger.runs import RunLedger
 from app.ledger.steering import SteerLedger
 from app.ledger.throttles import ThrottleLedger
 from app.ledger.uploads import UploadLedger
+from app.ledger.visits import VisitLedger
 from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings
@@ -103,6 +104,11 @@ class Context:
     def ladders(self) -> LadderLedger:
         """The steps in which runs come to all of their rows."""
         return LadderLedger(self.moves.engine)
+
+    @property
+    def visits(self) -> VisitLedger:
+        """What the operator's own stage has still to see."""
+        return VisitLedger(self.moves.engine)
 
     @property
     def throttles(self) -> ThrottleLedger:

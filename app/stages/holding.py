@@ -12,6 +12,7 @@ from app.stages.views import View
 from app.states import KeptReason
 
 Due = list[tuple[Move, ObjectInfo]]
+UNSEEN_SECONDS = 5.0  # until it is looked whether the operator's own stage has seen an asset by now
 HELD = "the run holds its deletes: `rekey release` lets the old object go"
 USED_UP = "the run's --max-deletes is used up: `rekey release` lets the old object go"
 
@@ -24,10 +25,23 @@ def may_go(batch: Batch, view: View, due: Due) -> Due:
         for move, _ in due:
             batch.add(kept(move, KeptReason.HELD, HELD))
         return []
-    due = _in_turn(batch, due)
+    due = _in_turn(batch, _seen_by_own_stage(batch, due))
     if view.run.deletes_left is None:
         return due
     return _granted(batch, due)
+
+
+def _seen_by_own_stage(batch: Batch, due: Due) -> Due:
+    """Those that the operator's own stage has seen, if deletes are to wait for it."""
+    context = batch.context
+    if not context.settings.deletes_wait or not context.settings.after_switch or not due:
+        return due
+    unseen = context.visits.open_of(batch.run, [move.id for move, _ in due if move.run_no == batch.run.no])
+    waiting = {move.old_hash for move, _ in due if move.run_no == batch.run.no and move.id in unseen}
+    for move, _ in due:
+        if move.old_hash in waiting:
+            batch.add(Outcome(move=move, due_in=UNSEEN_SECONDS), say="waiting for your own stage")
+    return [(move, found) for move, found in due if move.old_hash not in waiting]
 
 
 def _in_turn(batch: Batch, due: Due) -> Due:

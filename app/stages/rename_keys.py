@@ -15,6 +15,7 @@ from app.assets import AssetRow, Naming
 from app.database import transaction
 from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RolledBackError, UnansweredError
 from app.ledger.records import Move, Outcome
+from app.ledger.visits import add_visits
 from app.looks import Looks, look
 from app.object_store import MAX_LISTED
 from app.stages import going_back
@@ -165,6 +166,8 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
     context.moves.record(batch.lease, outcomes, connection=connection)
     if batch.run.origin_no is not None:
         context.rollbacks.mark(connection, batch.run, [outcome.move.id for outcome in outcomes])
+    if context.settings.after_switch:
+        add_visits(connection, batch.run, [done.move.id for done in outcomes if done.move.state is MoveState.RENAMED])
     return outcomes
 
 

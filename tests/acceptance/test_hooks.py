@@ -1,4 +1,4 @@
-"""A webhook, as docs/hooks.md has it: what it is told of a run that is paused half-way, and that its silence stops nothing."""
+"""A webhook and a stage of the operator's own, both with the programs of docs/hooks.md as they stand there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -27,10 +29,35 @@ SECRET = "a secret of the webhook's"
 STAYS = "T0/B1/never-shown"  # in the address
 
 
+class Cdn(BaseHTTPRequestHandler):
+    """Knows which paths it was asked to forget; fails on the first ones."""
+
+    purged: ClassVar[list[str]] = []
+    failures = 2
+
+    def do_PURGE(self) -> None:
+        """One request."""
+        if Cdn.failures:
+            Cdn.failures -= 1
+            self.send_error(500)
+            return
+        Cdn.purged.append(self.path.lstrip("/"))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def examples() -> list[str]:
+    """The programs on the page, as they stand there."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs/hooks.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
 @contextmanager
 def example(folder: Path) -> Iterator[tuple[int, Path]]:
     """The receiver of the page, started as it stands there; its port, and what it writes down."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/hooks.md").read_text(encoding="utf-8"), re.DOTALL)
+    code = examples()[0]
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     environ = {**os.environ, "WEBHOOK_PORT": str(port), "WEBHOOK_SECRET": SECRET}
@@ -42,9 +69,28 @@ def example(folder: Path) -> Iterator[tuple[int, Path]]:
         receiver.wait()
 
 
+@contextmanager
+def cdn(folder: Path) -> Iterator[dict[str, str]]:
+    """A CDN, and the settings by which the function of the page purges it."""
+    (folder / "my_hooks.py").write_text(examples()[1], encoding="utf-8")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cdn)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {
+        "CDN": f"http://127.0.0.1:{server.server_port}",
+        "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+        "REKEY_AFTER_SWITCH": "my_hooks:purge",
+        "REKEY_DELETES_WAIT": "true",
+    }
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.mark.timeout(400)
 def test_webhook_is_told_and_its_silence_stops_nothing(deployment: Deployment, tmp_path: Path) -> None:
-    """Start, a rest, shares and the end, signed, once each; then nobody is there, and a run ends all the same."""
+    """Start, a rest, shares and the end, signed, once each; then nobody is there, and a run ends all the same.
+
+    That run has a stage of the operator's own, which fails at first: deletes wait for it, and each asset is seen.
+    """
     service, named = deployment.service()
     assets = service.fill(ASSETS)
     secret = tmp_path / "secret"
@@ -58,8 +104,10 @@ def test_webhook_is_told_and_its_silence_stops_nothing(deployment: Deployment, t
             _until(lambda: "end finished" in _told(events))
             told = _told(events).splitlines()
             said = workers.output()
-    with deployment.workers(name="alone", **hook) as workers:
-        ended = deployment.rekey("enqueue", "--watch", "--json", seconds=200, **named)
+    with cdn(tmp_path) as own, deployment.workers(name="alone", **hook, **own) as workers:
+        later, at = deployment.service()
+        others = later.fill(ASSETS)
+        ended = deployment.rekey("enqueue", "--watch", "--json", seconds=200, **at, **own)
         said += workers.output()
 
     assert told[0] == "start running 0 of 0, None"
@@ -68,7 +116,10 @@ def test_webhook_is_told_and_its_silence_stops_nothing(deployment: Deployment, t
     assert told[-1] == f"end finished {ASSETS} of {ASSETS}, None"
     assert {line.partition(" ")[0] for line in told[2:-1]} <= {"threshold"}
     assert len(set(told)) == len(told)
-    assert (ended.status, ended.report["in_place"]) == (0, len(assets))
+    assert service.differences(assets) == []
+    assert (ended.status, ended.report["deleted"]) == (0, ASSETS)
+    assert set(Cdn.purged) == {asset.old_key for asset in others}
+    assert Cdn.failures == 0
     assert STAYS not in said
     assert SECRET not in said
 
