@@ -214,12 +214,15 @@ def deployment() -> str:
         return opened.deployment
 
 
-def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None) -> MinioStore:
-    """A new connection pool to *bucket* on this process's endpoint; the caller closes it."""
+def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> MinioStore:
+    """A new connection pool to *bucket* on this process's endpoint; the caller closes it. *patient*: what it refuses for now is sent again."""
     from app.minio_store import MinioStore  # noqa: PLC0415 - 0.2 s, which `rekey status` and its like need not spend
     from app.s3_credentials import provider_of  # noqa: PLC0415 - as above
+    from app.s3_http import SocketTransport  # noqa: PLC0415 - as above
+    from app.s3_patience import PatientTransport  # noqa: PLC0415 - as above
 
     own = settings()
+    transport = SocketTransport(own.s3_endpoint, clock=BootClock(), keep=pool_size or _concurrency, ca_file=own.s3_ca_file)
     return MinioStore(
         endpoint=own.s3_endpoint,
         provider=provider_of(own),
@@ -229,18 +232,19 @@ def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | No
         pool_size=pool_size or _concurrency,
         capabilities=capabilities,
         ca_file=own.s3_ca_file,
+        transport=PatientTransport(transport) if patient else transport,
     )
 
 
-def store_of(values: Settings, capabilities: Capabilities | None, *, pool_size: int | None = None) -> Store:
+def store_of(values: Settings, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> Store:
     """A new store of all objects that *values* are about, in one bucket or in two; the caller closes it."""
-    source = store(values.s3_bucket, capabilities, pool_size=pool_size)
+    source = store(values.s3_bucket, capabilities, pool_size=pool_size, patient=patient)
     if values.target_bucket is None:
         return source
     from app.two_buckets import TwoBuckets  # noqa: PLC0415 - as above
 
     placing = Placing(source=values.s3_bucket, target=values.target_bucket, template=values.key_template)
-    both = TwoBuckets(source, store(values.target_bucket, capabilities, pool_size=pool_size), placing)
+    both = TwoBuckets(source, store(values.target_bucket, capabilities, pool_size=pool_size, patient=patient), placing)
     if capabilities is not None:
         both.capabilities = capabilities
     return both

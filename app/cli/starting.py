@@ -224,7 +224,7 @@ def explained(settings: Settings) -> Iterator[None]:
 def probed(settings: Settings) -> Capabilities:
     """What the endpoint honours: from the last probe of the last day, else tried now with throw-away objects."""
     now = resources.runs().now()
-    store = resources.store_of(settings, None, pool_size=1)
+    store = resources.store_of(settings, None, pool_size=1, patient=True)
     try:
         known = known_capabilities(settings, since=now - PROBE_HOURS * 3600 * MICROSECONDS)
         if known is not None:

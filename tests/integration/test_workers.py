@@ -33,7 +33,7 @@ def environ(broker: Redis, tmp_path: Path) -> dict[str, str]:
         (("-Q", "copy", "-c", "3"), ("concurrency: 3 (thread)", "worker copy@", "consumes copy, 3")),
         (("-Q", "copy", "-P", "prefork", "-c", "2"), ("concurrency: 2 (prefork)", "worker copy@", "consumes copy, 2")),
         (("-Q", "copy", "-P", "solo"), ("(solo)", "worker copy@", "consumes copy")),
-        (("-n", "mine@here"), ("concurrency: 100 (thread)", "worker mine@here", "consumes seed, copy, rename, delete, 100")),
+        (("-n", "mine@here"), ("concurrency: 100 (thread)", "worker mine@here", "consumes seed, copy, rename, delete, own, 100")),
     ],
 )
 def test_plain_worker_takes_its_stage_s_profile_unless_told_otherwise(

@@ -114,7 +114,7 @@ def test_each_queue_has_an_exchange_of_its_own() -> None:
     queues = celery_app.configuration(make_settings())["task_queues"]
 
     assert [(queue.name, queue.exchange.name, queue.routing_key) for queue in queues] == [
-        (name, name, name) for name in ("seed", "copy", "rename", "delete")
+        (name, name, name) for name in ("seed", "copy", "rename", "delete", "own")
     ]
 
 
@@ -248,7 +248,7 @@ def test_loader_refuses_a_tasks_package_that_lacks_a_task(monkeypatch: pytest.Mo
     app = Celery("test", loader=celery_app.Loader, set_as_current=False)
     app.conf.include = ()
 
-    with pytest.raises(UsageError, match="registers no copy_objects, delete_objects, reconcile_moves, rename_keys, seed_moves"):
+    with pytest.raises(UsageError, match="registers no copy_objects, delete_objects, own_stage, reconcile_moves, rename_keys, seed_moves"):
         app.loader.import_default_modules()
 
 

@@ -286,6 +286,7 @@ def test_init_sql_since_prints_only_what_former_tables_lack(
         "CREATE TABLE rekey_throttles",
         "CREATE TABLE rekey_tallies",
         "CREATE TABLE rekey_visits",
+        "CREATE INDEX rekey_visits_due ON rekey_visits",
         "UPDATE rekey_meta SET value = '5' WHERE name = 'schema_version';",
     ]
     assert cli.main(["init", "--since", "3"]) == 2
