@@ -215,7 +215,7 @@ def deployment() -> str:
 
 
 def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> MinioStore:
-    """A new connection pool to *bucket* on this process's endpoint; the caller closes it. *patient*: what it refuses for now is sent again."""
+    """A new connection pool to *bucket* on this process's endpoint; the caller closes it. *patient*: what is refused comes again."""
     from app.minio_store import MinioStore  # noqa: PLC0415 - 0.2 s, which `rekey status` and its like need not spend
     from app.s3_credentials import provider_of  # noqa: PLC0415 - as above
     from app.s3_http import SocketTransport  # noqa: PLC0415 - as above

@@ -19,7 +19,7 @@ class Script:
         self.statuses = list(statuses)
         self.sent: list[tuple[str, str]] = []
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", **_: object) -> Answer:
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", **_: object) -> Answer:  # noqa: ARG002 - as a transport's
         """The next answer."""
         self.sent.append((method, target))
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
