@@ -26,7 +26,7 @@ from app.throttle.aimd import Pace, pressed, relieved
 from app.throttle.window import Window
 
 FAILURES, WINDOW, PROBE = "failures", "window", "probe"
-SLOW_SHARE = 0.01  # of the requests that were refused: one in a while is no pressure
+SLOW_SHARE, SLOW_LEAST = 0.05, 3  # of the requests that were refused, and how many: one in a while is no pressure
 MILLISECOND = 1000  # microseconds
 _CHANCE = random.Random()  # noqa: S311 - jitter
 
@@ -163,7 +163,7 @@ def _common(settings: Settings, context: Context, write_seconds: float) -> str |
 
 def _own(settings: Settings, store: Reading) -> str | None:
     """What slows this stage down, by how the store answered it."""
-    if store.requests and store.slow_downs / store.requests >= SLOW_SHARE:
+    if store.slow_downs >= max(SLOW_LEAST, SLOW_SHARE * store.requests):
         share = 100 * store.slow_downs / store.requests
         return f"the store asks to slow down (503) in {share:.0f} % of its answers: `rekey set adapt=false` takes no notice"
     mean = store.microseconds / store.requests / MILLISECOND if store.requests else 0.0
