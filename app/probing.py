@@ -9,9 +9,10 @@ from app.web import OK, ask
 
 SECONDS = 2.0  # for an answer by HTTP
 # Of a replica that says nothing any more the lag is as old as its last word; one that has all there is has none, whatever it said last.
+# Who only keeps the log (pg_receivewal, a back-up) replays nothing, and is no replica that anybody reads.
 _LAG = (
     "(SELECT max(CASE WHEN replay_lsn >= pg_current_wal_lsn() THEN 0 ELSE greatest(coalesce(extract(epoch FROM replay_lag), 0), "
-    "extract(epoch FROM clock_timestamp() - reply_time)) END) FROM pg_stat_replication)"
+    "extract(epoch FROM clock_timestamp() - reply_time)) END) FROM pg_stat_replication WHERE replay_lsn IS NOT NULL)"
 )
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 import redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -206,6 +206,56 @@ def postgres_server(folder: Path | None = None) -> Iterator[SqlServer]:
         )
         with _running(SqlServer(server=Server(program), url=url)) as server:
             yield server
+
+
+@contextmanager
+def postgres_replica(primary: SqlServer, *, behind_seconds: int) -> Iterator[None]:
+    """A replica of *primary* that replays everything so much later."""
+    user, at = _plain_user(), make_url(primary.url)
+    with _own_folder(None, user=user) as own:
+        place = Place.draw(1)
+        programs = _executable_by(user, _find_postgres(), own)
+        source = f"host={at.host} port={at.port} user={at.username} password={at.password}"
+        copy = (
+            f"{programs}/pg_basebackup",
+            "--pgdata=data",
+            f"--dbname={source}",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
+        _run_once(copy, own, user=user)
+        options = {
+            "port": place.ports[0],
+            "listen_addresses": LOOPBACK,
+            "unix_socket_directories": "",
+            "max_connections": 300,
+            "recovery_min_apply_delay": f"{behind_seconds}s",
+            "wal_receiver_status_interval": "1s",
+        }
+        program = Program(
+            name="replica",
+            argv=(f"{programs}/postgres", "-D", "data", *(f"--{name}={value}" for name, value in options.items())),
+            folder=own,
+            is_ready=lambda: _is_followed(primary.url),
+            user=user,
+            stop_signal=signal.SIGINT,
+        )
+        server = Server(program)
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+
+def _is_followed(url: str) -> bool:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return bool(connection.exec_driver_sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").scalar())
+    finally:
+        engine.dispose()
 
 
 @contextmanager
