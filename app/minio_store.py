@@ -43,7 +43,7 @@ from app.s3_bucket import Lifecycle, Notice, Replication
 from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client
 from app.s3_delete import delete_objects
 from app.s3_errors import proof_missing, store_error
-from app.s3_http import SocketTransport, Transport, tls_context
+from app.s3_http import Answer, SocketTransport, Transport, tls_context
 from app.s3_multipart import read_result, success, written
 from app.s3_objects import TELL_CHECKSUMS, MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
 from app.s3_ranges import read_range
@@ -122,6 +122,10 @@ class MinioStore:
     def reading(self) -> Reading:
         """How the endpoint has answered so far."""
         return self._client.gauge.read()
+
+    def count_refusal(self, answer: Answer) -> None:
+        """Count an answer by which the endpoint has refused a request for now, and which nobody else sees."""
+        self._client.gauge.add(seconds=answer.received_at - answer.sent_at, slow_down=True)
 
     def store_time(self) -> int:
         """UTC seconds by the store's clock, never ahead of it."""

@@ -215,15 +215,16 @@ def deployment() -> str:
 
 
 def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> MinioStore:
-    """A new connection pool to *bucket* on this process's endpoint; the caller closes it. *patient*: what is refused comes again."""
+    """A new connection pool to *bucket* on this process's endpoint; the caller closes it. *patient*: as a command, which has no ledger."""
     from app.minio_store import MinioStore  # noqa: PLC0415 - 0.2 s, which `rekey status` and its like need not spend
     from app.s3_credentials import provider_of  # noqa: PLC0415 - as above
     from app.s3_http import SocketTransport  # noqa: PLC0415 - as above
-    from app.s3_patience import PatientTransport  # noqa: PLC0415 - as above
+    from app.s3_patience import COMMAND_TRIES, WORKER_TRIES, PatientTransport  # noqa: PLC0415 - as above
 
     own = settings()
-    transport = SocketTransport(own.s3_endpoint, clock=BootClock(), keep=pool_size or _concurrency, ca_file=own.s3_ca_file)
-    return MinioStore(
+    sockets = SocketTransport(own.s3_endpoint, clock=BootClock(), keep=pool_size or _concurrency, ca_file=own.s3_ca_file)
+    transport = PatientTransport(sockets, tries=COMMAND_TRIES if patient else WORKER_TRIES, wait=stopping.wait)
+    made = MinioStore(
         endpoint=own.s3_endpoint,
         provider=provider_of(own),
         region=own.s3_region,
@@ -232,8 +233,10 @@ def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | No
         pool_size=pool_size or _concurrency,
         capabilities=capabilities,
         ca_file=own.s3_ca_file,
-        transport=PatientTransport(transport) if patient else transport,
+        transport=transport,
     )
+    transport.refused = made.count_refusal
+    return made
 
 
 def store_of(values: Settings, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> Store:

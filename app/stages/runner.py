@@ -20,6 +20,7 @@ from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0
 FEW = 50  # moves that each task may hold; the more of a larger claim wait until there is room, so that a hundred tasks stay small
+FEWEST = 10  # moves that a stage that was slowed down looks at together
 LAST = "delete"  # its looks go on in a cancelled run; and they are not bounded by its rate, which it keeps itself
 CHUNKS_A_SECOND = 2  # under a bounded rate, so that it is kept evenly
 TURN_PATIENCE_SECONDS = 3.0  # a task waits so long for its turn, and gives its moves back where that is further off
@@ -74,7 +75,7 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
     start = 0
     while start < len(ids):
         rate = 0 if stage == LAST else context.rate(run, stage)
-        size = context.pace.size(stage, chunk=work.chunk)
+        size = _size(stage, work, run, context)
         chunk = ids[start : start + (min(size, max(1, rate // CHUNKS_A_SECOND)) if rate else size)]
         if start and (context.stopping() or not context.watch.still(run) or context.clock.boot() - started > TASK_SECONDS):
             result.again += ids[start:]  # not claimed at all: a claim that is only given back costs as much as one that is used
@@ -90,6 +91,12 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
         finally:
             context.note(run, stage, outcomes=result.outcomes - outcomes, failed=result.failed - failed)
         start += len(chunk)
+
+
+def _size(stage: str, work: Work, run: Run, context: Context) -> int:
+    """Moves to claim at once; of a last stage that was slowed down so many as its rate lets go: it asks for their objects all at once."""
+    size, decided = context.pace.size(stage, chunk=work.chunk), context.watch.rate(run, stage)
+    return min(size, max(FEWEST, int(decided * TASK_SECONDS))) if stage == LAST and decided else size
 
 
 def _turn(stage: str, run: Run, chunk: Sequence[int], *, rate: int, context: Context) -> bool:

@@ -1,4 +1,4 @@
-"""A command sends again what the store has refused for now, and nothing else."""
+"""What the store has refused for now is sent again, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from app.s3_http import Answer
-from app.s3_patience import TRIES, PatientTransport
+from app.s3_patience import PatientTransport
+from app.testing import ManualClock
 
 
 class Script:
@@ -18,10 +19,12 @@ class Script:
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
         self.sent: list[tuple[str, str]] = []
+        self.timeouts: list[float] = []
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", **_: object) -> Answer:  # noqa: ARG002 - as a transport's
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float, **_: object) -> Answer:  # noqa: ARG002 - as a transport's
         """The next answer."""
         self.sent.append((method, target))
+        self.timeouts.append(timeout)
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return Answer(status=status, headers={}, body=b"", sent_at=0.0, received_at=0.0)
 
@@ -31,14 +34,29 @@ class Script:
 
 @pytest.mark.parametrize(
     ("statuses", "answer", "sent"),
-    [((200,), 200, 1), ((503, 429, 200), 200, 3), ((503,), 503, TRIES), ((500,), 500, 1), ((412, 200), 412, 1)],
+    [((200,), 200, 1), ((503, 429, 200), 200, 3), ((503,), 503, 6), ((500,), 500, 1), ((412, 200), 412, 1)],
 )
 def test_only_what_was_refused_for_now_is_sent_again(statuses: tuple[int, ...], answer: int, sent: int) -> None:
-    """The same request, within the seconds that its signature lives; at the end the refusal itself is the answer."""
+    """The same request; at the end the refusal itself is the answer. Each refusal is counted, the last one by who gets it."""
     waits: list[float] = []
+    refused: list[int] = []
     script = Script(*statuses)
-    found = PatientTransport(script, wait=waits.append).send("PUT", "/bucket/key", {}, timeout=1.0)
+    transport = PatientTransport(script, tries=6, wait=waits.append)
+    transport.refused = lambda found: refused.append(found.status)
+    found = transport.send("PUT", "/bucket/key", {}, timeout=60.0)
 
     assert (found.status, script.sent) == (answer, [("PUT", "/bucket/key")] * sent)
-    assert len(waits) == sent - 1
+    assert len(waits) == len(refused) == sent - 1
     assert sum(waits) < 4
+
+
+def test_request_has_no_more_time_than_it_had() -> None:
+    """Its signature ends, and its lease: what is refused near that is not sent again, and what is sent again gets what is left."""
+    clock = ManualClock()
+    script = Script(503)
+    PatientTransport(script, tries=100, wait=clock.advance, now=clock.boot).send("PUT", "/bucket/key", {}, timeout=3.0)
+
+    assert script.timeouts[0] == 3.0
+    assert script.timeouts == sorted(script.timeouts, reverse=True)
+    assert script.timeouts[-1] >= 1.0
+    assert clock.boot() - ManualClock().boot() <= 2.0
