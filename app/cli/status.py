@@ -41,6 +41,8 @@ def status(*, settings: Settings, run_id: str | None, watch: bool, as_json: bool
             click.echo(summary(report))
             if report["stall"]:
                 click.echo(f"  stands still: {report['stall']}")
+            if report["held_back_by"]:
+                click.echo(f"  held back by: {report['held_back_by']}")
         return DONE
     finally:
         resources.close()

@@ -25,6 +25,8 @@ def line(report: Mapping[str, Any], per_second: Mapping[str, float] | None = Non
     parts.append(f"{report['per_second']:.0f}/s in all")
     if report["eta_seconds"] is not None and report["open"]:
         parts.append(f"about {report['eta_seconds']} s left")
+    if report.get("seed_held_by") or any(stage.get("slowed_to") for stage in report.get("stages", {}).values()):
+        parts.append(f"held back by {report['held_back_by']}")
     if report["parked"]:
         parts.append(f"{report['parked']} parked: " + _counted(report["parked_reasons"]))
     if report["not_kept"]:

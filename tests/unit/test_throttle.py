@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.cli.words import line
 from app.errors import DatabaseUnavailableError, UsageError
 from app.gauge import BOUNDS, Gauge, Reading
 from app.ledger.throttles import Tallied, Throttle, ThrottleLedger
@@ -63,6 +64,7 @@ def test_stage_that_the_store_refuses_gives_way_and_the_others_do_not(tmp_path: 
     assert 2 <= decided.rates["copy"] <= 3, "a half or more of four a second"
     assert world.context.rate(run, "copy") == decided.rates["copy"]
     assert world.context.rate(run, "rename") == 0
+    assert f"| held back by copy, slowed to {decided.rates['copy']} a second: the store asks" in line(world.report())
     assert world.report()["held_back_by"] == (
         f"copy, slowed to {decided.rates['copy']} a second: the store asks to slow down (503) in 25 % of its answers: "
         "`rekey set adapt=false` takes no notice"
