@@ -52,8 +52,9 @@ FACTS: Mapping[str, Mapping[Attribute, tuple[str, ...]]] = {
     | _LOCKS
     | dict.fromkeys((_A.STORAGE_CLASS, _A.ENCRYPTION, _A.KMS), (NONE,) * 5)
     | {_A.REDIRECT: (ARRIVES,) * 5},
+    "memory": _EVERYWHERE | _LOCKS,
 }
-NAMES = {"minio_with_keys": "MinIO", "seaweed": "SeaweedFS", "versitygw": "Versity's gateway"}
+NAMES = {"minio_with_keys": "MinIO", "seaweed": "SeaweedFS", "versitygw": "Versity's gateway", "memory": "S3, as documented"}
 HEADING = "## Path by path\n"
 
 
