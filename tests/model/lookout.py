@@ -38,8 +38,10 @@ class Lookout:
             after = self._with(after, self._ground.oracles.remember(now.ghosts, step.events, actor, now.clock[0]))
             now = self._views.view(after)
         if MOVES in step.wrote or RUNS in step.wrote:
-            after = self._with(after, self._ground.oracles.remember_claims(self._views.view(before), now, actor))
-            now = self._views.view(after)
+            ghosts = self._ground.oracles.remember_claims(self._views.view(before), now, actor)
+            if ghosts is not now.ghosts:
+                after = self._with(after, ghosts)
+                now = self._views.view(after)
         if ASSETS in step.wrote:
             after = self._promised(self._views.view(before), now)
             now = self._views.view(after)

@@ -90,19 +90,20 @@ class Oracles:
 
     def remember_claims(self, before: View, now: View, who: str) -> Ghosts:
         """What is remembered when the ledger has changed: who can know by now that deletes are held."""
+        if not any(run.held_until for run in now.runs.values()):
+            return now.ghosts
         later = any(run.held_until > before.runs[no].held_until for no, run in now.runs.items() if no in before.runs)
         told = frozenset() if later else now.ghosts.told
-        held = any(run.held_until for run in now.runs.values())
-        if held and _claimed(before, now):
+        if _claimed(before, now):
             told |= {who}
         return now.ghosts if told == now.ghosts.told else replace(now.ghosts, told=told)
 
     def check_steering(self, before: View, now: View) -> None:
         """No move of a paused run is taken in hand (H17): what a canary has seen stops everybody."""
-        for move in _claimed(before, now):
-            run = before.runs.get(move.no[0])
-            if run is not None and run.state == RunState.PAUSED:
-                raise ViolationError(f"H17: move {move.no[1]} is taken in hand, and its run is paused")
+        paused = {no for no, run in before.runs.items() if run.state == RunState.PAUSED}
+        taken = [move.no[1] for move in _claimed(before, now) if move.no[0] in paused] if paused else []
+        if taken:
+            raise ViolationError(f"H17: move {taken[0]} is taken in hand, and its run is paused")
 
     def check_mark(self, now: View, told: str) -> None:
         """A run's mark is put before it has moves; as long as it is there, the journal says of every delete that it was meant (H15)."""
