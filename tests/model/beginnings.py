@@ -90,9 +90,9 @@ def marked(ground: Ground) -> None:
 
 
 def closed(ground: Ground) -> None:
-    """Two assets, of which the second one's new object can be looked at, and not read."""
+    """Two assets; anybody may read the second one's old object, and not the new one."""
     ground.asset(2)
-    ground.closed = frozenset({"clients/7/assets/2.png"})
+    ground.store.public = ("up/2.png",)
 
 
 def stubborn(ground: Ground) -> None:

@@ -213,8 +213,6 @@ class Ground(World):
     def _open_store(self) -> None:
         self.store = self._store = Store(self.behaviour, clock=self.clock, on_call=self._before_request)
         self.store._bucket._versions = Versions(self._touch)
-        self.closed: frozenset[str] = frozenset()  # keys that can be looked at, and not read
-        self.store.is_closed = lambda key: key in self.closed
 
     def _touch(self, name: str, write: bool) -> None:  # noqa: FBT001 - called for every access
         if self.execution is not None:

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.errors import DeniedError
 from app.testing import InMemoryStore
 from tests.model.worlds import LISTING, OBJECT
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from app.errors import ObjectError
-    from app.object_store import ObjectInfo, ReadObject
+    from app.object_store import ObjectInfo
 
 JOURNAL = ".rekey/"  # all objects below it are one resource: their names follow from what they say
 _TOUCHED: dict[str, list[tuple[str, bool]]] = {}
@@ -95,14 +94,6 @@ class Store(InMemoryStore):
     """Says which call is a request, and which only the next key of one."""
 
     next_key = False
-    is_closed: Callable[[str], bool] = staticmethod(lambda _key: False)
-
-    def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
-        """GET, which a policy may not allow where HEAD is."""
-        found = super().read(key, max_bytes=max_bytes, admit=admit)
-        if self.is_closed(key):
-            raise DeniedError(key, "AccessDenied")
-        return found
 
     def _delete_key(self, info: ObjectInfo, *, first: bool) -> ObjectError | None:
         self.next_key = not first
