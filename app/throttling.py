@@ -27,6 +27,7 @@ from app.throttle.window import Window
 
 FAILURES, WINDOW, PROBE = "failures", "window", "probe"
 SLOW_SHARE, SLOW_LEAST = 0.05, 3  # of the requests that were refused, and how many: one in a while is no pressure
+DECIDE_SECONDS = 4.0  # at least, between two decisions: workers hear of one, and note what came of it, within some two
 MILLISECOND = 1000  # microseconds
 _CHANCE = random.Random()  # noqa: S311 - jitter
 
@@ -121,7 +122,10 @@ def _too_many_failures(settings: Settings, now: Throttle) -> tuple[str, str] | N
 
 def _slowed(run: Run, context: Context, before: Throttle, *, now: int, write_seconds: float) -> Throttle:
     """The rates from now on, by what was done since the last tick."""
-    settings, memory, seen = context.settings, before.memory, context.throttles.tallied(run)
+    settings, memory = context.settings, before.memory
+    if now - memory.get("at", run.created_at) < DECIDE_SECONDS * MICROSECONDS:
+        return replace(before, rests=None, why=None)
+    seen = context.throttles.tallied(run)
     seconds = max((now - memory.get("at", run.created_at)) / MICROSECONDS, 0.1)
     everybody = _common(settings, context, write_seconds) if settings.adapt else None
     rates: dict[str, int] = {}

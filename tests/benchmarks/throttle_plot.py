@@ -33,6 +33,14 @@ from tests.chaos.evidence import Evidence
 
 LIMIT, READS = 50.0, 20.0
 SAMPLE_SECONDS = 0.5
+# Ticks and looks as far apart as they are by default, so that the run's own questions leave something of fifty requests a second.
+CALM = {
+    "REKEY_COPY_CONCURRENCY": "16",
+    "REKEY_GRACE_SECONDS": "10",
+    "REKEY_RECONCILE_SECONDS": "5",
+    "REKEY_LOOK_SECONDS": "5",
+    "REKEY_CANARY_READS": "5",
+}
 COLUMNS, LINES = 80, 24
 WATCHED = 0.4  # of the rows are moved when the terminal is kept
 
@@ -60,7 +68,7 @@ def main(args: Sequence[str]) -> int:
         store = exits.enter_context(real.minio_server())
         door = LimitedDoor(store.endpoint, limit=LIMIT)
         exits.callback(door.close)
-        settings = {"REKEY_S3_ENDPOINT": door.endpoint, "REKEY_COPY_CONCURRENCY": "16", "REKEY_GRACE_SECONDS": "10"}
+        settings = {"REKEY_S3_ENDPOINT": door.endpoint, **CALM}
         deployment = Deployment(database_url=postgres.make_database(), broker_url=broker.url, store=store, folder=folder, settings=settings)
         assert deployment.rekey("init").status == 0
         service, named = deployment.service()
@@ -72,7 +80,8 @@ def main(args: Sequence[str]) -> int:
         reader.start()
         time.sleep(5)  # of the service alone
         began = time.monotonic() - 5
-        deployment.rekey("enqueue")
+        started = deployment.rekey("enqueue")
+        assert started.status == 0, started.err
         if options.terminal:
             threading.Thread(target=_keep_terminal, args=(deployment, evidence, options.terminal), daemon=True).start()
         seen = _watch(evidence, door, began)

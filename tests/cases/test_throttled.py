@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from tests.servers import RedisServer, S3Server, SqlServer
 
-ASSETS, LIMIT, READS = 150, 50.0, 20.0
+ASSETS, LIMIT, READS = 100, 50.0, 20.0
+# Ticks and looks as far apart as by default, and few canary reads: else the run's own questions take most of fifty requests a second.
+CALM = {
+    "REKEY_COPY_CONCURRENCY": "16",
+    "REKEY_RECONCILE_SECONDS": "5",
+    "REKEY_LOOK_SECONDS": "5",
+    "REKEY_CANARY_READS": "2",
+    "REKEY_BATCH_SIZE": "50",
+}
 LATE_SECONDS = 5.0  # for a read, retries included, on a busy machine; a request of its own takes a hundredth of it
 
 
@@ -28,8 +36,8 @@ def test_case_17_a_store_that_bears_fifty_requests_a_second_is_not_driven_beyond
     """Stages slow down and say why, a reader at 20 a second gets its objects, and no refusal counts against an asset."""
     door = LimitedDoor(minio.endpoint, limit=LIMIT)
     with (
-        deployed(tmp_path / "made", postgres, redis_server, minio, REKEY_S3_ENDPOINT=door.endpoint) as deployment,
-        deployment.workers(REKEY_COPY_CONCURRENCY="16"),
+        deployed(tmp_path / "made", postgres, redis_server, minio, REKEY_S3_ENDPOINT=door.endpoint, **CALM) as deployment,
+        deployment.workers(),
         _watched(deployment, ASSETS) as (service, assets, watch, evidence),
     ):
         reader = Reader(service, deployment, door, rate=READS, ids=ASSETS)

@@ -36,9 +36,9 @@ def busy(folder: Path, *, rows: int = 40, **settings: object) -> World:
     return world
 
 
-def decide(world: World, *, write_seconds: float = 0.0, depth: int = 0) -> Throttle:
+def decide(world: World, *, write_seconds: float = 0.0, depth: int = 0, after: float = 5) -> Throttle:
     """What a tick, five seconds later, makes of it."""
-    world.later(5)
+    world.later(after)
     run = world.context.runs.find(world.run_id)
     assert run is not None
     throttle(run, context=world.context, now=world.context.runs.now(), write_seconds=write_seconds, depth=lambda: depth)
@@ -123,6 +123,21 @@ def test_slow_answers_above_a_bound_slow_down(
 
     assert slowed.causes == {"copy": words}
     assert unbound.rates["copy"] >= slowed.rates["copy"]
+
+
+def test_rate_changes_no_faster_than_its_effect_is_seen(tmp_path: Path) -> None:
+    """With a tick a second, one burst of refusals would be taken for four: what was decided needs two seconds to be heard and noted."""
+    world = busy(tmp_path)
+    answered(world, requests=40, slow_downs=20)
+    world.do("copy", list(range(1, 21)))
+    first = decide(world)
+    answered(world, requests=40, slow_downs=20)
+    world.do("copy", list(range(21, 26)))
+    soon = decide(world, after=2)
+    later = decide(world, after=3)
+
+    assert soon == first
+    assert later.rates["copy"] < first.rates["copy"]
 
 
 def test_rate_is_lifted_when_the_operator_takes_no_notice(tmp_path: Path) -> None:
