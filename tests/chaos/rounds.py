@@ -211,8 +211,7 @@ def play(plan: Plan, *, assets: int, folder: Path, **settings: str) -> Verdict:
             broker_url=broker.url,
             store=store,
             folder=folder,
-            # The door answers SlowDown to one request in a hundred, however few they are: to slow down for it would take for ever.
-            settings=SETTINGS | plan.world.settings | {"REKEY_S3_ENDPOINT": door.endpoint, "REKEY_ADAPT": "false"} | settings,
+            settings=SETTINGS | plan.world.settings | {"REKEY_S3_ENDPOINT": door.endpoint} | settings,
         )
         assert deployment.rekey("init").status == 0
         return Round(deployment, Servers(postgres, broker, store, door), plan=plan, assets=assets).play()
