@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _FORM = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ?- ?([01]\d|2[0-3]):([0-5]\d)(?: +(\S+))?")
 
+_LONGEST = timedelta(days=3)  # until the next opening: a day, and one more where clocks that are set forward leave out a closing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -48,9 +50,15 @@ class Window:
         return self.start <= local < self.end if self.start < self.end else local >= self.start or local < self.end
 
     def opens_at(self, now: datetime) -> datetime:
-        """When it opens next, in its zone."""
-        zone = ZoneInfo(self.zone)
-        day = now.astimezone(zone).date()
-        # Told in UTC and back: where clocks are set forward over the time itself, it is what they show then.
-        times = (datetime.combine(day + timedelta(days), self.start, zone).astimezone(UTC) for days in range(3))
-        return next(at for at in times if at > now).astimezone(zone)
+        """When it opens next, in its zone; to the minute.
+
+        Minute by minute, since clocks that are set forward or back open and close it at times of their own, and more than once in a night.
+        """
+        at, was_open = now.astimezone(UTC).replace(second=0, microsecond=0), self.is_open(now)
+        for _ in range(_LONGEST // timedelta(minutes=1)):
+            at += timedelta(minutes=1)
+            is_open = self.is_open(at)
+            if is_open and not was_open:
+                break
+            was_open = is_open
+        return at.astimezone(ZoneInfo(self.zone))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +103,21 @@ def test_window_is_open_from_its_beginning_to_its_end(start: int, end: int, zone
 
     assert Window.parse(str(window)) == window
     assert now < opens <= now + timedelta(days=2)
-    assert window.is_open(opens) or opens.utcoffset() != (opens - timedelta(hours=25)).astimezone(opens.tzinfo).utcoffset()
+    assert window.is_open(opens)
     if not window.is_open(now):
         minutes = int((opens - now).total_seconds() // 60)
         assert not any(window.is_open(now + timedelta(minutes=each)) for each in range(min(minutes, 200)))
+
+
+@pytest.mark.parametrize(
+    ("window", "now", "opens"),
+    [
+        ("01:01-00:00 America/St_Johns", "2032-11-07T04:30+00:00", "2032-11-07T01:01-03:30"),  # in the hour that comes twice
+        ("00:30-01:30 Europe/London", "2026-10-25T00:45+00:00", "2026-10-26T00:30+00:00"),
+        ("00:30-01:30 America/New_York", "2026-11-01T05:45+00:00", "2026-11-01T01:00-05:00"),  # opened by the clock that is set back
+        ("02:30-06:00 Europe/Berlin", "2026-03-29T00:30+00:00", "2026-03-29T03:00+02:00"),  # whose beginning there is not that day
+    ],
+)
+def test_window_opens_when_the_clock_on_the_wall_says_so(window: str, now: str, opens: str) -> None:
+    """On the nights on which clocks are set forward or back."""
+    assert Window.parse(window).opens_at(datetime.fromisoformat(now)) == datetime.fromisoformat(opens)
