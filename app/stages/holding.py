@@ -12,6 +12,7 @@ from app.stages.views import View
 from app.states import KeptReason
 
 Due = list[tuple[Move, ObjectInfo]]
+LONGEST_LINE_SECONDS = 30.0  # the rate may have changed by then
 UNSEEN_SECONDS = 5.0  # until it is looked whether the operator's own stage has seen an asset by now
 HELD = "the run holds its deletes: `rekey release` lets the old object go"
 USED_UP = "the run's --max-deletes is used up: `rekey release` lets the old object go"
@@ -57,8 +58,8 @@ def _in_turn(batch: Batch, due: Due) -> Due:
         now, later, rest = [], due, wait
     else:
         rest = len(now) / rate
-    for move, _ in later:
-        batch.add(Outcome(move=move, due_in=rest), say="held back by the rate")
+    for place, (move, _) in enumerate(later):  # in line: each is looked at again when its turn comes, not all of them each time
+        batch.add(Outcome(move=move, due_in=rest + min(place / rate, LONGEST_LINE_SECONDS)), say="held back by the rate")
     return now
 
 
