@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
+PARENT_SECONDS = 5.0  # after which a server whose tests were killed ends too
 _OURS = ("app", "tasks")
 _BY_NEED = ("psycopg", "pymysql", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "kombu.transport.redis")
 
@@ -94,9 +95,15 @@ def _serve(place: str) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(place)
         door.listen()
+        door.settimeout(PARENT_SECONDS)
+        parent = os.getppid()
         print("ready", flush=True)  # noqa: T201 - what the parent waits for
-        while True:
-            line, _ = door.accept()
+        while os.getppid() == parent:
+            try:
+                line, _ = door.accept()
+            except TimeoutError:
+                continue
+            line.settimeout(None)
             with line:
                 if os.fork():
                     continue
@@ -105,6 +112,7 @@ def _serve(place: str) -> dict[str, Any]:
                 asked = _asked(line)
                 if asked is not None:
                     return asked
+    raise SystemExit(0)
 
 
 def _asked(line: socket.socket) -> dict[str, Any] | None:
