@@ -47,9 +47,11 @@ class PatientTransport:
         end, attempt = self._now() + timeout, 1
         while True:
             answer = self._transport.send(method, target, headers, body, timeout=timeout, max_body=max_body, admit=admit)
+            if answer.status not in SLOW_DOWNS or attempt == self._tries:
+                return answer
             pause = backoff.delay(attempt, base=0.1, cap=1.0, jitter=_JITTER)
             timeout = end - self._now() - pause
-            if answer.status not in SLOW_DOWNS or attempt == self._tries or timeout < MIN_WRITE_SECONDS:
+            if timeout < MIN_WRITE_SECONDS:
                 return answer
             self.refused(answer)
             self._wait(pause)
