@@ -30,7 +30,7 @@ def test_run_rests_for_its_hours_for_a_probe_and_for_failures(working: Deploymen
     guard = {"REKEY_GUARD_PERCENT": "20", "REKEY_GUARD_OUTCOMES": str(ASSETS)}
 
     # The grace keeps the run from ending before the guard has counted.
-    working.rekey("enqueue", REKEY_WINDOW=closed, REKEY_GRACE_SECONDS="25", **guard, **named)
+    working.rekey("enqueue", REKEY_WINDOW=closed, REKEY_GRACE_SECONDS="60", **guard, **named)
     hours = working.wait_for(lambda report: report["rests"] == "window", **named)
     working.rekey("set", "window=", f"probe_sql=SELECT is_open FROM {gate}", **named)
     probe = working.wait_for(lambda report: report["rests"] == "probe", **named)
