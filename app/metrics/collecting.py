@@ -18,7 +18,6 @@ from app.celery_app import celery
 from app.database import MICROSECONDS
 from app.doctor.broker import connect
 from app.errors import DatabaseUnavailableError
-from app.ledger.throttles import ThrottleLedger
 from app.metrics.families import Broker, Reading, families
 from app.pipeline import STAGES
 from app.report import snapshot
@@ -69,7 +68,7 @@ def _read_run(run: Run) -> Reading:
     runs, queues = resources.runs(), resources.queues()
     report = snapshot(run, runs=runs, queues=queues)
     age = (runs.now() - run.tick_at) / MICROSECONDS if run.is_live and run.tick_at else None
-    return Reading(database=True, report=report, tick_age=age, tallied=ThrottleLedger(queues.engine).tallied(run))
+    return Reading(database=True, report=report, tick_age=age, tallied=resources.throttles().tallied(run))
 
 
 def _read_broker(settings: Settings) -> Broker | None:

@@ -149,14 +149,14 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], float(value))
-    return family
+    return _labelled(GaugeMetricFamily(name, text, labels=[label]), values)
 
 
 def _counts(name: str, text: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=["stage"])
+    return _labelled(CounterMetricFamily(name, text, labels=["stage"]), values)
+
+
+def _labelled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[str, float]) -> Metric:
     for key, value in values.items():
         family.add_metric([key], float(value))
     return family
