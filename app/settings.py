@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         NOT_GIVEN, description="A URL of yours that lets the run go on while it answers 2xx; asked at each reconciler's tick."
     )
     guard_percent: int = Field(
-        5, ge=0, le=100, description="Share of failures among the last outcomes that pauses the run, in per cent; 0: none does."
+        5, ge=0, le=100, description="Share of failures among the last outcomes of a stage that pauses the run, in per cent; 0: none does."
     )
     guard_outcomes: int = Field(1000, ge=1, le=1_000_000, description="How many last outcomes that is a share of.")
     after_switch: Annotated[OptionalText, AfterValidator(rules.function_name)] = Field(

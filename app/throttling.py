@@ -7,7 +7,7 @@ slow answers, replicas that are behind) slows its stages down, each by its own r
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -109,15 +109,21 @@ def _says_no(context: Context, now: int) -> tuple[str, str] | None:
 
 
 def _too_many_failures(settings: Settings, now: Throttle) -> tuple[str, str] | None:
-    window = [guard.Seen(outcomes=outcomes, failed=failed) for outcomes, failed in now.memory.get("window", ())]
     percent, last = settings.guard_percent, settings.guard_outcomes
-    if not percent or not guard.is_too_much(window, percent=percent, last=last):
-        return None
-    failed, outcomes = sum(seen.failed for seen in window), sum(seen.outcomes for seen in window)
-    return FAILURES, (
-        f"{failed:,} of the last {outcomes:,} outcomes failed, and {percent} % of {last:,} are too many: see what was parked and why; "
-        "`rekey resume` goes on and counts anew, `rekey set guard_percent=N` allows for more"
-    )
+    for stage in (stage.name for stage in MOVE_STAGES):
+        window = _window(now.memory, stage)
+        if percent and guard.is_too_much(window, percent=percent, last=last):
+            failed, outcomes = sum(seen.failed for seen in window), sum(seen.outcomes for seen in window)
+            return FAILURES, (
+                f"{failed:,} of the last {outcomes:,} outcomes of {stage} failed, and {percent} % of {last:,} are too many: see what was "
+                "parked and why; `rekey resume` goes on and counts anew, `rekey set guard_percent=N` allows for more"
+            )
+    return None
+
+
+def _window(memory: Mapping[str, Any], stage: str) -> list[guard.Seen]:
+    """What the last ticks have seen end in *stage*; each has its own, so that what fails at one is not thinned out by the others."""
+    return [guard.Seen(outcomes=outcomes, failed=failed) for outcomes, failed in memory.get("windows", {}).get(stage, ())]
 
 
 def _slowed(run: Run, context: Context, before: Throttle, *, now: int, write_seconds: float) -> Throttle:
@@ -131,12 +137,13 @@ def _slowed(run: Run, context: Context, before: Throttle, *, now: int, write_sec
     rates: dict[str, int] = {}
     causes: dict[str, str] = {}
     paces: dict[str, Any] = {}
-    window = [guard.Seen(outcomes=outcomes, failed=failed) for outcomes, failed in memory.get("window", ())]
+    windows: dict[str, Any] = {}
     sums = {}
     for stage in (stage.name for stage in MOVE_STAGES):
         done = seen.get(stage, Tallied()) - _tallied(memory.get("sums", {}).get(stage))
         sums[stage] = _recorded(seen.get(stage, Tallied()))
-        window = guard.added(window, guard.Seen(outcomes=done.outcomes, failed=done.failed), last=settings.guard_outcomes)
+        window = guard.added(_window(memory, stage), guard.Seen(outcomes=done.outcomes, failed=done.failed), last=settings.guard_outcomes)
+        windows[stage] = [(seen.outcomes, seen.failed) for seen in window]
         if not settings.adapt:
             continue
         cause = everybody or _own(settings, done.store)
@@ -148,8 +155,7 @@ def _slowed(run: Run, context: Context, before: Throttle, *, now: int, write_sec
         if pace.bound is not None:
             rates[stage], paces[stage] = pace.bound, pace.to_record()
             causes[stage] = cause or before.causes.get(stage, "")
-    told = [(seen.outcomes, seen.failed) for seen in window]
-    return Throttle(rates=rates, causes=causes, memory={"at": now, "sums": sums, "paces": paces, "window": told})
+    return Throttle(rates=rates, causes=causes, memory={"at": now, "sums": sums, "paces": paces, "windows": windows})
 
 
 def _common(settings: Settings, context: Context, write_seconds: float) -> str | None:

@@ -91,7 +91,7 @@ class ThrottleLedger:
         with transaction(self.engine) as connection:
             row = connection.execute(select(throttles.c.memory).where(throttles.c.run_no == run.no).with_for_update()).one_or_none()
             if row is not None:
-                memory = json.dumps({**json.loads(row.memory), "window": []}, sort_keys=True)
+                memory = json.dumps({**json.loads(row.memory), "windows": {}}, sort_keys=True)
                 connection.execute(update(throttles).where(throttles.c.run_no == run.no).values(rests=None, why=None, memory=memory))
 
     def note(self, run: Run, *, worker: str, stage: str, done: Tallied) -> None:

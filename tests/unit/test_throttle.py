@@ -11,6 +11,7 @@ from app.cli.words import line
 from app.errors import DatabaseUnavailableError, UsageError
 from app.gauge import BOUNDS, Gauge, Reading
 from app.ledger.throttles import Tallied, Throttle, ThrottleLedger
+from app.pipeline import MOVE_STAGES
 from app.reconcile import reconcile
 from app.settings import load
 from app.stages.tally import Tally
@@ -189,6 +190,18 @@ def test_too_many_failures_pause_the_run_until_somebody_has_looked(tmp_path: Pat
     assert "20 % of 30 are too many" in stopped["stall"]
     assert "`rekey resume` goes on and counts anew" in stopped["stall"]
     assert world.states() == {"deleted": 21, "parked": 9}
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in MOVE_STAGES])
+def test_failures_of_one_stage_are_not_thinned_out_by_what_the_others_did(tmp_path: Path, stage: str) -> None:
+    """A slow tick sees copies, switches and deletes of the same assets at once; each stage's share is its own."""
+    world = busy(tmp_path, rows=30, guard_percent=20, guard_outcomes=30)
+    for each in (each.name for each in MOVE_STAGES):
+        world.context.throttles.note(world.run, worker=HOST, stage=each, done=Tallied(outcomes=30, failed=6 if each == stage else 0))
+    decide(world)
+
+    assert world.report()["rests"] == "failures"
+    assert f"6 of the last 30 outcomes of {stage} failed" in world.report()["stall"]
 
 
 def test_guard_can_be_taken_away(tmp_path: Path) -> None:
