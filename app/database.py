@@ -38,6 +38,7 @@ _TRANSIENT_SQLSTATES = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P0
 _ENDED_SQLSTATES = frozenset({"40001", "40P01", "57014"})
 _LOCK_WAIT_TIMEOUT = 1205  # MySQL
 _ENDED_MYSQL = frozenset({1213, 1317, 3024, 1969})  # deadlock, a statement that was killed or took too long
+_DENIED_MYSQL = frozenset({1044, 1142, 1143, 1227, 1370})
 # Deadlock, killed, time-outs, too many connections, shutting down, read-only after a failover, cluster not ready.
 _TRANSIENT_MYSQL = frozenset({_LOCK_WAIT_TIMEOUT, 1213, 1317, 3024, 1969, 1927, 1040, 1203, 1226, 1053, 1290, 1836, 1047, 3572})
 
@@ -225,6 +226,13 @@ def is_transient(error: exc.DBAPIError) -> bool:
     if "database is locked" in text or "database table is locked" in text or "disk I/O error" in text:
         return True
     return isinstance(error, exc.OperationalError) and not _is_sqlite(original)
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether the database's user lacks a right (42501), or sees no schema to make a table in (3F000)."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    return getattr(error.orig, "sqlstate", None) in {"42501", "3F000"} or _mysql_number(error) in _DENIED_MYSQL
 
 
 def _mysql_number(error: exc.DBAPIError) -> int | None:

@@ -143,7 +143,16 @@ def _report(error: Exception) -> int:
         return _say(str(error), USAGE)
     if isinstance(error, RekeyError):
         return _say(str(error), ERROR)
-    return _say(f"unexpected {type(error).__name__}: {error} (REKEY_DEBUG=1 shows where)", ERROR)
+    return _say(_denied(error) or f"unexpected {type(error).__name__}: {error} (REKEY_DEBUG=1 shows where)", ERROR)
+
+
+def _denied(error: Exception) -> str | None:
+    """What to say where the database's user lacks a right."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from app.database import brief, is_denied  # noqa: PLC0415 - see LazyGroup
+
+    return f"the database refuses: {brief(error)}; `rekey doctor` names the rights that its user lacks" if is_denied(error) else None
 
 
 def _say(message: str, status: int, *, command: str = "rekey") -> int:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from sqlalchemy import exc
 
 from app import resources
 from app.cli import DONE, ERROR, FINDINGS, starting
@@ -59,7 +60,7 @@ def examine(settings: Settings) -> tuple[list[Finding], Capabilities | None]:
 
 def _keep(settings: Settings, capabilities: Capabilities) -> None:
     """For `rekey plan`, which tries nothing, where no run has seen more: a run begins with a probe of its own, that asks for more."""
-    with suppress(RekeyError):  # no ledger yet, or it may not be written: then the plan does without
+    with suppress(RekeyError, exc.DBAPIError):  # no ledger yet, or it may not be written: then the plan does without
         resources.deployment()
         if starting.known_capabilities(settings) is None:
             starting.keep_probe(settings, capabilities, at=starting.LONG_AGO)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from sqlalchemy import exc
 
 from app import schema
 from app.cli.options import echo_json, json_flag, settings_flags
-from app.database import open_engine, refuse_replica, transaction
+from app.database import brief, is_denied, open_engine, refuse_replica, transaction
+from app.errors import UsageError
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -39,6 +41,10 @@ def init(*, settings: Settings, sql: bool, since: str | None, as_json: bool) -> 
         with transaction(engine, read_only=True) as connection:
             refuse_replica(connection)
         made = schema.create_ledger(engine)
+    except exc.DBAPIError as error:
+        if not is_denied(error):
+            raise
+        raise UsageError(f"{engine.url.username} may not make tables: {brief(error)}; it needs USAGE and CREATE on the schema") from error
     finally:
         engine.dispose()
     if as_json:

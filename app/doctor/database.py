@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, Engine, Index, Table, exc, false, inspect, make_url, update
+from sqlalchemy import Column, Connection, Engine, Index, Table, exc, inspect, make_url
 from sqlalchemy.schema import CreateIndex
 
 from app import schema
 from app.assets import Assets
-from app.database import brief, open_engine, refuse_replica, transaction
+from app.database import brief, is_denied, open_engine, refuse_replica, transaction
 from app.doctor.findings import Finding, Findings, Level
+from app.doctor.rights import check_asset_rights, check_ledger_rights, check_reference_rights, check_schemas
 from app.errors import DatabaseUnavailableError, UsageError
 from app.key_values import MAX_KEY_BYTES
 from app.object_keys import EXACT
@@ -20,7 +21,7 @@ from app.reflection import column, reflect
 from app.resources import table_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from app.settings import Settings
 
@@ -42,12 +43,24 @@ def check_database(settings: Settings) -> list[Finding]:
     try:
         _check_all(engine, settings, found)
     except DatabaseUnavailableError as error:
-        found.unreachable(str(error), remedy="start it, or correct REKEY_DATABASE_URL")
+        found.unreachable(str(error), remedy=_remedy(str(error), engine))
     except exc.SQLAlchemyError as error:
-        found.unreachable(f"it refuses: {brief(error)}", remedy="correct REKEY_DATABASE_URL, or the rights of its user")
+        remedy = "GRANT its user what docs/operations.md lists" if is_denied(error) else "correct REKEY_DATABASE_URL"
+        found.unreachable(f"it refuses: {brief(error)}", remedy=remedy)
     finally:
         engine.dispose()
     return found
+
+
+def _remedy(text: str, engine: Engine) -> str:
+    """What helps where no connection was made, by what the server or its driver said."""
+    if "permission denied for database" in text:
+        return f"GRANT CONNECT ON DATABASE {engine.url.database} TO {engine.url.username};"
+    if "password authentication failed" in text or "Access denied" in text:
+        return "correct user and password in REKEY_DATABASE_URL"
+    if "certificate" in text.lower() or "ssl" in text.lower():
+        return "correct sslmode and sslrootcert in REKEY_DATABASE_URL, or the server's certificate"
+    return "start it, or correct REKEY_DATABASE_URL"
 
 
 def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
@@ -57,7 +70,9 @@ def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
             refuse_replica(connection)
         except UsageError as error:
             found.problem(str(error), remedy="give the primary")
-        _check_ledger(connection, found)
+    if not check_schemas(engine, settings, found):
+        return
+    _check_ledger(engine, found)
     try:
         assets = Assets(engine, table_names(settings), EXACT)
         table = reflect(engine, settings.table)
@@ -67,14 +82,18 @@ def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
     found.ok(f"the table {table.fullname!r} has all columns that the settings name")
     _check_id(engine, table, settings, found)
     check_indexes(engine, settings, found)
-    with transaction(engine, read_only=True) as connection:
-        _check_room(connection, assets, column(table, settings.key_column), settings, found)
-    _check_right(engine, table, column(table, settings.key_column), found)
+    check_reference_rights(engine, _references(engine, settings), found)
+    if check_asset_rights(engine, table, settings, found):
+        with transaction(engine, read_only=True) as connection:
+            _check_room(connection, assets, column(table, settings.key_column), settings, found)
 
 
-def _check_ledger(connection: Connection, found: Findings) -> None:
+def _check_ledger(engine: Engine, found: Findings) -> None:
+    if inspect(engine).has_table(schema.meta.name) and not check_ledger_rights(engine, found):
+        return
     try:
-        schema.deployment(connection)
+        with transaction(engine, read_only=True) as connection:
+            schema.deployment(connection)
     except UsageError as error:
         found.problem(str(error), remedy="rekey init")
     else:
@@ -96,10 +115,15 @@ def check_indexes(engine: Engine, settings: Settings, found: Findings) -> None:
     """Look for an index on the key column and on each column in REFERENCES."""
     table = reflect(engine, settings.table)
     _check_index(engine, table, column(table, settings.key_column), found)
+    for other, referring in _references(engine, settings):
+        _check_index(engine, other, referring, found)
+
+
+def _references(engine: Engine, settings: Settings) -> Iterator[tuple[Table, Column[Any]]]:
     for name in settings.references:
         table_name, _, column_name = name.rpartition(".")
         other = reflect(engine, table_name)
-        _check_index(engine, other, column(other, column_name.strip('"')), found)
+        yield other, column(other, column_name.strip('"'))
 
 
 def index_findings(engine: Engine, settings: Settings) -> list[Finding]:
@@ -146,14 +170,3 @@ def _check_room(connection: Connection, assets: Assets, key: Column[Any], settin
         found.problem(text, remedy=f"widen the column to {MAX_KEY_BYTES} characters")
     else:
         found.note(text + ", and longer ones would be parked as rejected")
-
-
-def _check_right(engine: Engine, table: Table, key: Column[Any], found: Findings) -> None:
-    """May the login update the key column? EXPLAIN checks the right and runs nothing, no trigger either."""
-    statement = update(table).where(false()).values({key: key})
-    sql = "EXPLAIN " + str(statement.compile(dialect=engine.dialect))
-    try:
-        with transaction(engine, read_only=True) as connection:
-            connection.exec_driver_sql(sql)
-    except exc.DBAPIError as error:
-        found.problem(f"its user may not update {table.fullname}.{key.name}: {brief(error)}", remedy="GRANT UPDATE on that column to it")

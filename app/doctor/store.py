@@ -146,7 +146,7 @@ def _check_rights(store: ExaminedStore, folder: str, found: Findings, *, where: 
         found.ok(f"the credentials have all rights that a run needs below {folder!r}{where}")
     elif trials.written is None:
         found.problem(
-            f"it refuses a PUT below {folder!r}{where}: {refused['s3:PutObject']}",
+            f"it refuses a PUT (s3:PutObject) below {folder!r}{where}: {refused['s3:PutObject']}",
             remedy=f"correct the credentials, or allow them {', '.join(trials.all())}",
         )
     else:

@@ -1,4 +1,4 @@
-"""docs/transcript.md, command by command: what it shows is what the product prints.
+"""docs/transcript.md, command by command: what it shows is what the product prints, with the least rights that docs/operations.md states.
 
 The page is the script: each line that begins with ``$`` is typed here, and what follows it is compared, ids and figures of time aside.
 ``REWRITE_TRANSCRIPT=1`` writes what was printed into the page instead; read it again before you commit it.
@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.acceptance.deployment import Deployment
 from tests.acceptance.service import Asset, Service, make_asset
+from tests.least_rights import ACTIONS, Roles, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.acceptance.deployment import Deployment
+    from tests.servers import RedisServer, S3Server, SqlServer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "transcript.md"
 ASSETS = 60
 MISSING = 2
 TABLE, BUCKET = "client_assets", "client-assets"
+LOOKING = {"status", "report", "verify"}  # as the user who can only read
 _ID = re.compile(r"\b[0-9a-f]{8}\b(?!-)")
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|\+00:00| UTC)?"), "TIME"),
@@ -83,12 +86,27 @@ def plain(line: str) -> str:
     return _ID.sub("ID", line).rstrip()
 
 
+@pytest.fixture(scope="module")
+def deployment(
+    postgres: SqlServer, minio: S3Server, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Workers and commands as users who have the page's grants and its policy, and nothing else; the service has all rights."""
+    url, roles, user = postgres.make_database(), Roles(postgres), User(minio, BUCKET)
+    roles.fill(url)
+    user.may(ACTIONS)
+    made = Deployment(database_url=url, broker_url=redis_server.url, store=minio, folder=tmp_path_factory.mktemp("least"))
+    made.environ["REKEY_DATABASE_URL"] = roles.urls(url)["rekey_worker"]
+    made.environ |= {"REKEY_S3_ACCESS_KEY": user.name, "REKEY_S3_SECRET_KEY": user.secret, "READER": roles.urls(url)["rekey_reader"]}
+    yield made
+    postgres.drop_database(url)
+    roles.close()
+    user.close()
+
+
 @pytest.fixture
 def service(working: Deployment) -> Iterator[Service]:
     """Sixty assets, two of whose objects are missing."""
     made = Service(working.database_url, working.store, table=TABLE, bucket=BUCKET)
-    made.table.create()
-    made.bucket.make()
     for asset in made.fill(ASSETS)[:MISSING]:
         made.bucket.remove(asset.old_key)
     yield made
@@ -131,7 +149,10 @@ def _type(working: Deployment, service: Service, command: str) -> list[str]:
         _ACTIONS[command](service)
         return []
     words = shlex.split(command)
-    ended = working.rekey(*words[1:], seconds=200, REKEY_TABLE=TABLE, REKEY_S3_BUCKET=BUCKET, REKEY_COPY_CONCURRENCY="4")
+    settings = {"REKEY_TABLE": TABLE, "REKEY_S3_BUCKET": BUCKET, "REKEY_COPY_CONCURRENCY": "4"}
+    if words[1] in LOOKING:
+        settings["REKEY_DATABASE_URL"] = working.environ["READER"]
+    ended = working.rekey(*words[1:], seconds=200, **settings)
     shown = (ended.out or ended.err).splitlines()
     return shown + ([f"(exit status {ended.status})"] if ended.status else [])
 

@@ -237,6 +237,8 @@ class Store(InMemoryStore):
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT, if allowed."""
         self._allow("s3:PutObject", key)
+        if attributes.tag_count:
+            self._allow("s3:PutObjectTagging", key)
         return super().put(key, body, attributes, condition=condition, deadline=deadline)
 
     def tags(self, key: str) -> str:
@@ -280,7 +282,8 @@ def test_store_as_it_should_be_has_nothing_to_mend_and_is_left_as_it_was(behavio
 @pytest.mark.parametrize(
     ("denied", "text"),
     [
-        (["s3:PutObject"], "it refuses a PUT below 'clients/.rekey/': AccessDenied"),
+        (["s3:PutObject"], "it refuses a PUT (s3:PutObject) below 'clients/.rekey/': AccessDenied"),
+        (["s3:PutObjectTagging"], "the credentials lack s3:PutObjectTagging below 'clients/.rekey/'"),
         (["s3:GetObjectTagging", "s3:ListBucket"], "the credentials lack s3:GetObjectTagging, s3:ListBucket below 'clients/.rekey/'"),
         (
             ["s3:DeleteObject"],
