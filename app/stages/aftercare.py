@@ -19,6 +19,7 @@ from app.states import KeptReason, MoveState, ParkedReason, RunState
 CANCELLED = "the run was cancelled after the switch: `rekey release` lets the old object go"
 SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
 LONGEST_SHARED_WAIT = 60.0
+BOTH_MISSED = "neither the old nor the new object is there: looked for again"
 
 
 def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Other]) -> Outcome | ObjectInfo:
@@ -34,7 +35,7 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
         return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=due_in)
     old = view.looks.found[move.old_key]
     if old is not None and move.missed_store_time is not None:
-        move = replace(move, missed_store_time=None)
+        move = replace(move, missed_store_time=None, detail=None if move.detail == BOTH_MISSED else move.detail)
     seen = Seen(move=move, row=view.rows.get(move.row_id), old=old, new=view.looks.found[move.new_key], strangers=strangers)
     if old is None:
         return _old_is_gone(batch, view, seen)
@@ -91,6 +92,10 @@ def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:
     move, row, new = seen.move, seen.row, seen.new
     named = new is None and row is not None and row.key in {move.new_key, move.old_key}
     since = move.missed_store_time if move.missed_store_time is not None else view.store_time
+    if named and move.detail != BOTH_MISSED:  # the copy is missed only now, and may be there as well (case 16)
+        move, since = replace(move, detail=BOTH_MISSED), view.store_time
+    elif not named and move.detail == BOTH_MISSED:
+        move = replace(move, detail=None)
     if view.store_time - since < GONE_SECONDS:  # also where we meant to delete it: that request may have come to nothing
         return Outcome(move=replace(move, missed_store_time=since), due_in=GONE_SECONDS / 2)
     if named:
