@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -24,6 +25,7 @@ DRIVERS = {
 }
 BROKERS = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "redis+socket": "redis+socket"}
 UNVERIFIED = {"none", "cert_none", "optional", "cert_optional"}
+TLS_PARAMETERS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9_.:/-]+")
@@ -59,9 +61,25 @@ def broker_url(url: str) -> str:
             raise ValueError(f"name the host, like {scheme}://host:6379/0")
         if not re.fullmatch(r"(/\d*)?", parts.path):
             raise ValueError(f"end it with the number of the database, like {scheme}://host:6379/0")
-    if UNVERIFIED & {value.lower() for value in parse_qs(parts.query).get("ssl_cert_reqs", [])}:
-        raise ValueError("the broker's certificate must be verified: leave ssl_cert_reqs out and give its CA by ssl_ca_certs")
+    _check_parameters(kind, parse_qs(parts.query, keep_blank_values=True))
     return f"{kind}://{rest}"
+
+
+def _check_parameters(kind: str, given: Mapping[str, Sequence[str]]) -> None:
+    """Those that kombu and redis-py know: both end with a TypeError over any other."""
+    if "ssl_check_hostname" in given or UNVERIFIED & {value.lower() for value in given.get("ssl_cert_reqs", ())}:
+        raise ValueError(
+            "the broker's certificate must be verified: leave ssl_cert_reqs and ssl_check_hostname out, give its CA by ssl_ca_certs"
+        )
+    known = {"rediss": TLS_PARAMETERS, "redis+socket": ("virtual_host",)}.get(kind, ())
+    unknown = [name for name in given if name not in known]
+    if unknown and unknown[0] in TLS_PARAMETERS:
+        raise ValueError(f"{unknown[0]} goes with rediss://")
+    if unknown:
+        raise ValueError(f"there is no parameter {unknown[0]!r}" + (f"; there are {', '.join(known)}" if known else " here"))
+    for name in set(given) & {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}:
+        if not Path(given[name][0]).is_file():
+            raise ValueError(f"{name}: there is no such file: {given[name][0]}")
 
 
 def s3_endpoint(url: str) -> str:

@@ -51,6 +51,9 @@ def _split(statement: str) -> Iterator[str]:
 
 STATEMENTS = [" ".join(each.split()) for each in _block("sql").split(";") if each.strip()]
 GRANTS = [each for statement in STATEMENTS for each in _split(statement)]
+BROKER_RIGHTS = re.findall(r"^ +ACL SETUSER rekey reset on >\.\.\. (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)[
+    0
+]  # below rekey:
 ROLES = re.findall(r"CREATE ROLE (\w+)", "\n".join(STATEMENTS))
 
 

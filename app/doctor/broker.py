@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 5
 LEAST_VERSION = (6, 2)  # kombu 5.7 uses commands of Redis 6.2
 KEEPING = "noeviction"
+_REMEDY = "start it, or correct REKEY_BROKER_URL"
 
 
 def check_broker(settings: Settings) -> list[Finding]:
@@ -33,7 +34,10 @@ def check_broker(settings: Settings) -> list[Finding]:
     except NoPermissionError as error:
         found.problem(f"the login lacks a right: {error}", remedy="allow it all commands on keys below REKEY_QUEUE_PREFIX, and INFO")
     except (redis.RedisError, OSError) as error:
-        found.unreachable(f"it does not answer: {error}", remedy="start it, or correct REKEY_BROKER_URL")
+        remedy = (
+            "give its CA by ssl_ca_certs in REKEY_BROKER_URL, or correct host or certificate" if "certificate" in str(error) else _REMEDY
+        )
+        found.unreachable(f"it does not answer: {error}", remedy=remedy)
     finally:
         client.close()
     return found

@@ -1,4 +1,4 @@
-"""docs/transcript.md, command by command: what it shows is what the product prints, with the least rights that docs/operations.md states.
+"""docs/transcript.md, command by command: what it shows is what the product prints, with rights and encryption of docs/operations.md.
 
 The page is the script: each line that begins with ``$`` is typed here, and what follows it is compared, ids and figures of time aside.
 ``REWRITE_TRANSCRIPT=1`` writes what was printed into the page instead; read it again before you commit it.
@@ -17,7 +17,8 @@ import pytest
 
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.service import Asset, Service, make_asset
-from tests.least_rights import ACTIONS, Roles, User
+from tests.least_rights import ACTIONS, BROKER_RIGHTS, Roles, User
+from tests.tls import Authority, over_tls, postgres_with_tls, redis_with_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "transcript.md"
 ASSETS = 60
 MISSING = 2
 TABLE, BUCKET = "client_assets", "client-assets"
+PREFIX = "careful:"
 LOOKING = {"status", "report", "verify"}  # as the user who can only read
 _ID = re.compile(r"\b[0-9a-f]{8}\b(?!-)")
 _VARYING = (
@@ -90,14 +92,21 @@ def plain(line: str) -> str:
 def deployment(
     postgres: SqlServer, minio: S3Server, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """Workers and commands as users who have the page's grants and its policy, and nothing else; the service has all rights."""
-    url, roles, user = postgres.make_database(), Roles(postgres), User(minio, BUCKET)
+    """As operated with care: users who have the page's rights and no others, connections to database and broker that are encrypted."""
+    url, roles, user, folder = postgres.make_database(), Roles(postgres), User(minio, BUCKET), tmp_path_factory.mktemp("least")
     roles.fill(url)
     user.may(ACTIONS)
-    made = Deployment(database_url=url, broker_url=redis_server.url, store=minio, folder=tmp_path_factory.mktemp("least"))
-    made.environ["REKEY_DATABASE_URL"] = roles.urls(url)["rekey_worker"]
-    made.environ |= {"REKEY_S3_ACCESS_KEY": user.name, "REKEY_S3_SECRET_KEY": user.secret, "READER": roles.urls(url)["rekey_reader"]}
-    yield made
+    authority = Authority(folder, "ours")
+    rights = BROKER_RIGHTS.replace("rekey:", PREFIX)
+    with (
+        redis_with_tls(redis_server, authority, user="rekey", password="s3cret-pass", rights=rights) as broker,
+        postgres_with_tls(postgres, authority),
+    ):
+        worker, reader = (over_tls(roles.urls(url)[role], authority.ca) for role in ("rekey_worker", "rekey_reader"))
+        made = Deployment(database_url=url, broker_url=f"{broker}?ssl_ca_certs={authority.ca}", store=minio, folder=folder)
+        made.environ |= {"REKEY_DATABASE_URL": worker, "READER": reader, "REKEY_QUEUE_PREFIX": PREFIX}
+        made.environ |= {"REKEY_S3_ACCESS_KEY": user.name, "REKEY_S3_SECRET_KEY": user.secret}
+        yield made
     postgres.drop_database(url)
     roles.close()
     user.close()

@@ -178,6 +178,11 @@ def test_only_what_a_command_needs_is_required(tmp_path: Path) -> None:
         ("BROKER_URL", "redis://", "name the host"),
         ("BROKER_URL", "redis://h/queue", "end it with the number of the database"),
         ("BROKER_URL", "rediss://h/0?ssl_cert_reqs=CERT_NONE", "certificate must be verified"),
+        ("BROKER_URL", "rediss://h/0?ssl_check_hostname=false", "certificate must be verified"),
+        ("BROKER_URL", "rediss://h/0?ssl_ca_cert=/ca.pem", "there is no parameter 'ssl_ca_cert'; there are ssl_ca_certs"),
+        ("BROKER_URL", "redis://h/0?ssl_ca_certs=/ca.pem", "ssl_ca_certs goes with rediss://"),
+        ("BROKER_URL", "rediss://h/0?ssl_ca_certs=/nowhere/ca.pem", "ssl_ca_certs: there is no such file: /nowhere/ca.pem"),
+        ("BROKER_URL", "redis://h/0?db=1", "there is no parameter 'db' here"),
     ],
 )
 def test_value_that_cannot_be_right_is_refused_by_name(name: str, value: str, message: str, tmp_path: Path) -> None:
@@ -263,6 +268,7 @@ def test_flag_is_named_in_its_refusal(tmp_path: Path) -> None:
         ("database_url", "sqlite:////var/lib/app.db", "sqlite:////var/lib/app.db"),
         ("database_url", "postgresql:///db?host=/run/postgresql", "postgresql+psycopg:///db?host=/run/postgresql"),
         ("broker_url", "valkey://:p@h:6379/2", "redis://:p@h:6379/2"),
+        ("broker_url", f"rediss://h/0?ssl_ca_certs={__file__}", f"rediss://h/0?ssl_ca_certs={__file__}"),
         ("broker_url", "valkeys://h/0", "rediss://h/0"),
         ("broker_url", "redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock"),
     ],
