@@ -19,17 +19,20 @@ from click.core import ParameterSource
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from app import logs, minio_store, resources  # noqa: F401 - minio is there before the first task, which would wait for it
+from app import logs, minio_store, pulse, resources  # noqa: F401 - minio is there before the first task, which would wait for it
 from app.celery_app import celery
 from app.doctor.broker import eviction
 from app.errors import RekeyError
 from workers import memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
+from workers.batch_log import name_batch
 from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
 _log = logging.getLogger(__name__)
 
 _OUTAGE = RedisError | OSError | OperationalError | RestartFreqExceeded
+_OUTAGES = (RedisError, OSError, OperationalError)
 FIRST_SECONDS = 0.5
+PULSE_BEATS = 5  # of the machine's heartbeats, one goes to the broker too, for `rekey metrics`
 CONSUME_SECONDS = 10.0  # a BRPOP is answered within a second; one that is this old is on a broken connection
 
 
@@ -78,6 +81,7 @@ def format_logs(logger: logging.Logger, **_: Any) -> None:  # noqa: ANN401 - Cel
         handler.setFormatter(logs.formatter(settings.log_format, secrets=settings.secrets))
         handler.addFilter(_drop_data)
         handler.addFilter(_shorten_outage)
+        handler.addFilter(name_batch)
 
 
 def _drop_data(record: logging.LogRecord) -> bool:
@@ -128,7 +132,9 @@ class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # celery has
         super().__init__(consumer, **kwargs)
         sweep()
         settings = resources.settings()
-        self._heartbeat = Heartbeat(profiles.shared(tuple(consumer.app.amqp.queues.consume_from), settings).name)
+        self._queues = profiles.shared(tuple(consumer.app.amqp.queues.consume_from), settings).queues
+        self._heartbeat = Heartbeat("+".join(self._queues))
+        self._beats = 0
         self._patience_seconds = settings.visibility_timeout_seconds
         self._timer: Any = None
 
@@ -153,8 +159,13 @@ class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # celery has
         timer.call_after(FIRST_SECONDS, self._beat, (consumer,))
 
     def _beat(self, consumer: Any) -> None:  # noqa: ANN401 - Celery's object
-        if _is_consuming(consumer, patience_seconds=self._patience_seconds):
-            self._heartbeat.beat()
+        if not _is_consuming(consumer, patience_seconds=self._patience_seconds):
+            return
+        self._heartbeat.beat()
+        if self._beats % PULSE_BEATS == 0:
+            with suppress(*_OUTAGES):  # a broker that is away is said by others
+                pulse.beat(consumer.task_consumer.channel.client, self._queues)
+        self._beats += 1
 
 
 def _is_consuming(consumer: Any, *, patience_seconds: float) -> bool:  # noqa: ANN401 - Celery's object

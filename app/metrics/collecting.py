@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from app import resources
+from app import pulse, resources
 from app.celery_app import celery
 from app.database import MICROSECONDS
 from app.doctor.broker import connect
@@ -82,6 +82,7 @@ def _read_broker(settings: Settings) -> Broker | None:
             memory=int(info.get("used_memory", 0)),
             memory_limit=int(info.get("maxmemory", 0)),
             evicted=int(info.get("evicted_keys", 0)),
+            heartbeats=pulse.ages(client, QUEUES, prefix=prefix),
         )
     except (redis.RedisError, OSError):
         return None

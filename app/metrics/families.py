@@ -34,13 +34,17 @@ _FINAL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """What the broker says: messages by queue, those in workers' hands, its memory in bytes (0: no limit), keys thrown away so far."""
+    """What the broker says: messages by queue, those in workers' hands, its memory in bytes (0: no limit), keys thrown away so far.
+
+    And by queue, for how long no worker was seen to consume it; a queue that never had one is not in there.
+    """
 
     waiting: Mapping[str, int]
     in_hand: int
     memory: int
     memory_limit: int
     evicted: int
+    heartbeats: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ def _broker(seen: Broker | None) -> Iterator[Metric]:
         return
     yield _by("rekey_broker_messages", "Messages that wait in a queue.", "queue", seen.waiting)
     yield _gauge("rekey_broker_messages_in_hand", "Messages that workers hold, of all queues.", seen.in_hand)
+    yield _by("rekey_worker_heartbeat_age_seconds", "Since a worker was last seen to consume a queue.", "queue", seen.heartbeats)
     yield _gauge("rekey_broker_memory_bytes", "Memory that the broker uses.", seen.memory)
     yield _gauge("rekey_broker_memory_limit_bytes", "Its maxmemory; 0: none.", seen.memory_limit)
     yield _counter("rekey_broker_evicted_keys", "Keys that the broker has thrown away for want of memory.", seen.evicted)

@@ -54,6 +54,7 @@ def test_metrics_of_a_run_are_scraped_until_the_exporter_is_stopped(working: Dep
     assert (before["rekey_database_up",], before["rekey_broker_up",]) == (1, 1)
     assert ("rekey_moves", "deleted") not in before, "there is no run yet"
     assert {stage: after["rekey_workers", stage] for stage in STAGES} == dict.fromkeys(STAGES, 1)
+    assert {stage: 0 <= after["rekey_worker_heartbeat_age_seconds", stage] < 20 for stage in STAGES} == dict.fromkeys(STAGES, True)
     assert after["rekey_run_state", "finished"] == 1
     assert after["rekey_stage_outcomes_total", "copy"] == ASSETS
     assert after["rekey_store_request_seconds_count", "copy"] >= 2 * ASSETS, "a GET and a PUT each"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -161,11 +162,19 @@ def test_one_stage_s_worker_passes_celery_s_options_on(environ: dict[str, str], 
 
 
 def test_logs_hold_no_secrets_and_can_be_json(broker: Redis, tmp_path: Path) -> None:
-    """The password in the broker's URL is shown nowhere."""
+    """The password in the broker's URL is shown nowhere; a task's record says its stage, run and batch, any other does not."""
     broker.client.config_set("requirepass", "hidden-word")
-    url = broker.url.replace("redis://", "redis://:hidden-word@")
-    with running("workers", "copy", environ=environment(url, tmp_path, REKEY_LOG_FORMAT="json"), folder=tmp_path) as worker:
+    broker.url = broker.url.replace("redis://", "redis://:hidden-word@")
+    with running("workers", "copy", environ=environment(broker.url, tmp_path, REKEY_LOG_FORMAT="json"), folder=tmp_path) as worker:
         worker.wait_for('"action": "worker_started"')
+        broker.send("copy_objects", 1)
+        worker.wait_for('"action": "batch_released"')
+        records = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
+        by_action = {record["action"]: record for record in records if "action" in record}
+        stopped, started = by_action["batch_released"], by_action["worker_started"]
+        assert (stopped["stage"], stopped["run_id"]) == ("copy", "run")
+        assert stopped["batch"] in next(record["message"] for record in records if " received" in record["message"])
+        assert not {"stage", "run_id", "batch"} & set(started)
 
         shown = worker.output() + Path(f"/proc/{worker.pid}/cmdline").read_text(encoding="utf-8")
     assert "hidden-word" not in shown

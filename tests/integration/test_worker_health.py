@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import ROOT, SHORT, WORKER, Redis, environment, health, is_alive, redis_server, running, wait_until
+from app import pulse
+from tests.integration.processes import PREFIX, ROOT, SHORT, WORKER, Redis, environment, health, is_alive, redis_server, running, wait_until
 
 
 @pytest.fixture
@@ -35,10 +36,13 @@ def test_health_is_green_while_the_worker_consumes_and_red_when_it_has_stopped(
         wait_until(lambda: health(environ) == (0, "consuming"), seconds=10)
         assert health(environ, "copy") == (0, "consuming")
         assert health(environ, "rename") == (1, "no rename runs here")
+        wait_until(lambda: 0 <= pulse.ages(broker.client, ["copy", "rename"], prefix=PREFIX).get("copy", -1) < 20, seconds=10)
+        assert pulse.ages(broker.client, ["rename"], prefix=PREFIX) == {}
 
         broker.client.replicaof("127.0.0.1", 1)
         wait_until(lambda: health(environ)[0] == 1, seconds=40)
         assert is_alive(worker.pid)
+        assert pulse.ages(broker.client, ["copy"], prefix=PREFIX)["copy"] > 10
 
         broker.client.replicaof("no", "one")
         wait_until(lambda: health(environ)[0] == 0, seconds=30)

@@ -22,7 +22,14 @@ from app.stages.tally import Tally
 from tests.builders import World
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics"
-BROKER = Broker(waiting={"seed": 0, "copy": 3, "rename": 0, "delete": 0}, in_hand=2, memory=1_000_000, memory_limit=0, evicted=0)
+BROKER = Broker(
+    waiting={"seed": 0, "copy": 3, "rename": 0, "delete": 0},
+    in_hand=2,
+    memory=1_000_000,
+    memory_limit=0,
+    evicted=0,
+    heartbeats={"copy": 4.5},
+)
 OWN = re.compile(r"\brekey_\w+")
 
 
@@ -66,6 +73,9 @@ def test_moves_outcomes_and_reasons_are_those_of_the_ledger(tmp_path: Path) -> N
     assert (samples["rekey_stage_outcomes_total", "copy"], samples["rekey_stage_failures_total", "copy"]) == (12, 1)
     assert (samples["rekey_run_state", "running"], samples["rekey_run_state", "finished"]) == (1, 0)
     assert (samples["rekey_reconciler_tick_age_seconds",], samples["rekey_workers", "copy"]) == (2.5, 2)
+    assert [each for each in samples.items() if each[0][0] == "rekey_worker_heartbeat_age_seconds"] == [
+        (("rekey_worker_heartbeat_age_seconds", "copy"), 4.5)
+    ]
     assert (samples["rekey_broker_messages", "copy"], samples["rekey_broker_up",], samples["rekey_database_up",]) == (3, 1, 1)
 
 
@@ -138,7 +148,14 @@ def test_every_alert_asks_for_what_there_is(names: set[str]) -> None:
     """Each with a severity, and with words that say what to do."""
     rules = [rule for group in yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 
-    assert {rule["alert"] for rule in rules} >= {"RekeyStalled", "RekeyReadsFail", "RekeyParks", "RekeyWorkerGone", "RekeyBrokerEvicts"}
+    assert {rule["alert"] for rule in rules} >= {
+        "RekeyStalled",
+        "RekeyReadsFail",
+        "RekeyParks",
+        "RekeyWorkerGone",
+        "RekeyWorkerSilent",
+        "RekeyBrokerEvicts",
+    }
     for rule in rules:
         asked = set(OWN.findall(rule["expr"]))
         assert asked, rule
