@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +119,45 @@ def test_scaling_goes_by_queues_and_deployments_that_there_are() -> None:
     for each in of_kind("HorizontalPodAutoscaler"):
         (metric,) = each["spec"]["metrics"]
         assert metric["external"]["metric"]["selector"]["matchLabels"]["queue"] in QUEUES
+
+
+UNITS = DEPLOY / "systemd"
+
+
+def unit(path: Path) -> dict[str, list[str]]:
+    """The values of each key of a unit, whatever its section."""
+    found: dict[str, list[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith(("#", "[")):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(UNITS.glob("*.service")), ids=lambda path: path.name)
+def test_unit_stops_in_time_and_names_what_there_is(path: Path) -> None:
+    """Settings by their names, each secret from a file that systemd hands over; no watchdog, since nothing would feed it."""
+    values = unit(path)
+    given = dict(each.split("=", 1) for line in values["Environment"] for each in line.split())
+    credentials = {line.partition(":")[0] for line in values["LoadCredential"]}
+    own = {name for name in given if name.startswith("REKEY_")}
+
+    assert int(values["TimeoutStopSec"][0]) > Settings.model_fields["lease_seconds"].default
+    assert (values["KillSignal"], "WatchdogSec" in values) == (["SIGTERM"], False)
+    assert {name.removesuffix("_FILE") for name in own} <= {env_name(name) for name in Settings.model_fields}
+    assert {value.removeprefix("%d/") for name, value in given.items() if name.endswith("_FILE")} == credentials
+    assert values["ExecStart"][0].partition(" -m ")[2] in {"workers %i", "workers beat", "celery -A app flower"}
+
+
+def test_units_are_what_systemd_takes(tmp_path: Path) -> None:
+    """Without a word of warning."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze on PATH")
+    for path in UNITS.glob("*.service"):
+        text = path.read_text(encoding="utf-8").replace("/opt/asset-rekey/bin/python", sys.executable)
+        (tmp_path / path.name.replace("@.", "@copy.")).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, tmp_path.glob("*.service"))], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
