@@ -163,8 +163,9 @@ class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # celery has
             return
         self._heartbeat.beat()
         if self._beats % PULSE_BEATS == 0:
-            with suppress(*_OUTAGES):  # a broker that is away is said by others
-                pulse.beat(consumer.task_consumer.channel.client, self._queues)
+            # Not over the channel's own connection, on which a BRPOP waits for its answer. That a broker is away is said by others.
+            with suppress(*_OUTAGES), consumer.task_consumer.channel.conn_or_acquire() as client:
+                pulse.beat(client, self._queues)
         self._beats += 1
 
 
