@@ -270,7 +270,7 @@ visits = Table(
     Column("move_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("due_at", BigInteger, nullable=False),
     Column("tries", Integer, nullable=False),  # that failed
-    Column("detail", _text),
+    Column("detail", _text),  # of the last one that failed; before that, a mark of the switch
     Index("rekey_visits_due", "run_no", "due_at"),
     **_options,
 )

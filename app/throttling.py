@@ -70,6 +70,20 @@ def throttle(run: Run, *, context: Context, now: int, write_seconds: float, dept
     return Verdict(run=run, feeds=not is_deep, notes=[f"{stage} is slowed down: {after.causes[stage]}" for stage in sorted(changed)])
 
 
+def rests_at_once(run: Run, context: Context) -> str | None:
+    """Let a run that has not begun rest, if its hours or the operator's probes say no: before the first tick it would move rows otherwise.
+
+    Returns:
+        Why, in words.
+    """
+    if run.state is not RunState.RUNNING or run.next_move > 1:
+        return None
+    no = _says_no(context, context.runs.now())
+    if no is None or not context.throttles.rest(run, replace(context.throttles.find(run), rests=no[0], why=no[1])):
+        return None
+    return no[1]
+
+
 def _is_wanted(settings: Settings) -> bool:
     """Whether anything could hold a run back."""
     asked = settings.window, settings.probe_sql, settings.probe_url.get_secret_value()

@@ -7,6 +7,7 @@ from app.celery_app import celery
 from app.errors import RekeyError
 from app.pipeline import BY_NAME, SEED
 from app.stages import seed_moves as stage
+from app.throttling import rests_at_once
 from tasks.messages import enqueue, enqueue_seed, known_run, stopped
 
 
@@ -17,7 +18,11 @@ def seed_moves(deployment: str, run_id: str) -> str:
         run = known_run(deployment, run_id)
         if run is None:
             return "ignored: not a run of this deployment"
-        seeded = stage.seed_moves(run, context=resources.context(run))
+        context = resources.context(run)
+        why = rests_at_once(run, context)
+        if why is not None:
+            return f"paused: {why}"
+        seeded = stage.seed_moves(run, context=context)
     except RekeyError as error:  # the reconciler starts the seed again
         return stopped("seed", run_id, error)
     for batch in seeded.batches:

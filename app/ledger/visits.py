@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import secrets
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
@@ -33,10 +34,15 @@ class VisitLedger:
                 connection.execute(update(visits).where(*due, among(visits.c.move_id, ids)).values(later))
             return ids
 
-    def done(self, run: Run, ids: Collection[int]) -> None:
-        """These were seen, or are given up."""
+    def done(self, run: Run, seen: Mapping[int, str | None]) -> None:
+        """These were seen as ``open_of`` gave them; one that was switched again since is to be seen again."""
+        by_mark: dict[str | None, list[int]] = {}
+        for move_id, mark in seen.items():
+            by_mark.setdefault(mark, []).append(move_id)
         with transaction(self.engine) as connection:
-            connection.execute(delete(visits).where(visits.c.run_no == run.no, among(visits.c.move_id, ids)))
+            for mark, ids in by_mark.items():
+                marked = visits.c.detail.is_(None) if mark is None else visits.c.detail == mark
+                connection.execute(delete(visits).where(visits.c.run_no == run.no, among(visits.c.move_id, ids), marked))
 
     def failed(self, run: Run, ids: Collection[int], *, detail: str, wait_seconds: float, most: int | None) -> int:
         """The stage has failed on these: they are due again after a while, or given up after *most* tries.
@@ -52,11 +58,11 @@ class VisitLedger:
                 return 0
             return connection.execute(delete(visits).where(*mine, visits.c.tries >= most)).rowcount
 
-    def open_of(self, run: Run, ids: Sequence[int]) -> set[int]:
-        """Those of *ids* that are still to be seen."""
+    def open_of(self, run: Run, ids: Sequence[int]) -> dict[int, str | None]:
+        """Those of *ids* that are still to be seen, each with a mark of the switch that it is to be seen for, or of its last failure."""
         with transaction(self.engine, read_only=True) as connection:
             here = (visits.c.run_no == run.no, among(visits.c.move_id, ids))
-            return set(connection.execute(select(visits.c.move_id).where(*here)).scalars())
+            return {row.move_id: row.detail for row in connection.execute(select(visits.c.move_id, visits.c.detail).where(*here))}
 
     def is_open(self, run: Run) -> bool:
         """Whether any is."""
@@ -76,4 +82,5 @@ def add_visits(connection: Connection, run: Run, ids: Sequence[int]) -> None:
     """These moves are switched, within the transaction that does so; one that was switched before is to be seen once more."""
     if ids:
         connection.execute(delete(visits).where(visits.c.run_no == run.no, among(visits.c.move_id, ids)))
-        connection.execute(insert(visits), [{"run_no": run.no, "move_id": move_id, "due_at": 0, "tries": 0} for move_id in ids])
+        fresh = {"run_no": run.no, "due_at": 0, "tries": 0, "detail": secrets.token_hex(8)}
+        connection.execute(insert(visits), [fresh | {"move_id": move_id} for move_id in ids])

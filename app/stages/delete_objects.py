@@ -17,7 +17,7 @@ from app.object_store import MAX_LISTED, ObjectInfo
 from app.settings import Settings
 from app.stages.aftercare import left_over, look_after
 from app.stages.context import LOOK_AGE_SECONDS, Batch, failed, refused
-from app.stages.holding import may_go
+from app.stages.holding import may_go, still_may_go
 from app.stages.naming import who_claims
 from app.stages.noting import Note, note
 from app.stages.restoring import restore
@@ -111,6 +111,7 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
     intent = [Outcome(move=move, stage=batch.result.stage, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
     held = context.moves.record(batch.lease, intent)
+    may = still_may_go(batch, view)
     # Where one of the moves on an object was lost to somebody else, the others do not delete it behind that one's back (S7, H13).
     lost = {move.old_hash for move, _ in due if (move.run_no, move.id) not in held}
     batch.drop([move for move, _ in due if (move.run_no, move.id) not in held])
@@ -122,7 +123,7 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     stale = context.clock.boot() - view.claims.asked_at > LOOK_AGE_SECONDS or not all(
         view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
     )
-    if stale or context.stopping():
+    if stale or not may or context.stopping():
         noted.catch_up(batch)
         _undecided(batch, [(replace(move, intent_at=view.now), found) for move, found in due])  # noted: not again at the next attempt
         return

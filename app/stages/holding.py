@@ -32,6 +32,12 @@ def may_go(batch: Batch, view: View, due: Due) -> Due:
     return _granted(batch, due)
 
 
+def still_may_go(batch: Batch, view: View) -> bool:
+    """Whether the run lets deletes go at this very moment: asked last before they are sent, since a canary read may have failed by now."""
+    now = batch.context.runs.find(batch.run.id)
+    return now is not None and now.state is view.run.state and not now.hold_deletes and now.deletes_held_until <= view.now
+
+
 def _seen_by_own_stage(batch: Batch, due: Due) -> Due:
     """Those that the operator's own stage has seen, if deletes are to wait for it."""
     context = batch.context

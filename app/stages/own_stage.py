@@ -82,7 +82,7 @@ def call_own_stage(run: Run, ids: Sequence[int], *, context: Context) -> str:
         own_stage(name)(assets)
     except Exception as error:  # noqa: BLE001 - whatever it raises
         return _failed(run, sorted(wanted), error, context)
-    context.visits.done(run, sorted(wanted))
+    context.visits.done(run, wanted)
     return f"{len(assets)} seen by {name}"
 
 

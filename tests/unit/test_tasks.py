@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,6 +120,23 @@ def test_summary_says_what_was_done_as_flower_shows_it(world: World, broker: Bro
     assert tasks.rename_keys(DEPLOYMENT, world.run.id, [1, 3]) == "2 renamed"
     assert tasks.delete_objects(DEPLOYMENT, world.run.id, [1, 3]) == "2 looked after"
     assert broker.take() == []
+
+
+def test_run_that_is_started_outside_of_its_hours_plans_nothing(world: World, broker: Broker) -> None:
+    """It rests from its first message on, before any tick; in its hours it begins by itself."""
+    world.add(1)
+    world.context = dataclasses.replace(world.context, settings=make_settings(window="22:00-23:00"))
+    said = tasks.seed_moves(DEPLOYMENT, world.run.id)
+    stood, sent = world.report(), broker.take()
+    tasks.reconcile_moves()
+    still = world.moves()
+    world.later(14 * 3600 + 60)  # the database's clock showed eight
+    _drive(world, broker)
+
+    assert said.startswith("paused: outside of its hours 22:00-23:00 UTC: goes on at 22:00 UTC")
+    assert (stood["state"], stood["rests"]) == ("paused", "window")
+    assert (sent, still) == ([], [])
+    assert world.states() == {"deleted": 1}
 
 
 @pytest.mark.parametrize("name", ["seed_moves", "copy_objects", "rename_keys", "delete_objects"])

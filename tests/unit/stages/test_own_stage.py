@@ -15,7 +15,7 @@ from app.states import MoveState, RunState
 from tests.builders import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -25,9 +25,12 @@ class Purge:
     def __init__(self) -> None:
         self.seen: list[SwitchedAsset] = []
         self.failures = 0
+        self.meanwhile: list[Callable[[], object]] = []  # while it is called
 
     def __call__(self, assets: Sequence[SwitchedAsset]) -> None:
         """See them."""
+        while self.meanwhile:
+            self.meanwhile.pop(0)()
         if self.failures:
             self.failures -= 1
             raise TimeoutError("the CDN does not answer")
@@ -102,6 +105,24 @@ def test_asset_that_is_switched_twice_is_seen_twice(tmp_path: Path, purge: Purge
 
     assert world.key(1) == "clients/7/assets/1.png"
     assert (before, len(purge.seen)) == (1, 2)
+
+
+def test_asset_that_is_switched_again_while_it_is_seen_is_seen_again(tmp_path: Path, purge: Purge) -> None:
+    """What the function purged belongs to the first switch; a CDN may have kept the old object again in between."""
+    world = hooked(tmp_path, rows=1, grace_seconds=600)
+    world.moved()
+    purge.meanwhile = [
+        lambda: world.save_key(1, "up/1.png"),
+        lambda: world.later(60),
+        lambda: world.do("delete"),
+        lambda: world.do("rename"),
+    ]
+    call_own_stage(world.run, [1], context=world.context)
+    between = world.key(1), world.context.visits.is_open(world.run), len(purge.seen)
+    call_own_stage(world.run, [1], context=world.context)
+
+    assert between == ("clients/7/assets/1.png", True, 1)
+    assert (world.context.visits.is_open(world.run), len(purge.seen)) == (False, 2)
 
 
 def test_message_that_comes_twice_shows_nothing_twice(tmp_path: Path, purge: Purge) -> None:

@@ -198,6 +198,26 @@ def test_hold_set_in_the_middle_stops_deletes_at_once(world: World) -> None:
     assert world.move(1).reason is KeptReason.HELD
 
 
+@pytest.mark.parametrize("stop", ["pause", "hold", "a canary read", "cancel"])
+def test_what_stops_the_run_after_the_look_stops_the_delete_that_was_about_to_go(tmp_path: Path, stop: str) -> None:
+    """It is asked last before the request: a journal that is slow to take its entry leaves seconds for it."""
+    world = World(tmp_path, settings={"journal": True})
+    _fill(world, 3)
+    world.moved()
+    world.later(61)
+    stops = {
+        "pause": lambda: world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING),
+        "hold": lambda: world.context.steering.hold(world.run, hold=True),
+        "a canary read": lambda: world.context.runs.hold_deletes(world.run, seconds=60),
+        "cancel": lambda: _cancel(world),
+    }
+    world.store.on_call = lambda call, _key: call == "put" and stops[stop]()
+    world.do("delete")
+
+    assert [key for name, key in world.writes() if name == "delete"] == []
+    assert world.states() == {"renamed": 3}
+
+
 def test_release_deletes_what_was_held_under_every_check(world: World) -> None:
     """An old object that a row names by now is kept; the others go."""
     _fill(world, 2)
