@@ -72,7 +72,8 @@ class Transport(Protocol):
 class SocketTransport:
     """HTTP/1.1 over kept connections, one request at a time on each; safe for threads, and for children of a fork."""
 
-    def __init__(self, endpoint: str, *, clock: Clock, keep: int, ca_file: str | None = None) -> None:
+    def __init__(self, endpoint: str, *, clock: Clock, keep: int, ca_file: str | None = None, whole: bool = True) -> None:
+        """*whole*: as for ``AnswerReader``."""
         parts = urlsplit(endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
             raise UsageError("the S3 endpoint must be http://host[:port] or https://host[:port]")
@@ -83,6 +84,7 @@ class SocketTransport:
         self._tls = tls_context(ca_file) if parts.scheme == "https" else None
         self._clock = clock
         self._keep = max(keep, 1)
+        self._whole = whole
         self._idle: list[tuple[socket.socket, float]] = []  # the last one given back goes out first; append and pop are atomic
         self._process = os.getpid()
 
@@ -103,7 +105,7 @@ class SocketTransport:
         sock = self._borrow(end)
         try:
             sent_at = self._clock.boot()
-            reader = AnswerReader(sock, end=end, clock=self._clock)
+            reader = AnswerReader(sock, end=end, clock=self._clock, whole=self._whole)
             self._send_request(sock, reader, request, body, end=end)
             status, answered, content = self._read_answer(reader, method, max_body, admit)
             received_at = self._clock.boot()

@@ -30,12 +30,14 @@ class BrokenAnswerError(Exception):
 class AnswerReader:
     """Reads one answer. Afterwards ``reusable`` tells whether the connection may carry another request."""
 
-    __slots__ = ("_buffer", "_clock", "_end", "_sock", "reusable", "spoiled")
+    __slots__ = ("_buffer", "_clock", "_end", "_sock", "_whole", "reusable", "spoiled")
 
-    def __init__(self, sock: socket.socket, *, end: float, clock: Clock) -> None:
+    def __init__(self, sock: socket.socket, *, end: float, clock: Clock, whole: bool = True) -> None:
+        """*whole*: a body must tell its length; else one that does not is left unread (None), for who wants the status alone."""
         self._sock = sock
         self._end = end
         self._clock = clock
+        self._whole = whole
         self._buffer = b""
         self.reusable = False
         self.spoiled = False  # the request was not taken whole, so the connection is out of step
@@ -105,6 +107,8 @@ class AnswerReader:
             if coding.lower() != "chunked" or length is not None:
                 raise BrokenAnswerError("the answer's framing is ambiguous")
             return self._chunked(limit)
+        if length is None and not self._whole:
+            return None
         if length is None or not (length.isascii() and length.isdigit()):
             raise BrokenAnswerError("the answer does not tell its length")
         if int(length) > limit:

@@ -109,6 +109,7 @@ def queue_depth() -> int:
     """How many messages lie in the queues; 0 where the broker does not say, which is slowed down by its silence already."""
     try:
         with celery.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=PUBLISH_SECONDS)
             return sum(int(connection.default_channel._size(stage.queue)) for stage in STAGES)  # noqa: SLF001 - of kombu's virtual channels
     except (OperationalError, OSError, ChannelError):
         return 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, exc, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, exc, insert, select, update
 
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -123,7 +123,11 @@ class RunLedger:
     def find(self, run_id: str) -> Run | None:
         """The run with exactly this id, if the ledger knows it (a message may be from another time: S6)."""
         with transaction(self.engine, read_only=True) as connection:
-            row = connection.execute(_BY_ID, {"run_id": run_id}).mappings().one_or_none()
+            return self.find_in(connection, run_id)
+
+    def find_in(self, connection: Connection, run_id: str) -> Run | None:
+        """The same, within a transaction."""
+        row = connection.execute(_BY_ID, {"run_id": run_id}).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None
 
     def live(self, bucket: str, table_name: str) -> Run | None:

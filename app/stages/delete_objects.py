@@ -110,8 +110,9 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
         return
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
     intent = [Outcome(move=move, stage=batch.result.stage, keep_lease=True, stamp=frozenset({"intent_at"})) for move, _ in due]
-    held = context.moves.record(batch.lease, intent)
-    may = still_may_go(batch, view)
+    with transaction(context.moves.engine) as connection:
+        held = context.moves.record(batch.lease, intent, connection=connection)
+        may = still_may_go(batch, view, connection)
     # Where one of the moves on an object was lost to somebody else, the others do not delete it behind that one's back (S7, H13).
     lost = {move.old_hash for move, _ in due if (move.run_no, move.id) not in held}
     batch.drop([move for move, _ in due if (move.run_no, move.id) not in held])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
 from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
 from app.stages.aftercare import kept
@@ -32,9 +34,9 @@ def may_go(batch: Batch, view: View, due: Due) -> Due:
     return _granted(batch, due)
 
 
-def still_may_go(batch: Batch, view: View) -> bool:
+def still_may_go(batch: Batch, view: View, connection: Connection) -> bool:
     """Whether the run lets deletes go at this very moment: asked last before they are sent, since a canary read may have failed by now."""
-    now = batch.context.runs.find(batch.run.id)
+    now = batch.context.runs.find_in(connection, batch.run.id)
     return now is not None and now.state is view.run.state and not now.hold_deletes and now.deletes_held_until <= view.now
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
+from tasks import messages
 from tests.integration.processes import PREFIX, WORKER, Redis, environment, free_port, redis_server, run, running, wait_until
 
 
@@ -55,6 +57,21 @@ def test_worker_takes_messages_of_its_own_deployment_only(broker: Redis, environ
 
         assert broker.waiting() == 1
         assert "received" not in worker.output()
+
+
+def test_messages_that_lie_in_the_queues_are_counted(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stages' together, by which REKEY_BROKER_DEPTH goes; a broker that does not answer holds nobody back by that."""
+    ours = Celery("test", broker=broker.url, set_as_current=False)
+    ours.conf.update(broker_transport_options={"global_keyprefix": PREFIX}, broker_connection_retry=False)
+    monkeypatch.setattr(messages, "celery", ours)
+    before = messages.queue_depth()
+    with ours.connection_for_write() as connection:
+        for queue in ("seed", "copy", "copy", "delete", "elsewhere"):
+            ours.send_task("nobody", queue=queue, ignore_result=True, connection=connection)
+    lying = messages.queue_depth()
+    monkeypatch.setattr(messages, "celery", Celery("test", broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False))
+
+    assert (before, lying, messages.queue_depth()) == (0, 4, 0)
 
 
 def test_work_leaves_no_result_keys(broker: Redis, environ: dict[str, str], tmp_path: Path) -> None:

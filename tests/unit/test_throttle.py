@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,6 +272,64 @@ def test_select_that_fails_holds_the_run(tmp_path: Path) -> None:
     decide(world)
 
     assert "the database refuses the SELECT" in world.report()["stall"]
+
+
+class Ready(BaseHTTPRequestHandler):
+    """The operator's own address, which answers what it is told to; by HTTP/1.0, and without a length."""
+
+    status = 503
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(type(self).status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+def test_run_rests_while_the_operators_url_does_not_say_yes(tmp_path: Path) -> None:
+    """What it answers is told, and the address is not; one that is gone has not said yes either."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        world = busy(tmp_path, rows=3, probe_url=f"http://127.0.0.1:{server.server_port}/ready?token=abc")
+        decide(world)
+        refused = world.report()
+        server.shutdown()
+    world.later(5)
+    world.tick()
+    gone = world.report()
+    with ThreadingHTTPServer(("127.0.0.1", server.server_port), Ready) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        Ready.status = 204
+        world.later(5)
+        world.messages += world.tick().messages
+        world.go()
+        server.shutdown()
+
+    assert (refused["state"], refused["rests"]) == ("paused", "probe")
+    assert refused["stall"].startswith("paused, REKEY_PROBE_URL answers 503: goes on as soon as that is over")
+    assert gone["stall"].startswith("paused, REKEY_PROBE_URL gives no answer within 2 s")
+    assert "abc" not in refused["stall"] + gone["stall"]
+    assert world.states() == {"deleted": 3}
+
+
+def test_reconciler_takes_the_time_of_its_own_small_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one by which it takes its tick: one in which nothing but the database can be slow."""
+    world = busy(tmp_path, database_latency_ms=50)
+    answered(world, requests=100)
+    world.do("copy", list(range(1, 21)))
+    take_tick = world.context.runs.take_tick
+
+    def slowly(*args: Any, **values: Any) -> bool:  # noqa: ANN401 - as that
+        world.later(0.08)
+        return take_tick(*args, **values)
+
+    monkeypatch.setattr(world.context.runs, "take_tick", slowly)
+    world.later(5)
+    reconcile(world.run, context=world.context, host=HOST)
+
+    assert "a small transaction takes 80 ms" in world.context.throttles.find(world.run).causes["copy"]
 
 
 def test_run_rests_outside_of_its_hours(tmp_path: Path) -> None:
