@@ -188,7 +188,7 @@ ALL = (
     _guard(
         "delete by looks that grew old",
         f"{DELETE}:_delete",
-        "if stale or context.stopping():",
+        "if stale or not may or context.stopping():",
         "if context.stopping():",
         ("A1_written_after_the_grace", M),
     ),
