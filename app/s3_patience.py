@@ -2,6 +2,7 @@
 
 Within the time that the request has, and under the signature that it has, so that it ends at the store when it would have (S7). A batch
 asks for dozens of objects: where each request is refused once in a while, a batch that gave up at the first refusal would never end.
+A thread that is to send its requests some way apart (app.spacing) waits here too, out of the same time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
-from app import backoff
+from app import backoff, spacing
 from app.s3_client import MIN_WRITE_SECONDS, SLOW_DOWNS
 from app.s3_http import Answer, Transport
 
@@ -44,7 +45,12 @@ class PatientTransport:
         admit: Callable[[int], None] | None = None,
     ) -> Answer:
         """The answer, or the last refusal."""
-        end, attempt = self._now() + timeout, 1
+        now = self._now()
+        end, attempt = now + timeout, 1
+        wait = spacing.until_next(now, most=timeout - MIN_WRITE_SECONDS)
+        if wait > 0:
+            self._wait(wait)
+            timeout = end - self._now()
         while True:
             answer = self._transport.send(method, target, headers, body, timeout=timeout, max_body=max_body, admit=admit)
             if answer.status not in SLOW_DOWNS or attempt == self._tries:

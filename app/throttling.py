@@ -163,9 +163,9 @@ def _slowed(run: Run, context: Context, before: Throttle, *, now: int, write_sec
         cause = everybody or _own(settings, done.store)
         pace = Pace.from_record(memory.get("paces", {}).get(stage, {}))
         if cause is None:
-            pace = relieved(pace, done=done.outcomes / seconds, chance=_CHANCE)
-        elif done.outcomes or done.store.requests:
-            pace = pressed(pace, done=done.outcomes / seconds, chance=_CHANCE)
+            pace = relieved(pace, done=done.taken / seconds, chance=_CHANCE)
+        elif done.taken or done.store.requests:
+            pace = pressed(pace, done=done.taken / seconds, chance=_CHANCE)
         if pace.bound is not None:
             rates[stage], paces[stage] = pace.bound, pace.to_record()
             causes[stage] = cause or before.causes.get(stage, "")
@@ -197,9 +197,9 @@ def _own(settings: Settings, store: Reading) -> str | None:
 
 
 def _tallied(recorded: list[int] | None) -> Tallied:
-    outcomes, failed, requests, slow_downs, microseconds = recorded or (0, 0, 0, 0, 0)
-    return Tallied(outcomes=outcomes, failed=failed, store=Reading(requests, slow_downs, microseconds))
+    outcomes, failed, requests, slow_downs, microseconds, taken = (*(recorded or ()), 0, 0, 0, 0, 0, 0)[:6]
+    return Tallied(outcomes=outcomes, failed=failed, taken=taken, store=Reading(requests, slow_downs, microseconds))
 
 
 def _recorded(done: Tallied) -> list[int]:
-    return [done.outcomes, done.failed, done.store.requests, done.store.slow_downs, done.store.microseconds]
+    return [done.outcomes, done.failed, done.store.requests, done.store.slow_downs, done.store.microseconds, done.taken]

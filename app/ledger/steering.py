@@ -73,6 +73,12 @@ class SteerLedger:
         with transaction(self.engine) as connection:
             connection.execute(update(runs).where(runs.c.no == run.no).values(tick_at=runs.c.tick_at - ago, tick_boot=boot))
 
+    def give_back(self, run: Run, *, stage: str, moves: int, rate: int) -> None:
+        """Let others have the turns of *moves*, which turned out not to be due."""
+        less = turns.c.next_at - int(moves / rate * MICROSECONDS)
+        with transaction(self.engine) as connection:
+            connection.execute(update(turns).where(turns.c.run_no == run.no, turns.c.stage == stage).values(next_at=less))
+
     def turn(self, run: Run, *, stage: str, moves: int, rate: int, patience: float) -> float:
         """Seconds until *moves* may go, so that all workers together keep *rate* a second; reserved if that is at most *patience*."""
         mine = (turns.c.run_no == run.no, turns.c.stage == stage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exc, func, insert, select, update
@@ -15,20 +15,27 @@ from app.ledger.records import Run
 from app.schema import TOOK, runs, tallies, throttles
 from app.states import RunState
 
+_TAKEN = " taken"  # after a stage's name: its other tally, of the moves that it took up, whatever came of them
 RECONCILER = "reconcile"  # its tally, beside the stages': moves that it has sent a message for, and (failed) leases that it found lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tallied:
-    """What a stage has done: outcomes, those that were failures, and how the store answered it."""
+    """What a stage has done: outcomes, those that were failures, moves that it took up (for looks too), how the store answered it."""
 
     outcomes: int = 0
     failed: int = 0
+    taken: int = 0
     store: Reading = field(default_factory=Reading)
 
     def __sub__(self, before: Tallied) -> Tallied:
         """What was done since *before*."""
-        return Tallied(outcomes=self.outcomes - before.outcomes, failed=self.failed - before.failed, store=self.store - before.store)
+        return Tallied(
+            outcomes=self.outcomes - before.outcomes,
+            failed=self.failed - before.failed,
+            taken=self.taken - before.taken,
+            store=self.store - before.store,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +102,12 @@ class ThrottleLedger:
                 connection.execute(update(throttles).where(throttles.c.run_no == run.no).values(rests=None, why=None, memory=memory))
 
     def note(self, run: Run, *, worker: str, stage: str, done: Tallied) -> None:
-        """Add what a worker has done to its tally."""
+        """Add what a worker has done to its tallies."""
+        if done.taken:
+            self._add(run, worker, f"{stage}{_TAKEN}", Tallied(outcomes=done.taken))
+        self._add(run, worker, stage, done)
+
+    def _add(self, run: Run, worker: str, stage: str, done: Tallied) -> None:
         mine = (tallies.c.run_no == run.no, tallies.c.worker == worker, tallies.c.stage == stage)
         counted = {
             "outcomes": done.outcomes,
@@ -123,11 +135,16 @@ class ThrottleLedger:
         sums = [func.sum(tallies.c[name]) for name in ("outcomes", "failed", "requests", "slow_downs", "store_us", *TOOK)]
         with transaction(self.engine, read_only=True) as connection:
             rows = connection.execute(select(tallies.c.stage, *sums).where(tallies.c.run_no == run.no).group_by(tallies.c.stage)).all()
-        found = {}
-        for stage, *counts in rows:
+        found: dict[str, Tallied] = {}
+        for tally, *counts in rows:
             outcomes, failed, requests, slow_downs, microseconds, *buckets = map(int, counts)
-            store = Reading(requests, slow_downs, microseconds, tuple(buckets))
-            found[stage] = Tallied(outcomes=outcomes, failed=failed, store=store)
+            stage = tally.removesuffix(_TAKEN)
+            known = found.get(stage, Tallied())
+            if tally != stage:
+                found[stage] = replace(known, taken=outcomes)
+            else:
+                store = Reading(requests, slow_downs, microseconds, tuple(buckets))
+                found[stage] = replace(known, outcomes=outcomes, failed=failed, store=store)
         return found
 
 

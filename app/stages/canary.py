@@ -7,6 +7,7 @@ moment (A3), or that the store does not see just now (case 16): it is looked for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from app.database import transaction
@@ -14,12 +15,14 @@ from app.errors import MissingObjectError, ObjectError, TransientError
 from app.ledger.canaries import Canaries
 from app.ledger.records import Move, Run
 from app.redaction import redact
+from app.spacing import spaced
 from app.stages.context import Context
 from app.states import MoveState, RunState
 
 LOOKS = 3  # at least, one a tick, before an object is called missing
 READ_BYTES = 65_536  # of an object: enough to see that its bytes come
 TICK_SECONDS = 2.0  # a tick has other work: slow stores are read less often
+APART_SECONDS = 0.1  # between two requests, to a store that has asked for fewer: these must not be what it complains of
 HELD_TICKS = 4  # for which deletes are held beyond SETTLE_SECONDS: so late may the last look come
 
 
@@ -40,8 +43,16 @@ def read_canaries(run: Run, *, context: Context) -> str | None:
     before = context.canaries.find(run)
     seen = _Seen()
     again = context.moves.load(run, [move_id for move_id, _, _ in before.missing.values()]) if before.missing else []
+    chosen = [move for move in context.canaries.sample(run, most=most) if move.row_id not in before.missing]
+    with spaced(APART_SECONDS if run.rates else 0.0):
+        _read_all([*again, *chosen], context, before, seen)
+    _note(run, context, before, seen)
+    return seen.failure
+
+
+def _read_all(moves: Sequence[Move], context: Context, before: Canaries, seen: _Seen) -> None:
     end = context.clock.boot() + TICK_SECONDS
-    for move in (*again, *(move for move in context.canaries.sample(run, most=most) if move.row_id not in before.missing)):
+    for move in moves:
         late = context.clock.boot() > end
         try:
             if not late and seen.failure is None:
@@ -51,8 +62,6 @@ def read_canaries(run: Run, *, context: Context) -> str | None:
             end = float("-inf")
         if move.row_id in before.missing:
             seen.missing[move.row_id] = before.missing[move.row_id]
-    _note(run, context, before, seen)
-    return seen.failure
 
 
 def _note(run: Run, context: Context, before: Canaries, seen: _Seen) -> None:

@@ -136,13 +136,14 @@ class Context:
         """Most requests of *stage* that this process has under way."""
         return int(getattr(self.settings, f"{stage}_concurrency", 1))
 
-    def note(self, run: Run, stage: str, *, outcomes: int, failed: int) -> None:
-        """Count so many outcomes of *stage*, and tell the ledger of them now and then."""
+    def note(self, run: Run, stage: str, *, outcomes: int, failed: int, taken: int = 0) -> None:
+        """Count so many outcomes of *stage*, of *taken* moves, and tell the ledger of them now and then."""
         self.tally.add(
             run,
             stage=stage,
             outcomes=outcomes,
             failed=failed,
+            taken=taken,
             now=self.clock.boot(),
             store=self.store.reading,
             throttles=lambda: self.throttles,
@@ -164,6 +165,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     outcomes: int = 0  # moves that this stage is done with, or had an error with
     failed: int = 0  # of these, those that were parked or had an error
+    taken: int = 0  # moves that were taken up, and looked at at least
 
     def summary(self) -> str:
         """One line as Flower shows it: "198 copied, 2 parked: missing_source 2"."""
@@ -283,6 +285,7 @@ class Batch:
         """See whether that is an outcome, and whether it is a failure (app.throttle.guard)."""
         failed = after.state is MoveState.PARKED or after.attempts > before.attempts
         self.result.failed += failed
+        self.result.taken += 1
         self.result.outcomes += failed or after.state is not before.state
 
     def flush(self) -> None:

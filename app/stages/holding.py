@@ -37,7 +37,7 @@ def may_go(batch: Batch, view: View, due: Due) -> Due:
 def still_may_go(batch: Batch, view: View, connection: Connection) -> bool:
     """Whether the run lets deletes go at this very moment: asked last before they are sent, since a canary read may have failed by now."""
     now = batch.context.runs.find_in(connection, batch.run.id)
-    return now is not None and now.state is view.run.state and not now.hold_deletes and now.deletes_held_until <= view.now
+    return now is not None and now.state is batch.run.state and not now.hold_deletes and now.deletes_held_until <= view.now
 
 
 def _seen_by_own_stage(batch: Batch, due: Due) -> Due:
@@ -56,7 +56,7 @@ def _seen_by_own_stage(batch: Batch, due: Due) -> Due:
 def _in_turn(batch: Batch, due: Due) -> Due:
     """As many as the rate of deletes allows now; a look is too young a thing to wait with."""
     context = batch.context
-    rate = context.rate(batch.run, "delete")
+    rate = context.settings.delete_rate  # what the reconciler has decided bounds the looks, and with them the deletes (app.stages.runner)
     if not rate or not due:
         return due
     first = sum(move.old_hash == due[0][0].old_hash for move, _ in due)  # they are not parted, so as many may always go together

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 LEAST = 10
 GROWTH = 2
+REQUESTS = 3.0  # a move, before any was seen
+NEWEST = 0.3  # how much the last chunk says of the next
 
 
 class Pace:
@@ -16,6 +18,7 @@ class Pace:
     def __init__(self) -> None:
         """Nothing is known yet: whole chunks."""
         self._sizes: dict[str, int] = {}
+        self._requests: dict[str, float] = {}
 
     def size(self, stage: str, *, chunk: int) -> int:
         """Moves to claim for *stage*, *chunk* at most."""
@@ -29,3 +32,13 @@ class Pace:
             self._sizes[stage] = max(LEAST, claimed - given_back)
         elif stage in self._sizes and claimed >= self._sizes[stage]:
             self._sizes[stage] = claimed * GROWTH
+
+    def requests(self, stage: str, moves: int) -> float:
+        """How many requests to the store *moves* are likely to take."""
+        return max(1.0, moves * self._requests.get(stage, REQUESTS))
+
+    def learn_requests(self, stage: str, *, moves: int, requests: int) -> None:
+        """So many were sent for *moves*: it depends on where their keys lie, and on what is there."""
+        if moves:
+            known = self._requests.get(stage, requests / moves)
+            self._requests[stage] = known + NEWEST * (requests / moves - known)

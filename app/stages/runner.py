@@ -14,16 +14,18 @@ from typing import Protocol
 
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
 from app.ledger.records import Run
+from app.spacing import spaced
 from app.stages.cancelling import CancelMoves
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0
 FEW = 50  # moves that each task may hold; the more of a larger claim wait until there is room, so that a hundred tasks stay small
-FEWEST = 10  # moves that a stage that was slowed down looks at together
-LAST = "delete"  # its looks go on in a cancelled run; and they are not bounded by its rate, which it keeps itself
-CHUNKS_A_SECOND = 2  # under a bounded rate, so that it is kept evenly
-TURN_PATIENCE_SECONDS = 3.0  # a task waits so long for its turn, and gives its moves back where that is further off
+LAST = "delete"  # its looks go on in a cancelled run; and they are not bounded by the rate that was set for it, which it keeps itself
+CHUNK_SECONDS = 0.5  # of a bounded rate, so that it is kept evenly
+SLOWED_CHUNK_SECONDS = 2.0  # of one that was decided: its requests go as far apart as that gives, and the fewer chunks the fewer requests
+TURN_PATIENCE_SECONDS = 3.0  # a task waits so long for its turn at least, and gives its moves back where that is further off
+LONGEST_PATIENCE_SECONDS = 30.0
 DEFER_SECONDS = 3.0
 LONGEST_OUTAGE_SECONDS = 600.0
 RETRY_SECONDS = 2.0  # an outage is tried again about so soon
@@ -74,9 +76,11 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
     started = context.clock.boot()
     start = 0
     while start < len(ids):
-        rate = 0 if stage == LAST else context.rate(run, stage)
-        size = _size(stage, work, run, context)
-        chunk = ids[start : start + (min(size, max(1, rate // CHUNKS_A_SECOND)) if rate else size)]
+        rate, decided = _rates(stage, run, context)
+        size = context.pace.size(stage, chunk=work.chunk)
+        if rate:
+            size = min(size, max(1, int(rate * (SLOWED_CHUNK_SECONDS if decided else CHUNK_SECONDS))))
+        chunk = ids[start : start + size]
         if start and (context.stopping() or not context.watch.still(run) or context.clock.boot() - started > TASK_SECONDS):
             result.again += ids[start:]  # not claimed at all: a claim that is only given back costs as much as one that is used
             break
@@ -84,25 +88,45 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
             context.moves.defer(run, ids[start:], stage=stage, seconds=DEFER_SECONDS)
             result.counts["held back by the rate"] += len(ids) - start
             break
-        outcomes, failed = result.outcomes, result.failed
+        outcomes, failed, taken = result.outcomes, result.failed, result.taken
         try:
-            if not _claim_and_act(stage, work, run, chunk, context=context, result=result, started=started):
-                _run_suspects(stage, work, run, chunk, context=context, result=result, started=started)
+            _do(stage, work, run, chunk, context=context, result=result, started=started)
         finally:
-            context.note(run, stage, outcomes=result.outcomes - outcomes, failed=result.failed - failed)
+            taken = result.taken - taken
+            context.note(run, stage, outcomes=result.outcomes - outcomes, failed=result.failed - failed, taken=taken)
+            if rate and taken < len(chunk):
+                context.steering.give_back(run, stage=_line(stage), moves=len(chunk) - taken, rate=rate)
         start += len(chunk)
 
 
-def _size(stage: str, work: Work, run: Run, context: Context) -> int:
-    """Moves to claim at once; of a last stage that was slowed down so many as its rate lets go: it asks for their objects all at once."""
-    size, decided = context.pace.size(stage, chunk=work.chunk), context.watch.rate(run, stage)
-    return min(size, max(FEWEST, int(decided * TASK_SECONDS))) if stage == LAST and decided else size
+def _rates(stage: str, run: Run, context: Context) -> tuple[int, int]:
+    """Most moves of *stage* that may be taken up a second, and what of it the reconciler has decided; 0: no bound."""
+    decided = (context.watch.rate(run, stage) or 0) if run.state is RunState.RUNNING else 0
+    wished = 0 if stage == LAST else int(getattr(context.settings, f"{stage}_rate", 0))
+    return min((bound for bound in (wished, decided) if bound), default=0), decided
+
+
+def _line(stage: str) -> str:
+    """In which the stage's chunks stand for their turn; the last one's deletes stand in a line of their own, after their looks."""
+    return "look" if stage == LAST else stage
+
+
+def _do(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float) -> None:
+    """A chunk, its requests as far apart as the rate that was decided asks for: in a burst, a few are too many for the store."""
+    decided, taken = _rates(stage, run, context)[1], result.taken
+    apart = len(ids) / decided / context.pace.requests(stage, len(ids)) if decided else 0.0
+    with spaced(apart) as sent:
+        if not _claim_and_act(stage, work, run, ids, context=context, result=result, started=started):
+            _run_suspects(stage, work, run, ids, context=context, result=result, started=started)
+    context.pace.learn_requests(stage, moves=result.taken - taken, requests=sent.requests)
 
 
 def _turn(stage: str, run: Run, chunk: Sequence[int], *, rate: int, context: Context) -> bool:
     """Wait for this chunk's turn under the stage's rate; False where that is too far off to wait for."""
-    wait = context.steering.turn(run, stage=stage, moves=len(chunk), rate=rate, patience=TURN_PATIENCE_SECONDS)
-    if wait > TURN_PATIENCE_SECONDS:
+    # As long as until the reconciler sends those again that were given back, and a little more: else nobody stood in line before that.
+    patience = min(max(TURN_PATIENCE_SECONDS, context.settings.reconcile_seconds + 1.0), LONGEST_PATIENCE_SECONDS)
+    wait = context.steering.turn(run, stage=_line(stage), moves=len(chunk), rate=rate, patience=patience)
+    if wait > patience:
         return False
     if wait > 0:
         context.wait(wait)

@@ -31,6 +31,7 @@ class _Open:
     throttles: Callable[[], ThrottleLedger]
     outcomes: int = 0
     failed: int = 0
+    taken: int = 0
     noted_at: float = float("-inf")
     store: Reading = field(default_factory=Reading)  # of the run's store, when it was read last
 
@@ -58,11 +59,12 @@ class Tally:
         stage: str,
         outcomes: int,
         failed: int,
+        taken: int = 0,
         now: float,
         store: Callable[[], Reading],
         throttles: Callable[[], ThrottleLedger],
     ) -> None:
-        """A task of *stage* has brought about so many outcomes; they are noted if the last note was a while ago, else soon."""
+        """A task of *stage* has brought about so many outcomes, of *taken* moves; noted if the last note was a while ago, else soon."""
         if self._seconds is None:
             return
         with self._lock:
@@ -70,6 +72,7 @@ class Tally:
             mine.run, mine.read, mine.throttles = run, store, throttles
             mine.outcomes += outcomes
             mine.failed += failed
+            mine.taken += taken
             is_due = now - mine.noted_at >= self._seconds
             waits = not is_due and self._later is not None and not self._awaited
             if is_due:
@@ -84,20 +87,21 @@ class Tally:
         """Note what is left: the last tasks before a pause in the work, or before the process ends."""
         with self._lock:
             self._awaited = False
-            left = [mine for mine in self._open.values() if mine.outcomes]
+            left = [mine for mine in self._open.values() if mine.outcomes or mine.taken]
         for mine in left:
             self._note(mine)
 
     def _note(self, mine: _Open) -> None:
         with self._lock:
             seen = mine.read()
-            done = Tallied(outcomes=mine.outcomes, failed=mine.failed, store=seen - mine.store)
-            mine.outcomes, mine.failed, mine.store = 0, 0, seen
+            done = Tallied(outcomes=mine.outcomes, failed=mine.failed, taken=mine.taken, store=seen - mine.store)
+            mine.outcomes, mine.failed, mine.taken, mine.store = 0, 0, 0, seen
         try:
             mine.throttles().note(mine.run, worker=self._name(), stage=mine.stage, done=done)
         except DatabaseUnavailableError:  # with the next note
             with self._lock:
                 mine.outcomes, mine.failed = mine.outcomes + done.outcomes, mine.failed + done.failed
+                mine.taken += done.taken
                 mine.store -= done.store
 
     def _name(self) -> str:

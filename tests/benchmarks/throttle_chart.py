@@ -36,9 +36,14 @@ class Chart:
         return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= most)
 
 
+def height_of(charts: int) -> int:
+    """Of a picture of so many."""
+    return TOP + charts * (HEIGHT + GAP)
+
+
 def draw(charts: Sequence[Chart], *, until: float) -> str:
     """All of them."""
-    height = TOP + len(charts) * (HEIGHT + GAP)
+    height = height_of(len(charts))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12" fill="#222">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',

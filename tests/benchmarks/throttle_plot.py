@@ -27,9 +27,10 @@ from pathlib import Path
 
 from tests import servers as real
 from tests.acceptance.deployment import Deployment
-from tests.benchmarks.throttle_chart import Chart, Line, draw
+from tests.benchmarks.throttle_chart import WIDTH, Chart, Line, draw, height_of
 from tests.cases.limited_door import LimitedDoor, Read, Reader
 from tests.chaos.evidence import Evidence
+from tests.integration.browser import browse
 
 LIMIT, READS = 50.0, 20.0
 SAMPLE_SECONDS = 0.5
@@ -58,8 +59,8 @@ class Seen:
 def main(args: Sequence[str]) -> int:
     """Run, draw, say the figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.throttle_plot", description=__doc__)
-    parser.add_argument("--assets", type=int, default=600)
-    parser.add_argument("--output", type=Path, default=Path("docs/throttle.svg"))
+    parser.add_argument("--assets", type=int, default=300)
+    parser.add_argument("--output", type=Path, default=Path("docs/throttle.png"), help="a picture, .png or .svg")
     parser.add_argument("--terminal", type=Path)
     options = parser.parse_args(args)
     with ExitStack() as exits:
@@ -90,11 +91,27 @@ def main(args: Sequence[str]) -> int:
         attempts = evidence.ask("SELECT max(attempts), count(*) FROM rekey_moves WHERE state = 'deleted'")
         assert attempts == [(0, options.assets)], attempts
         assert reader.failed == [], reader.failed
+        stages = evidence.ask(_STAGES)
         evidence.close()
     reads = [Read(read.at - began, read.seconds) for read in reader.reads]
-    options.output.write_text(_chart(seen, reads), encoding="utf-8")
+    _save(_chart(seen, reads), options.output)
     _tell(seen, reads, door)
+    _tell_requests(stages, door, assets=options.assets)
     return 0
+
+
+_STAGES = "SELECT stage, sum(outcomes), sum(requests), sum(slow_downs) FROM rekey_tallies GROUP BY stage ORDER BY stage"
+
+
+def _save(chart: str, output: Path) -> None:
+    """As SVG, or as a browser paints it."""
+    if output.suffix == ".svg":
+        output.write_text(chart, encoding="utf-8")
+        return
+    with tempfile.TemporaryDirectory(prefix="rekey-throttle-") as folder:
+        page = Path(folder) / "chart.html"
+        page.write_text(f"<!doctype html><meta charset=utf-8><style>body {{ margin: 0 }}</style>{chart}", encoding="utf-8")
+        browse(Path(folder), f"--window-size={WIDTH},{height_of(3)}", f"--screenshot={output.absolute()}", page.as_uri())
 
 
 def _watch(evidence: Evidence, door: LimitedDoor, began: float) -> Seen:
@@ -154,6 +171,13 @@ def _tell(seen: Seen, reads: Sequence[Read], door: LimitedDoor) -> None:
         if took:
             figures = f"{len(took)}, median {took[len(took) // 2]:.3f} s, 99 % {took[len(took) * 99 // 100]:.3f} s, max {took[-1]:.3f} s"
             print(f"reads {name}: {figures}")  # noqa: T201 - the figures
+
+
+def _tell_requests(stages: Sequence[tuple[str, int, int, int]], door: LimitedDoor, *, assets: int) -> None:
+    for stage, outcomes, requests, refused in stages:
+        print(f"{stage}: {outcomes} moves, {requests} requests, {requests / assets:.1f} an asset, {refused} refused")  # noqa: T201
+    for who, kind, became in sorted(door.asked):
+        print(f"{who}: {kind}, {became}: {door.asked[who, kind, became]}")  # noqa: T201 - the figures
 
 
 def _keep_terminal(deployment: Deployment, evidence: Evidence, output: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,14 @@ class LimitedDoor(FaultyDoor):
     def __init__(self, endpoint: str, *, limit: float) -> None:
         self.limit = limit
         self.passed = self.refused = 0
+        self.asked: Counter[tuple[str, str, str]] = Counter()  # by who, what, and what became of it
         self._left, self._at = limit * BURST_SECONDS, time.monotonic()
         self._bucket = threading.Lock()
         super().__init__(endpoint)
 
-    def draw(self, request: Request) -> tuple[Callable[[Any, Request], None], Rates] | None:  # noqa: ARG002 - as the door asks
+    def draw(self, request: Request) -> tuple[Callable[[Any, Request], None], Rates] | None:
         """A token bucket."""
+        who = "the run" if b"user-agent: asset-rekey" in request.head else "the service"
         with self._bucket:
             now = time.monotonic()
             self._left = min(self.limit * BURST_SECONDS, self._left + (now - self._at) * self.limit)
@@ -44,9 +47,24 @@ class LimitedDoor(FaultyDoor):
             if self._left >= 1:
                 self._left -= 1
                 self.passed += 1
+                self.asked[who, _kind(request), "passed"] += 1
                 return None
             self.refused += 1
+            self.asked[who, _kind(request), "refused"] += 1
             return self._harm["slow_down"][1], NOTHING
+
+
+def _kind(request: Request) -> str:
+    """In a word or two."""
+    path, _, query = request.target.partition("?")
+    if "/.rekey/" in path:
+        return "journal"
+    if request.deletes:
+        return "delete"
+    if "list-type" in query:
+        return "listing"
+    unsigned = b"authorization:" not in request.head.lower() and "X-Amz-Signature" not in query
+    return f"{request.method}{' unsigned' * unsigned}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from app import journal
-from app.ledger import canaries, leases, uploads
-from app.stages import context, crowd, runner
+from app.ledger import canaries, leases, uploads, visits
+from app.stages import context, crowd, own_stage, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,9 +62,11 @@ def no_chance(tokens: Tokens, *, sleep: Callable[[float], object]) -> Iterator[N
         patches.enter_context(patch.object(journal, "secrets", tokens))
         patches.enter_context(patch.object(canaries, "random", _Middle))
         patches.enter_context(patch.object(uploads, "secrets", tokens))
+        patches.enter_context(patch.object(visits, "secrets", tokens))
         patches.enter_context(patch.object(runner, "secrets", tokens))
         patches.enter_context(patch.object(runner, "random", _Middle))
         patches.enter_context(patch.object(runner, "time", _Time(sleep)))
         patches.enter_context(patch.object(crowd, "time", _Time(sleep)))
         patches.enter_context(patch.object(context, "_JITTER", None))
+        patches.enter_context(patch.object(own_stage, "_JITTER", None))
         yield

@@ -5,6 +5,7 @@ Every transaction and every request is a scheduling point. A transaction is one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +31,8 @@ from tests.model.choices import CRASH
 from tests.model.contents import DELAYED, NEVER, UPLOADS, VERSIONS, Contents
 from tests.model.execution import Execution
 from tests.model.lookout import Lookout
-from tests.model.oracles import LOOKED, TAKEN, TOUCHED, Oracles
+from tests.model.oracles import LOOKED, SHOWN, TAKEN, TOUCHED, Oracles
+from tests.model.own import FAILS
 from tests.model.settling import Settling
 from tests.model.touching import Raw, Store, Versions, tables_of
 from tests.model.transactions import Transactions
@@ -161,7 +163,13 @@ class Ground(World):
         execution = self.execution
         if execution is None:
             return 0
-        kept = ("lease_token FROM rekey_moves", "suspect_token FROM rekey_runs", "id FROM rekey_uploads", "lease_token FROM rekey_uploads")
+        kept = (
+            "lease_token FROM rekey_moves",
+            "suspect_token FROM rekey_runs",
+            "id FROM rekey_uploads",
+            "lease_token FROM rekey_uploads",
+            "detail FROM rekey_visits",
+        )
         held = self.raw.execute(" UNION ".join(f"SELECT {column}" for column in kept)).fetchall()
         mine = f"{execution.current}-"
         return execution.counted(begin_anew=not any(str(token).startswith(mine) for (token,) in held))
@@ -175,6 +183,15 @@ class Ground(World):
         """The application takes an object away."""
         if self.execution is not None:
             self.execution.note(TAKEN, key)
+
+    def shows(self, keys: Sequence[str]) -> None:
+        """The operator's own function is called for the assets that were at *keys*."""
+        if self.execution is None or not self.execution.current:
+            return
+        if self.execution.point(f"the operator's function sees {list(keys)}", faults=(CRASH, FAILS)) == FAILS:
+            raise TimeoutError(FAILS)
+        for key in keys:
+            self.execution.note(SHOWN, key)
 
     def forget(self) -> None:
         """Forget what is of no consequence."""

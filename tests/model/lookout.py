@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.model.choices import ViolationError
 from tests.model.contents import GHOSTS
-from tests.model.views import ASSETS, MOVES, RUNS, View, Views
+from tests.model.views import ASSETS, MOVES, RUNS, VISITS, View, Views
 from tests.model.worlds import ALL_OBJECTS, OBJECT
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Lookout:
             if ghosts is not now.ghosts:
                 after = self._with(after, ghosts)
                 now = self._views.view(after)
+        ghosts = self._ground.oracles.remember_asking(self._views.view(before), now, actor, asks=self._asks(step))
+        if ghosts is not now.ghosts:
+            after = self._with(after, ghosts)
+            now = self._views.view(after)
         if ASSETS in step.wrote:
             after = self._promised(self._views.view(before), now)
             now = self._views.view(after)
@@ -68,9 +72,14 @@ class Lookout:
         rows = [(number, row.key) for number, row in before.rows.items() if number in meant]
         left = [(key, meant[number]) for number, key in rows if number not in now.rows or now.rows[number].key != key]
         grace_seconds = self._ground.context.settings.grace_seconds
-        if not left or not grace_seconds:
-            return now.world
-        return self._with(now.world, now.ghosts.promise(left, now=boot, until=boot + grace_seconds))
+        ghosts = now.ghosts.leave(left)
+        if left and grace_seconds:
+            ghosts = ghosts.promise(left, now=boot, until=boot + grace_seconds)
+        return now.world if ghosts is now.ghosts else self._with(now.world, ghosts)
+
+    def _asks(self, step: Step) -> bool:
+        """Whether a step was a question to the ledger of how the run stands."""
+        return any(index == self._views.runs for index, _ in step.reads)
 
     def _with(self, world: World, ghosts: Ghosts) -> World:
         at = self._at_ghosts
@@ -92,6 +101,8 @@ class Lookout:
         if ledger:
             oracles.check_leases(before, now)
             oracles.check_steering(before, now)
+        if VISITS in step.wrote:
+            oracles.check_visits(now)
         if self._ground.behaviour.room is not None and (ledger or objects):
             oracles.check_mark(now, step.told)
         return damaged

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.model.views import Ledger, View
 
 ANSWERED_WITHIN = 10.0  # a request arrives so long after it was signed at most, else the store refuses it
-TOUCHED, TAKEN, LOOKED = "touched", "taken", "looked"  # what a step may be, to those who look on
+TOUCHED, TAKEN, LOOKED, SHOWN = "touched", "taken", "looked", "shown"  # what a step may be, to those who look on
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Ghosts:
     taken: tuple[tuple[str, frozenset[str]], ...] = ()  # keys whose object the application took away
     damaged: frozenset[int] = frozenset()  # rows whose object was deleted while they named it
     told: frozenset[str] = frozenset()  # parties that have claimed moves since deletes were last held
+    asked: frozenset[str] = (
+        frozenset()
+    )  # parties that have asked the ledger of the run since it was paused, or its deletes held, and is still
+    shown: frozenset[str] = frozenset()  # keys that rows have left, and that the operator's function has seen since
     promised: frozenset[tuple[str, str, float]] = frozenset()  # keys that rows left, what readers of them expect there, and until when
 
     def touch(self, key: str, at: float) -> Ghosts:
@@ -41,6 +45,11 @@ class Ghosts:
         """The application takes the object away."""
         others = [each for each in self.taken if each[0] != key]
         return replace(self, taken=tuple(sorted([*others, (key, frozenset())], key=lambda each: each[0])))
+
+    def leave(self, left: Iterable[tuple[str, str]]) -> Ghosts:
+        """Rows have left keys: what the operator's function saw before was another switch."""
+        keys = {key for key, _ in left}
+        return replace(self, shown=self.shown - keys) if self.shown & keys else self
 
     def promise(self, left: Iterable[tuple[str, str]], *, now: float, until: float) -> Ghosts:
         """Rows have left keys: who read one of them before gets its object within the grace."""
@@ -69,6 +78,8 @@ class Oracles:
                 ghosts = ghosts.touch(key, now)
             elif event == TAKEN:
                 ghosts = ghosts.take(key)
+            elif event == SHOWN:
+                ghosts = replace(ghosts, shown=ghosts.shown | {key})
             elif ghosts.touched or ghosts.taken:
                 ghosts = ghosts.look(who, key, self._ground.behaviour.name)
         return ghosts
@@ -97,6 +108,28 @@ class Oracles:
         if _claimed(before, now):
             told |= {who}
         return now.ghosts if told == now.ghosts.told else replace(now.ghosts, told=told)
+
+    def remember_asking(self, before: View, now: View, who: str, *, asks: bool) -> Ghosts:
+        """What is remembered of a step that may have asked the ledger how the run stands (*asks*)."""
+        if not self._stops(now):
+            return replace(now.ghosts, asked=frozenset()) if now.ghosts.asked else now.ghosts
+        asked = now.ghosts.asked if self._stops(before) else frozenset()
+        if asks and who in self.tools:
+            asked |= {who}
+        return now.ghosts if asked == now.ghosts.asked else replace(now.ghosts, asked=asked)
+
+    def _stops(self, view: View) -> bool:
+        """Whether no delete may begin."""
+        boot, skew = view.clock
+        now = (EPOCH + boot + skew) * MICROSECONDS
+        return any(run.state == RunState.PAUSED or run.held_until > now for run in view.runs.values())
+
+    def check_visits(self, now: View) -> None:
+        """What the operator's own stage has not seen since its last switch is noted."""
+        visits = now.visits
+        for move in now.moves:
+            if move.state == MoveState.RENAMED and move.no not in visits and move.old_key not in now.ghosts.shown:
+                raise ViolationError(f"row {move.row} was switched, and nothing says that the operator's own stage is to see it")
 
     def check_steering(self, before: View, now: View) -> None:
         """No move of a paused run is taken in hand (H17): what a canary has seen stops everybody."""
@@ -176,6 +209,10 @@ class Oracles:
         boot, skew = now.clock
         if who in now.ghosts.told and any(now.runs[no].held_until > (EPOCH + boot + skew) * MICROSECONDS for no in of_runs):
             raise ViolationError(f"H16: {key} is deleted by who could know that deletes are held")
+        if of_runs and who in now.ghosts.asked:
+            raise ViolationError(f"H17: {key} is deleted by who has asked since the run is paused, or its deletes held")
+        if of_runs and ground.context.settings.deletes_wait and key not in now.ghosts.shown:
+            raise ViolationError(f"{key} is deleted, and the operator's own stage has not seen its asset")
         return frozenset(damaged)
 
     def check_copy(self, before: View, now: View) -> None:

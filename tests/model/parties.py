@@ -10,6 +10,7 @@ from app.errors import RekeyError
 from app.ledger.reopening import Selection
 from app.pipeline import BY_NAME, SEED
 from app.reconcile import reconcile
+from app.stages.own_stage import call_own_stage
 from app.stages.runner import run_stage
 from app.stages.seed_moves import seed_moves
 from app.states import RunState
@@ -46,6 +47,20 @@ class Parties(Application):
     def worker(self, stage: str, *, name: str = "") -> None:
         """A worker of *stage*, which takes messages as long as there are any."""
         self._serve(name or stage, stage, lambda ids, context: self._stage(stage, ids, context))
+
+    def own(self, *, calls: int) -> None:
+        """A worker of the operator's own stage, which is sent what is to be seen so often."""
+        self.ground.oracles.tools.add("own")
+
+        def body() -> None:
+            context = self.ground.worker()
+            for number in range(calls):
+                self.execution.point("take a message of the own stage", yields=True, carries=(number, self.ground.tokens_made()))
+                run = context.runs.find(self.ground.run_id)
+                if run is not None:
+                    call_own_stage(run, [1], context=context)
+
+        self.execution.spawn("own", body)
 
     def seed(self, *, name: str = "seed") -> None:
         """A worker of the seed."""

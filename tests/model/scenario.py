@@ -14,6 +14,7 @@ from tests.model.choices import CRASH, Bounds
 from tests.model.execution import AUDITED
 from tests.model.explorer import Onlooker, explore, replay
 from tests.model.ground import LOST_REPLY, Ground
+from tests.model.own import see_for
 from tests.model.parties import Parties
 from tests.model.schedules import Found, Report
 
@@ -61,6 +62,7 @@ class Scenario:
         behaviour = replace(STORES[store], **self.differs)
         ground = Ground(Path(), behaviour=behaviour, settings=self.settings, request_faults=self.request_faults)
         ground.commit_faults, ground.lenient, ground.any_store = self.commit_faults, bool(self.breaks), self.any_store
+        see_for(ground)
         ground.asset(1)
         self.before(ground)
         if self.stage == "seed":

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.model import scenes_broken, scenes_copying, scenes_deleting, scenes_holding, scenes_keys, scenes_steering, scenes_switching
+from tests.model import (
+    scenes_broken,
+    scenes_copying,
+    scenes_deleting,
+    scenes_holding,
+    scenes_hooks,
+    scenes_keys,
+    scenes_steering,
+    scenes_switching,
+)
 from tests.model.scenario import STORES
 
 KEEPING = (
@@ -12,6 +21,7 @@ KEEPING = (
     *scenes_steering.SCENARIOS,
     *scenes_keys.SCENARIOS,
     *scenes_holding.SCENARIOS,
+    *scenes_hooks.SCENARIOS,
 )
 BREAKING = scenes_broken.SCENARIOS
 ALL = (*KEEPING, *BREAKING)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from time import process_time
 from typing import TYPE_CHECKING
 
+from app.stages.own_stage import call_own_stage
 from app.states import OPEN_STATES, MoveState, RunKind, RunState
 from tests.model.choices import ViolationError
 from tests.model.same import comparable_state
@@ -74,6 +75,8 @@ class Settling:
                 ground.context.runs.set_state(ground.run, RunState.RUNNING, only_from=RunState.PAUSED)
             found = ground.tick()
             ground.messages += [*found.messages, *([(None, [])] if found.seed else [])]
+            for ids in found.visits:
+                call_own_stage(ground.run, ids, context=ground.context)
             if not ground.run.is_live:
                 self._check_end()
                 return ""

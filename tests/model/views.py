@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.model.truth import Truth
     from tests.model.worlds import World, Worlds
 
-ASSETS, MOVES, RUNS = "table assets", "table rekey_moves", "table rekey_runs"
+ASSETS, MOVES, RUNS, VISITS = "table assets", "table rekey_moves", "table rekey_runs", "table rekey_visits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,11 @@ class View:
         """What is remembered of the schedule."""
         found: Ghosts = self.views.worlds.value(self.world, GHOSTS)
         return found
+
+    @property
+    def visits(self) -> set[tuple[int, int]]:
+        """The moves that the operator's own stage is still to see."""
+        return {(row[0], row[1]) for row in self.views.worlds.value(self.world, VISITS) or ()}
 
     def contents(self) -> dict[str, bytes]:
         """All objects."""

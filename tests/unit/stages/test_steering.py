@@ -198,8 +198,9 @@ def test_hold_set_in_the_middle_stops_deletes_at_once(world: World) -> None:
     assert world.move(1).reason is KeptReason.HELD
 
 
+@pytest.mark.parametrize("at", ["stat", "put"])  # just before the run is read with the look, and after it
 @pytest.mark.parametrize("stop", ["pause", "hold", "a canary read", "cancel"])
-def test_what_stops_the_run_after_the_look_stops_the_delete_that_was_about_to_go(tmp_path: Path, stop: str) -> None:
+def test_what_stops_the_run_after_the_look_stops_the_delete_that_was_about_to_go(tmp_path: Path, stop: str, at: str) -> None:
     """It is asked last before the request: a journal that is slow to take its entry leaves seconds for it."""
     world = World(tmp_path, settings={"journal": True})
     _fill(world, 3)
@@ -209,13 +210,13 @@ def test_what_stops_the_run_after_the_look_stops_the_delete_that_was_about_to_go
         "pause": lambda: world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING),
         "hold": lambda: world.context.steering.hold(world.run, hold=True),
         "a canary read": lambda: world.context.runs.hold_deletes(world.run, seconds=60),
-        "cancel": lambda: _cancel(world),
+        "cancel": lambda: world.context.reopening.cancel(world.run),
     }
-    world.store.on_call = lambda call, _key: call == "put" and stops[stop]()
+    world.store.on_call = lambda call, _key: call == at and stops[stop]()
     world.do("delete")
 
     assert [key for name, key in world.writes() if name == "delete"] == []
-    assert world.states() == {"renamed": 3}
+    assert "deleted" not in world.states()
 
 
 def test_release_deletes_what_was_held_under_every_check(world: World) -> None:
