@@ -52,6 +52,13 @@ CASES: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/chaos/test_network.py::test_migration_outlives_a_faulty_network",
         ),
     ),
+    17: (
+        "bulk work drives the store into 503, and the live service with it",
+        (
+            "tests/cases/test_throttled.py::test_case_17_a_store_that_bears_fifty_requests_a_second_is_not_driven_beyond",
+            "tests/property/test_throttle.py::test_rate_stays_near_what_the_store_bears",
+        ),
+    ),
     18: (
         "a write was done and its reply lost",
         ("tests/unit/stages/test_delete_objects.py::test_unanswered_delete_keeps_its_lease_and_converges",),
