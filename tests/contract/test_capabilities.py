@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -69,6 +70,20 @@ LIKE: dict[str, dict[str, bool]] = {"aws": {}, "minio": MINIO, "seaweed": SEAWEE
 KNOWN = {"memory": {}} | LIKE | {f"memory-like-{name}": facts for name, facts in LIKE.items()}
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "stores.md"
+ROWS = (
+    "put_if_absent",
+    "copy_if_absent",
+    "complete_if_absent",
+    "delete_if_match",
+    "query_signed_expiry",
+    "ordered_listing",
+    "lists_below_objects",
+    "folds_leading_slash",
+    "folds_double_slash",
+)
+
+
 def _conditions(capabilities: Capabilities) -> dict[str, object]:
     """All but what becomes of attributes, which has facts of its own (test_fidelity)."""
     return {name: value for name, value in asdict(capabilities).items() if name != "fidelity"}
@@ -77,6 +92,15 @@ def _conditions(capabilities: Capabilities) -> dict[str, object]:
 def test_probe_finds_the_known_differences(subject: Subject) -> None:
     """The facts that the protocol is built on, seen by their effects."""
     assert _conditions(subject.capabilities) == _conditions(ALL_HONOURED) | KNOWN[subject.name]
+
+
+def test_page_of_the_stores_says_what_was_seen() -> None:
+    """docs/stores.md, row by row."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.endswith(("| yes |", "| no |"))]
+
+    for (_, *said), name in zip(rows, ROWS, strict=True):
+        seen = [LIKE[store].get(name, getattr(ALL_HONOURED, name)) for store in ("minio", "seaweed", "versitygw", "aws")]
+        assert said == ["yes" if each else "no" for each in seen], name
 
 
 def test_probe_finds_versioning(versioned: Subject) -> None:
