@@ -48,10 +48,10 @@ def pressed(pace: Pace, *, done: float, chance: Random) -> Pace:
 
 def relieved(pace: Pace, *, done: float, chance: Random) -> Pace:
     """The pace after a tick without pressure."""
-    if pace.rate is None:
+    if pace.rate is None or pace.bound is None:
         return pace
     quiet = pace.quiet + 1
-    if done < BINDING * pace.rate:
+    if done < BINDING * pace.bound:  # workers go by whole moves: of 1.9 a second one is all that they may
         idle = pace.idle + 1
         return Pace() if idle >= LIFTED_AFTER else replace(pace, quiet=quiet, idle=idle)
     step = max(LEAST, pace.ceiling / STEPS) * 2 ** (quiet // QUIET)

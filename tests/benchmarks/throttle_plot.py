@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests import servers as real
-from tests.acceptance.deployment import Deployment
+from tests.acceptance.deployment import Deployment, Running
 from tests.benchmarks.throttle_chart import WIDTH, Chart, Line, draw, height_of
 from tests.cases.limited_door import LimitedDoor, Read, Reader
 from tests.chaos.evidence import Evidence
@@ -34,6 +34,8 @@ from tests.integration.browser import browse
 
 LIMIT, READS = 50.0, 20.0
 SAMPLE_SECONDS = 0.5
+ALONE_SECONDS = 5.0  # of the service, before the run
+MOST_SECONDS = 600.0
 # Ticks and looks as far apart as they are by default, so that the run's own questions leave something of fifty requests a second.
 CALM = {
     "REKEY_COPY_CONCURRENCY": "16",
@@ -78,14 +80,15 @@ def main(args: Sequence[str]) -> int:
         evidence = Evidence(deployment, total=options.assets)
         exits.enter_context(deployment.workers())
         reader = Reader(service, deployment, door, rate=READS, ids=options.assets)
+        began = time.monotonic()
         reader.start()
-        time.sleep(5)  # of the service alone
-        began = time.monotonic() - 5
-        started = deployment.rekey("enqueue")
-        assert started.status == 0, started.err
+        started: list[Running] = []
+        enqueue = threading.Timer(ALONE_SECONDS, lambda: started.append(deployment.start("app", "enqueue", name="enqueue")))
+        enqueue.start()
         if options.terminal:
             threading.Thread(target=_keep_terminal, args=(deployment, evidence, options.terminal), daemon=True).start()
         seen = _watch(evidence, door, began)
+        assert started[0].finish(seconds=1).status == 0
         time.sleep(3)
         reader.stop()
         attempts = evidence.ask("SELECT max(attempts), count(*) FROM rekey_moves WHERE state = 'deleted'")
@@ -100,7 +103,7 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-_STAGES = "SELECT stage, sum(outcomes), sum(requests), sum(slow_downs) FROM rekey_tallies GROUP BY stage ORDER BY stage"
+_STAGES = "SELECT stage, sum(outcomes), sum(requests), sum(slow_downs) FROM rekey_tallies WHERE requests > 0 GROUP BY stage ORDER BY stage"
 
 
 def _save(chart: str, output: Path) -> None:
@@ -117,7 +120,7 @@ def _save(chart: str, output: Path) -> None:
 def _watch(evidence: Evidence, door: LimitedDoor, began: float) -> Seen:
     """Until the run has ended."""
     seen, passed, refused, at = Seen(), door.passed, door.refused, time.monotonic()
-    while True:
+    while at < began + MOST_SECONDS:
         time.sleep(SAMPLE_SECONDS)
         now = time.monotonic()
         seen.passed.append((now - began, (door.passed - passed) / (now - at)))
@@ -129,6 +132,7 @@ def _watch(evidence: Evidence, door: LimitedDoor, began: float) -> Seen:
             seen.causes |= json.loads(causes)
         if evidence.ask("SELECT 1 FROM rekey_runs WHERE finished_at IS NOT NULL"):
             return seen
+    raise AssertionError(f"not within {MOST_SECONDS:.0f} s: {evidence.progress()}")
 
 
 def _chart(seen: Seen, reads: Sequence[Read]) -> str:
@@ -138,7 +142,7 @@ def _chart(seen: Seen, reads: Sequence[Read]) -> str:
             lines=[Line("passed", "#1a7f5a", seen.passed), Line("refused with 503", "#c0392b", seen.refused)],
         ),
         Chart(
-            title="rates that were decided, assets a second: " + _short(seen.causes),
+            title=f"rates that were decided, assets taken up a second; cause: {_short(seen.causes)}",
             lines=[Line(stage, colour, seen.rates.get(stage, [])) for stage, colour in _COLOURS.items() if stage in seen.rates],
             steps=True,
         ),
@@ -155,17 +159,21 @@ _COLOURS = {"copy": "#2471a3", "rename": "#b9770e", "delete": "#7d3c98"}
 
 
 def _short(causes: Mapping[str, str]) -> str:
-    return "; ".join(f"{stage}: {cause.partition(':')[0]}" for stage, cause in causes.items() if stage in _COLOURS)[:110] or "none"
+    return "; ".join(sorted({cause.partition(" in ")[0] for stage, cause in causes.items() if stage in _COLOURS})) or "none"
 
 
 def _tell(seen: Seen, reads: Sequence[Read], door: LimitedDoor) -> None:
-    first, end = 20.0, max(at for at, _ in seen.passed)
+    end = max(at for at, _ in seen.passed)
+    decided = min((points[0][0] for points in seen.rates.values()), default=end)
     slices: dict[str, Callable[[Read], bool]] = {
-        "before the run": lambda read: read.at < 5,
-        "its first 15 s": lambda read: 5 <= read.at < first,
-        "after them": lambda read: first <= read.at < end,
+        "before the run": lambda read: read.at < ALONE_SECONDS,
+        "until the first rate was decided": lambda read: ALONE_SECONDS <= read.at < decided,
+        "after that": lambda read: decided <= read.at < end,
     }
     print(f"{end:.0f} s, {door.passed} requests passed, {door.refused} refused")  # noqa: T201 - the figures
+    after = [rate for at, rate in seen.passed if at >= decided]
+    if after:
+        print(f"passed after the first rate was decided: {sum(after) / len(after):.0f} a second of {LIMIT:.0f}")  # noqa: T201 - the figures
     for name, within in slices.items():
         took = sorted(read.seconds for read in reads if within(read))
         if took:

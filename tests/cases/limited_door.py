@@ -58,7 +58,7 @@ def _kind(request: Request) -> str:
     """In a word or two."""
     path, _, query = request.target.partition("?")
     if "/.rekey/" in path:
-        return "journal"
+        return "journal, mark and trials"
     if request.deletes:
         return "delete"
     if "list-type" in query:

@@ -91,6 +91,19 @@ class Evidence:
         """Whether the run rests after a step of its ladder."""
         return bool(self._ask_if_there("SELECT 1 FROM rekey_ladders WHERE waits"))
 
+    def rests(self) -> bool:
+        """Whether the reconciler has paused the run for the operator's probe."""
+        asked = "SELECT 1 FROM rekey_throttles, rekey_runs WHERE run_no = no AND rests = 'probe' AND state = 'paused'"
+        return bool(self._ask_if_there(asked))
+
+    def slowed(self) -> bool:
+        """Whether a rate was decided for any stage."""
+        return bool(self._ask_if_there("SELECT 1 FROM rekey_throttles WHERE rates <> '{}'"))
+
+    def ended(self) -> bool:
+        """Whether the run has."""
+        return bool(self._ask_if_there("SELECT 1 FROM rekey_runs WHERE finished_at IS NOT NULL"))
+
     def pause_broker(self, seconds: float) -> None:
         """Let Redis answer nobody for so long."""
         self._broker.client_pause(int(seconds * 1000), all=True)

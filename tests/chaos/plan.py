@@ -18,6 +18,8 @@ BROKER_FAULTS = ("flush", "purge", "restart broker", "pause broker")
 OUTAGES = ("restart database", "restart store", "freeze store")
 STOPS = tuple(f"stop {stage}" for stage in STAGES)
 NETWORK = "faulty network"
+STEERS = ("rest run", "slow store")  # the operator's probe says no for a while; the store asks to slow down
+SLOW = {"slow_down": 0.4}  # share of the requests that a store refuses which asks to slow down
 STORES = ("minio", "seaweed")
 PLAIN, TWO_BUCKETS, TWINS, PARTS = World(), World(two_buckets=True), World(twins=True), World(parts=True)
 WORLDS = (PLAIN, TWO_BUCKETS, TWINS, PARTS, World(two_buckets=True, twins=True, parts=True))
@@ -109,6 +111,8 @@ def any_of(seed: int) -> Plan:
     mixed = everything(seed)
     mixed = Plan(seed=seed, faults=(Fault(NETWORK, 0.0), *mixed.faults), victims=mixed.victims)
     plan = (everything(seed), network(seed), network(seed, kills=True), mixed)[seed % 4]
+    chance = random.Random(f"steers {seed}")
+    plan = replace(plan, faults=(*plan.faults, *(Fault(kind, chance.uniform(0.1, 0.7)) for kind in STEERS)))
     return replace(plan, store=STORES[seed // 4 % len(STORES)], ladder=bool(seed // 8 % 2), world=WORLDS[seed // 16 % len(WORLDS)])
 
 

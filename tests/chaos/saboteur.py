@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tests.chaos.cluster import resume
-from tests.chaos.plan import MACHINES, RATES, STAGES, STOP, Plan, Victim
+from tests.chaos.plan import MACHINES, NETWORK, RATES, STAGES, STOP, Plan, Victim
+from tests.chaos.steers import Steers
 
 if TYPE_CHECKING:
     from tests.acceptance.deployment import Deployment
@@ -85,6 +86,7 @@ class Saboteur:
         self._servers = servers
         self._evidence = evidence
         self._outages = outages
+        self._steers = Steers(deployment, evidence=evidence, door=servers.door, seed=plan.seed)
         self._beat_seconds = beat_seconds
         self._stopped_seconds = stopped_seconds
         self._resumptions: list[tuple[float, psutil.Process]] = []
@@ -136,6 +138,7 @@ class Saboteur:
         what, _, whom = kind.partition(" ")
         act = {"flush": self._flush, "purge": self._purge, "stop": self._stop, "pause": self._pause}
         act |= {"restart": self._restart, "freeze": self._freeze, "faulty": self._harm_network}
+        act |= {"rest": self._rest, "slow": self._slow_down}
         found = act[what](whom)
         if found is None:
             return False
@@ -229,6 +232,15 @@ class Saboteur:
         if hit:
             self._servers.door.arm(RATES, seed=self.plan.seed)
         return (hit, f"{hit} moves in hand") if hit else None
+
+    def _rest(self, _run: str) -> tuple[int, str] | None:
+        hit = self._wait_for(self._evidence.leased)
+        return (hit, f"{hit} moves in hand") if hit and self._steers.rest() else None
+
+    def _slow_down(self, _store: str) -> tuple[int, str] | None:
+        hit = self._wait_for(self._evidence.leased)
+        harmed = any(fault.kind == NETWORK for fault in self.plan.faults) and not any(fault.kind == NETWORK for fault in self.left)
+        return (hit, f"{hit} moves in hand") if hit and self._steers.slow_down(after=RATES if harmed else None) else None
 
     def _stop(self, stage: str) -> tuple[int, str] | None:
         """SIGSTOP to a worker that has moves in hand: their leases are still held when its neighbour's have long changed."""

@@ -61,6 +61,18 @@ def test_rate_stays_near_what_the_store_bears(capacity: int, seed: int) -> None:
     assert min(settled) >= min(capacity, max(LEAST, 0.45 * capacity))
 
 
+@given(st.floats(1, 5), st.integers())
+def test_small_rate_grows_though_whole_moves_are_done_of_it(rate: float, seed: int) -> None:
+    """Of 1.9 a second one is done, and it is the rate that holds the stage back."""
+    chance, pace = Random(seed), Pace(rate=rate, ceiling=rate)
+    for _ in range(10):
+        assert pace.bound is not None
+        pace = relieved(pace, done=float(pace.bound), chance=chance)
+
+    assert pace.rate is not None
+    assert pace.rate >= rate + 5
+
+
 @given(st.floats(1, 1000), st.integers())
 def test_bound_that_binds_nothing_is_lifted(rate: float, seed: int) -> None:
     """The stage does less than it may, without pressure, for a minute of ticks."""
