@@ -11,7 +11,7 @@ from sqlalchemy import table as sql_table
 from sqlalchemy import text as sql_text
 
 from app import schema
-from app.database import brief, transaction
+from app.database import brief, is_denied, transaction
 from app.reflection import column, split_name
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check_ledger_rights(engine: Engine, found: Findings) -> bool:
     lacking: dict[str, list[str]] = {}
     for table in schema.metadata.sorted_tables:
         for verb in _VERBS:
-            if _refusal(engine, _statement(verb, table)) is not None:
+            if _lacks_right(engine, _statement(verb, table)):  # a table of a newer version is simply not there
                 lacking.setdefault(verb, []).append(table.name)
     for verb, tables in lacking.items():
         _lacks(found, engine, verb, ", ".join(tables))
@@ -79,12 +79,12 @@ def _may(engine: Engine, verb: str, table: Table, columns: list[Column[Any]], fo
     statement = (
         select(*columns).where(false()) if verb == "SELECT" else update(table).where(false()).values({one: null() for one in columns})
     )
-    refusal = _refusal(engine, statement)
-    if refusal is not None:
+    refused = _refused(engine, statement)
+    if refused is not None:
         quoted = engine.dialect.identifier_preparer
         names = ", ".join(quoted.quote(one.name) for one in columns)
-        _lacks(found, engine, f"{verb} ({names})", quoted.format_table(table), why=f": {refusal}")
-    return refusal is None
+        _lacks(found, engine, f"{verb} ({names})", quoted.format_table(table), why=f": {brief(refused)}")
+    return refused is None
 
 
 def _statement(verb: str, of: Table) -> Any:  # noqa: ANN401 - a statement of any kind
@@ -97,14 +97,19 @@ def _statement(verb: str, of: Table) -> Any:  # noqa: ANN401 - a statement of an
     return update(bare).where(false()).values(empty) if verb == "UPDATE" else delete(bare).where(false())
 
 
-def _refusal(engine: Engine, statement: Any) -> str | None:  # noqa: ANN401 - a statement of any kind
+def _lacks_right(engine: Engine, statement: Any) -> bool:  # noqa: ANN401 - a statement of any kind
+    refused = _refused(engine, statement)
+    return refused is not None and is_denied(refused)
+
+
+def _refused(engine: Engine, statement: Any) -> exc.DBAPIError | None:  # noqa: ANN401 - a statement of any kind
     """What the database says against *statement*. EXPLAIN checks the rights and runs nothing, no trigger either."""
     sql = "EXPLAIN " + str(statement.compile(dialect=engine.dialect))
     try:
         with transaction(engine, read_only=True) as connection:
             connection.exec_driver_sql(sql)
     except exc.DBAPIError as error:
-        return brief(error)
+        return error
     return None
 
 

@@ -114,6 +114,17 @@ def test_missing_ledger_is_a_problem(tmp_path: Path) -> None:
     assert [finding.remedy for finding in found if finding.level is Level.PROBLEM] == ["rekey init"]
 
 
+def test_ledger_of_an_older_version_is_named_as_that(tmp_path: Path) -> None:
+    """And not by the rights on tables that it has not got."""
+    database(tmp_path, GOOD)
+    with contextlib.closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.executescript("DROP TABLE rekey_visits; UPDATE rekey_meta SET value = '4' WHERE name = 'schema_version';")
+
+    found = check_database(Settings(database_url=f"sqlite:///{tmp_path}/app.db", table="assets", s3_bucket="assets"))
+
+    assert [text[:40] for text in bad(found)] == ["the ledger's tables are of version 4, th"]
+
+
 def test_database_check_changes_no_row(tmp_path: Path) -> None:
     """The right to update is asked for without an update: not even a trigger fires."""
     sql = GOOD + "INSERT INTO assets VALUES (1, 7, 'up/a.png'); CREATE TABLE fired (n INTEGER);"
