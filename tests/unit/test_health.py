@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app.clock import BootClock
+from app.pulse import KEPT_SECONDS
 from workers import health
+from workers.lifecycle import PULSE_BEATS, HeartbeatStep
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +94,39 @@ def test_somebody_elses_folder_is_refused(monkeypatch: pytest.MonkeyPatch, heart
 
     with pytest.raises(PermissionError, match="belongs to another user"):
         health.folder()
+
+
+class _Channel:
+    """A consumer's channel, whose own connection waits for the answer to a BRPOP."""
+
+    active_queues = frozenset({"copy"})
+
+    def __init__(self) -> None:
+        self.set_keys: list[tuple[str, int]] = []
+
+    @property
+    def client(self) -> object:
+        """Not to be used: the next answer on it is the BRPOP's."""
+        raise AssertionError("a command between a BRPOP and its answer")
+
+    @contextmanager
+    def conn_or_acquire(self) -> Iterator[_Channel]:
+        """Another connection."""
+        yield self
+
+    def set(self, key: str, _value: str, *, ex: int) -> None:
+        """SET."""
+        self.set_keys.append((key, ex))
+
+
+def test_broker_is_told_each_fifth_time_and_never_over_the_consumer_s_own_connection(heartbeats: Path) -> None:
+    """The file is written each time."""
+    channel = _Channel()
+    step = HeartbeatStep.__new__(HeartbeatStep)
+    step._queues, step._beats, step._patience_seconds, step._heartbeat = ("copy",), 0, 60.0, health.Heartbeat("copy")
+
+    for _ in range(PULSE_BEATS + 1):
+        step._beat(SimpleNamespace(task_consumer=SimpleNamespace(channel=channel)))
+
+    assert channel.set_keys == [("pulse.copy", KEPT_SECONDS)] * 2
+    assert health.findings("copy") == []
