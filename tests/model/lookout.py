@@ -42,10 +42,11 @@ class Lookout:
             if ghosts is not now.ghosts:
                 after = self._with(after, ghosts)
                 now = self._views.view(after)
-        ghosts = self._ground.oracles.remember_asking(self._views.view(before), now, actor, asks=self._asks(step))
-        if ghosts is not now.ghosts:
-            after = self._with(after, ghosts)
-            now = self._views.view(after)
+        if now.ghosts.asked or self._ground.oracles.stops(now):
+            ghosts = self._ground.oracles.remember_asking(self._views.view(before), now, actor, asks=self._asks(step))
+            if ghosts is not now.ghosts:
+                after = self._with(after, ghosts)
+                now = self._views.view(after)
         if ASSETS in step.wrote:
             after = self._promised(self._views.view(before), now)
             now = self._views.view(after)

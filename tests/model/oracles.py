@@ -111,14 +111,14 @@ class Oracles:
 
     def remember_asking(self, before: View, now: View, who: str, *, asks: bool) -> Ghosts:
         """What is remembered of a step that may have asked the ledger how the run stands (*asks*)."""
-        if not self._stops(now):
+        if not self.stops(now):
             return replace(now.ghosts, asked=frozenset()) if now.ghosts.asked else now.ghosts
-        asked = now.ghosts.asked if self._stops(before) else frozenset()
+        asked = now.ghosts.asked if self.stops(before) else frozenset()
         if asks and who in self.tools:
             asked |= {who}
         return now.ghosts if asked == now.ghosts.asked else replace(now.ghosts, asked=asked)
 
-    def _stops(self, view: View) -> bool:
+    def stops(self, view: View) -> bool:
         """Whether no delete may begin."""
         boot, skew = view.clock
         now = (EPOCH + boot + skew) * MICROSECONDS
