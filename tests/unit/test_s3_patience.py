@@ -8,6 +8,7 @@ import pytest
 
 from app.s3_http import Answer
 from app.s3_patience import PatientTransport
+from app.spacing import spaced
 from app.testing import ManualClock
 
 
@@ -60,3 +61,35 @@ def test_request_has_no_more_time_than_it_had() -> None:
     assert script.timeouts == sorted(script.timeouts, reverse=True)
     assert script.timeouts[-1] >= 1.0
     assert clock.boot() - ManualClock().boot() <= 2.0
+
+
+def test_requests_of_a_slowed_thread_go_some_way_apart() -> None:
+    """Out of the time that each has; what is sent again has its own pause, and is not counted; another thread's are sent as they come."""
+    clock, waits = ManualClock(), list[float]()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        clock.advance(seconds)
+
+    script = Script(200, 200, 503, 200)
+    transport = PatientTransport(script, tries=4, wait=wait, now=clock.boot)
+    with spaced(0.5) as sent:
+        for _ in range(3):
+            transport.send("HEAD", "/bucket/key", {}, timeout=5.0)
+    transport.send("HEAD", "/bucket/key", {}, timeout=5.0)
+
+    assert sent.requests == 3
+    assert waits[:2] == [0.5, 0.5]
+    assert len(waits) == 3, "and the pause after the refusal"
+    assert script.timeouts[:3] == [5.0, 4.5, 4.5]
+
+
+def test_request_that_must_be_answered_soon_does_not_wait() -> None:
+    """What is left of a lease is not spent on being polite."""
+    clock, waits = ManualClock(), list[float]()
+    transport = PatientTransport(Script(200), tries=4, wait=waits.append, now=clock.boot)
+    with spaced(0.9):
+        for _ in range(2):
+            transport.send("PUT", "/bucket/key", {}, timeout=1.0)
+
+    assert waits == []

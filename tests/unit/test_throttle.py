@@ -74,6 +74,34 @@ def test_stage_that_the_store_refuses_gives_way_and_the_others_do_not(tmp_path: 
     )
 
 
+def test_deletes_that_are_slowed_down_look_at_nothing_in_vain(tmp_path: Path) -> None:
+    """The looks make the pressure, so they are what is bound: each of them ends in a delete."""
+    world = busy(tmp_path, rows=40)
+    world.do("copy")
+    world.do("rename")
+    world.context.throttles.decide(world.run, Throttle(rates={"delete": 3}))
+    world.later(3)  # until it is heard of
+    before = world.clock.boot()
+    result = world.do("delete")
+
+    assert result.taken == result.outcomes < 40
+    assert 6 <= result.taken <= 3 * (world.clock.boot() - before) + 6, "two seconds' worth at once"
+    assert world.states() == {"deleted": result.taken, "renamed": 40 - result.taken}
+
+
+def test_turns_that_were_not_used_are_given_back(tmp_path: Path) -> None:
+    """A message that comes twice finds nothing to do, and holds nobody up."""
+    world = busy(tmp_path, rows=20)
+    world.do("copy", list(range(1, 11)))
+    world.context.throttles.decide(world.run, Throttle(rates={"copy": 5}))
+    world.later(3)
+    before = world.clock.boot()
+    world.do("copy", list(range(1, 11)))
+
+    assert world.context.steering.turn(world.run, stage="copy", moves=1, rate=5, patience=0.0) == 0
+    assert world.clock.boot() == before
+
+
 def test_operators_rate_stays_a_bound(tmp_path: Path) -> None:
     """The lower one counts."""
     world = busy(tmp_path, copy_rate=1)
