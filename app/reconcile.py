@@ -5,7 +5,7 @@ It restores lost messages and dead workers' moves, sends out switched moves whos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from app.database import MICROSECONDS
@@ -68,12 +68,12 @@ def reconcile(run: Run, *, context: Context, host: str, depth: Callable[[], int]
         return found
     if run.state is not RunState.RUNNING or not verdict.feeds:  # the grace runs on, but nothing is hinted (H17)
         return found
-    due = context.queues.is_due(run)
+    due = context.queues.due_states(run)
     if due or not run.seed_done:
         room = max(0, context.settings.max_in_flight - context.queues.in_flight(run))
         if due:
             _look_for_deaths(run, context, clocks, found)
-            room = _send_what_is_stamped(run, context, room, found)
+            room = _send_what_is_stamped(run, context, due, room, found)
         found.seed = not run.seed_done and run.seed_due_at <= clocks.now and room > 0
     _visit(run, context, found)
     if run.seed_done and not found.messages:
@@ -89,9 +89,10 @@ def _cancel(run: Run, context: Context, clocks: Clocks, found: Found) -> None:
     soon = max(context.settings.request_timeout_seconds, context.settings.look_seconds) + SOON_SECONDS
     context.reopening.wake_cancelled(run, beyond_seconds=soon, most=context.settings.max_in_flight)
     _visit(run, context, found)
-    if context.queues.is_due(run):
+    due = context.queues.due_states(run)
+    if due:
         _look_for_deaths(run, context, clocks, found)
-        _send_what_is_stamped(run, context, context.settings.max_in_flight, found)
+        _send_what_is_stamped(run, context, due, context.settings.max_in_flight, found)
     if not found.messages and not found.uploads_left and not context.queues.is_open(run):
         context.runs.set_unseen(run, max(0, run.rows_estimate - (run.next_move - 1)))
         if context.runs.end(run):
@@ -109,10 +110,10 @@ def _abort_uploads(run: Run, context: Context, found: Found) -> None:
     found.notes += [f"an unfinished upload cannot be aborted: {reason}" for reason in swept.refused]
 
 
-def _send_what_is_stamped(run: Run, context: Context, room: int, found: Found) -> int:
+def _send_what_is_stamped(run: Run, context: Context, due: Collection[MoveState], room: int, found: Found) -> int:
     """As ``_send_due``; where the ledger goes away half-way, what is stamped by then is sent: else it would wait for its next hint."""
     try:
-        return _send_due(run, context, room, found)
+        return _send_due(run, context, due, room, found)
     except DatabaseUnavailableError as error:
         if not found.messages:
             raise
@@ -120,9 +121,9 @@ def _send_what_is_stamped(run: Run, context: Context, room: int, found: Found) -
         return 0
 
 
-def _send_due(run: Run, context: Context, room: int, found: Found) -> int:
+def _send_due(run: Run, context: Context, due: Collection[MoveState], room: int, found: Found) -> int:
     """Stamp what is due and note it for sending; gives what is left of *room* in flight."""
-    for stage in MOVE_STAGES:
+    for stage in (stage for stage in MOVE_STAGES if stage.state in due):
         # Switched moves do not count as in flight: they may wait for days (H27); a tick still sends no more than one bound of them.
         limit = context.settings.max_in_flight if stage.state is MoveState.RENAMED else room
         ids = context.queues.take_due(run, stage=stage.name, state=stage.state, limit=limit) if limit else []

@@ -26,7 +26,12 @@ _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
 _HERE = moves.c.run_no == bindparam("run")
 _NOW = bindparam("now", type_=BigInteger)
 _IN_FLIGHT_NOW = select(func.count()).where(_HERE, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > _NOW, moves.c.hints > 0)
-_IS_DUE = select(moves.c.id).where(_HERE, moves.c.state.in_(_OPEN), moves.c.due_at <= _NOW).limit(1)
+_DUE_STATES = union_all(
+    *(
+        select(literal(str(state))).where(select(moves.c.id).where(_HERE, moves.c.state == state, moves.c.due_at <= _NOW).exists())
+        for state in _OPEN
+    )
+)
 _DUE = (
     and_(_HERE, moves.c.state == bindparam("due_in"), moves.c.due_at <= _NOW),
     moves.c.stage == bindparam("due_for"),
@@ -90,10 +95,11 @@ class QueueLedger:
             given = {"run": run.no, "now": read_now(connection)}
             return int(connection.execute(_IN_FLIGHT_NOW, given).scalar_one())
 
-    def is_due(self, run: Run) -> bool:
-        """Whether anything is due at all: a tick has mostly nothing to do."""
+    def due_states(self, run: Run) -> frozenset[MoveState]:
+        """The states of which any move is due: a tick has mostly nothing to do."""
         with transaction(self.engine, read_only=True) as connection:
-            return connection.execute(_IS_DUE, {"run": run.no, "now": read_now(connection)}).first() is not None
+            given = {"run": run.no, "now": read_now(connection)}
+            return frozenset(MoveState(state) for state in connection.execute(_DUE_STATES, given).scalars())
 
     def take_due(self, run: Run, *, stage: str, state: MoveState, limit: int, suspects: bool = False) -> list[int]:
         """Stamp up to *limit* due moves as hinted and give their ids; each is hinted again only after HINT_SECONDS, doubling (H26).

@@ -67,6 +67,8 @@ class BatchKeeper:
         self._batch.settle(self._move, self._numbers.pop(upload_id))
 
     def aborted(self, upload_id: str) -> None:
-        """Take it off the record."""
+        """Take it off the record, if it came there before the ledger went away."""
+        number = self._numbers.pop(upload_id, None)
         with suppress(DatabaseUnavailableError):  # what ended it counts; the reconciler will find that it is gone
-            self._batch.context.uploads.end([self._numbers.pop(upload_id)])
+            if number is not None:
+                self._batch.context.uploads.end([number])

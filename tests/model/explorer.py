@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from time import process_time
 from typing import Protocol
 
@@ -40,6 +41,7 @@ class Search:
         self.execution = Execution(place, audited=audited)
         self.report = Report()
         self.bounds = bounds
+        self._left = {spent: bounds.left(spent) for spent in product(range(bounds.preemptions + 2), range(bounds.faults + 2))}
         self._looks_on = scenario(self.execution)
         self._visited = Visited()
         self._ends: dict[World, ViolationError | None] = {}
@@ -137,7 +139,7 @@ class Search:
         if error is not None:
             self._ended(after, error)
             return None
-        left = self.bounds.left(after.spent)
+        left = self._left[after.spent]
         if left is None or (not self._visited.enter(hash((after.world, after.locals)), after.staying, left) and self.bounds.prune):
             self.report.met.add(after.trace)
             return None
@@ -145,13 +147,14 @@ class Search:
 
     def _go_on(self, node: Node | None) -> None:
         """Go on by the first option each time, and leave the others for later."""
+        left = self._left
         while node is not None:
             options = self.options(node)
             if not options:
                 self._ended(node, self.end(node))
                 return
             for number in range(len(options) - 1, 0, -1):
-                if self.bounds.left(options[number].spent) is not None:
+                if left[options[number].spent] is not None:
                     self._waiting[sum(options[number].spent)].append((node, number, options[number]))
             node = self._follow(node, 0 if len(options) > 1 else None, options[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -62,5 +63,6 @@ def play(chosen: Sequence[Part], *, processes: int = 0) -> Iterator[Played]:
         yield from (part.play() for part in chosen)
         return
     # Not by fork: what a process has loaded and what its hashes are is the same in each, from the beginning.
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=32) as pool:
+    # What it has loaded is never garbage: the sweep after each scenario looks at the rest only.
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=gc.freeze, maxtasksperchild=64) as pool:
         yield from pool.imap_unordered(Part.play, chosen)

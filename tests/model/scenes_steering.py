@@ -95,7 +95,7 @@ def _climbs(parties: Parties) -> None:
 def _climbs_on(parties: Parties) -> None:
     parties.operator("resume")
     parties.seed()
-    parties.hint("seed", times=2)
+    parties.hint("seed")
     parties.worker("copy")
     parties.beat(ticks=1)
     parties.time(6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.model.choices import NOBODY, Spent
 from tests.model.worlds import World
@@ -55,8 +56,7 @@ class Report:
         return f"{said}, {int(self.found is not None)} violations{'' if self.whole else ', not whole'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One way to go on, and what is spent then."""
 
     actor: int

@@ -64,9 +64,7 @@ class Settling:
             if state in self._settled:
                 return self._settled[state]
             trail.append(state)
-            while ground.messages:
-                ground.messages += ground._handle(*ground.messages.pop(0))
-                ground.check_now()
+            self._empty_the_queues()
             if ground.run.state is RunState.PAUSED:
                 ground.context.ladders.resume(ground.run, failed=0)
                 ground.context.canaries.go_on(ground.run)
@@ -80,10 +78,17 @@ class Settling:
             if not ground.run.is_live:
                 self._check_end()
                 return ""
-            pause = 0.0 if ground.messages else max(5.0, ground.seconds_to_next())
+            self._empty_the_queues()
+            pause = max(5.0, ground.seconds_to_next())
             self._check_looks(pause)
             ground.later(pause)
         return f"S9: the run does not end: {_told(ground.moves())}"
+
+    def _empty_the_queues(self) -> None:
+        ground = self._ground
+        while ground.messages:
+            ground.messages += ground._handle(*ground.messages.pop(0))
+            ground.check_now()
 
     def _check_looks(self, pause: float) -> None:
         """A write that overlapped the switch shows at the new key after LOOK_SECONDS, and nothing sleeps until then (S1)."""

@@ -308,7 +308,7 @@ def test_what_is_stamped_when_the_ledger_goes_away_is_sent(world: World, monkeyp
     take_due, calls = world.context.queues.take_due, itertools.count()
 
     def away(*args: Any, **kwargs: Any) -> list[int]:  # noqa: ANN401 - as the ledger's own
-        if next(calls) > 1:
+        if next(calls) > 0:
             raise DatabaseUnavailableError("the server closed the connection")
         return take_due(*args, **kwargs)
 

@@ -13,6 +13,7 @@ from app import copying, large_copies
 from app.database import transaction
 from app.errors import DatabaseUnavailableError, DeniedError
 from app.ledger.leases import LeaseLedger
+from app.ledger.uploads import UploadLedger
 from app.object_store import IfAbsent, ObjectAttributes
 from app.schema import uploads
 from app.states import MoveState, ParkedReason, RunState
@@ -217,6 +218,24 @@ def test_uploads_of_others_are_never_touched(world: World) -> None:
 
     assert world.store.unfinished_uploads() == [theirs, also_theirs]
     assert world.get(1) == LARGE
+
+
+def test_upload_that_could_not_be_put_on_record_is_aborted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger goes away just after the upload was made: no fault of the program, and nothing is left (chaos seed 843811)."""
+    world.add(1, body=LARGE)
+    world.seed()
+
+    def away(*_given: object, **_more: object) -> str:
+        raise DatabaseUnavailableError("the server is restarting")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UploadLedger, "begin", away)
+        with suppress(DatabaseUnavailableError):
+            world.do("copy")
+
+    assert (world.states(), world.store.unfinished_uploads()) == ({"planned": 1}, [])
+    world.go()
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, LARGE)
 
 
 def test_upload_under_way_is_not_swept(world: World) -> None:
