@@ -31,7 +31,7 @@ def set_defaults(environ: MutableMapping[str, str]) -> None:
     for name, value in DEFAULTS.items():
         environ.setdefault(name, value)
     secret_file = environ.get("FLOWER_BASIC_AUTH_FILE")
-    if secret_file and "FLOWER_BASIC_AUTH" not in environ:
+    if secret_file and not environ.get("FLOWER_BASIC_AUTH"):  # Compose passes on unset ones as empty
         try:
             environ["FLOWER_BASIC_AUTH"] = Path(secret_file).read_text(encoding="utf-8").strip()
         except OSError as error:

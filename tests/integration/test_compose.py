@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.settings import declared, env_name
-from tests.integration.processes import ROOT, free_port, wait_until
+from tests.engine import FILLED, IMAGE, ROOT, build_image, compose
+from tests.integration.processes import free_port, wait_until
 
 pytestmark = pytest.mark.timeout(1300)  # the image is built, and the whole stack comes up
 
 COMPOSE_FILE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
-FILLED = {
-    "REKEY_TABLE": "assets",
-    "POSTGRES_PASSWORD": "postgres0word",
-    "REKEY_S3_ACCESS_KEY": "storeuser",
-    "REKEY_S3_SECRET_KEY": "store0word",
-    "FLOWER_BASIC_AUTH": "admin:flower0word",
-}
 STAGES = ("seed", "copy", "rename", "delete")
 OURS = (*STAGES, "beat", "flower", "init", "enqueue", "rekey")
 PREPARE = """
@@ -43,33 +33,6 @@ store = Minio("minio:9000", os.environ["REKEY_S3_ACCESS_KEY"], os.environ["REKEY
 for number in range(1, count + 1):
     store.put_object("assets", f"uploads/{number}.bin", io.BytesIO(b"x" * number), number)
 """
-
-
-@functools.cache
-def missing() -> str | None:
-    """Why Compose cannot be asked here."""
-    if shutil.which("docker") is None:
-        return "there is no docker client on PATH"
-    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
-        return "the docker client has no Compose v2"
-    return None
-
-
-@functools.cache
-def no_engine() -> str | None:
-    """Why no container can be started here."""
-    if missing():
-        return missing()
-    return "no docker engine answers" if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode else None
-
-
-def compose(*args: str, environ: Mapping[str, str] = FILLED, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run ``docker compose`` with *environ* in the place of .env."""
-    if missing():
-        pytest.skip(missing() or "")
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("REKEY_", "FLOWER_", "POSTGRES_", "COMPOSE_"))}
-    command = ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "--env-file", os.devnull, *args]
-    return subprocess.run(command, env=plain | environ, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 def services(**given: str) -> dict[str, Any]:
@@ -175,7 +138,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.environ = FILLED | {
-            "REKEY_IMAGE": "asset-rekey:test",
+            "REKEY_IMAGE": IMAGE,
             "FLOWER_HOST_PORT": str(free_port()),
             "REKEY_GRACE_SECONDS": "2",
             "REKEY_SETTLE_SECONDS": "1",
@@ -197,11 +160,9 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """The stack, built and healthy."""
-    if no_engine():
-        pytest.skip(no_engine() or "")
+    build_image()
     made = Stack()
     try:
-        made("build", "seed", seconds=900)
         made("up", "--detach", "--wait", "--wait-timeout", "280", seconds=300)
         yield made
     finally:

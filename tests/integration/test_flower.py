@@ -23,6 +23,26 @@ import probes
 send(probes.quick, "prod", "7f3a", [1001, 1002, 1003])
 """
 
+FLOOD_ID = "00000000-0000-0000-0000-{:012d}"
+FLOOD = """
+import os, sys, time
+from kombu import Connection, Exchange, Producer
+
+count = int(sys.argv[1])
+told = {"hostname": "copy@flood", "pid": 1, "utcoffset": 0}
+text = "run 7f3a0001 \\u00b7 200 moves from 1001"
+options = {"global_keyprefix": "rekey:", "priority_steps": [0]}
+with Connection(os.environ["REKEY_BROKER_URL"], transport_options=options) as connection:
+    producer = Producer(connection.channel(), Exchange("celeryev", type="fanout"), serializer="json")
+    for start in range(0, count, 500):
+        batch = []
+        for number in range(start, min(start + 500, count)):
+            own = {"uuid": f"00000000-0000-0000-0000-{number:012d}", "clock": number, "timestamp": time.time()} | told
+            batch.append(own | {"type": "task-received", "name": "copy_objects", "args": text, "kwargs": "{}", "retries": 0})
+            batch.append(own | {"type": "task-succeeded", "result": "'done 200: 200 copied, none parked, none left'", "runtime": 0.2})
+        producer.publish(batch, routing_key="task.multi")
+"""
+
 
 @pytest.fixture
 def broker() -> Iterator[Redis]:
@@ -78,6 +98,8 @@ def test_flower_asks_for_its_login_everywhere_but_for_metrics_and_health(environ
             assert requests.get(url + page, timeout=10, auth=("admin", "wrong")).status_code == 401, page
             assert requests.get(url + page, timeout=10, auth=LOGIN).status_code == 200, page
         assert requests.post(f"{url}/api/worker/shutdown/copy@host", timeout=10).status_code == 401
+        elsewhere = {"Origin": "http://another.test"}  # a page that the operator's browser has open besides
+        assert requests.post(f"{url}/api/worker/shutdown/copy@host", timeout=10, auth=LOGIN, headers=elsewhere).status_code == 403
         assert requests.get(f"{url}/metrics", timeout=10).status_code == 200
         assert requests.get(f"{url}/healthcheck", timeout=10).status_code == 200
         assert listening(int(environ["FLOWER_PORT"])) == {"0100007F"}
@@ -96,8 +118,8 @@ def test_flower_takes_its_login_from_a_file_and_no_secret_of_the_stages(environ:
 
 
 def test_flower_shows_what_a_task_worked_on_and_what_came_of_it(environ: dict[str, str], tmp_path: Path) -> None:
-    """Readable arguments and the returned text, with results kept nowhere; queue lengths in spite of the prefix (case 45)."""
-    watched = environ | {"FLOWER_BASIC_AUTH": ":".join(LOGIN)}
+    """Readable arguments and the returned text, with results kept nowhere; queue lengths in spite of the prefix; bounded (case 45)."""
+    watched = environ | {"FLOWER_BASIC_AUTH": ":".join(LOGIN), "FLOWER_MAX_TASKS": "50"}
     worker_command = ("celery", "-A", "app", "worker", "-Q", "copy", "-l", "INFO", "-I", "probes")
     with flower(watched, tmp_path) as (url, _), running(*worker_command, environ=environ, folder=tmp_path, name="worker") as worker:
         worker.wait_for(" ready.")
@@ -108,11 +130,22 @@ def test_flower_shows_what_a_task_worked_on_and_what_came_of_it(environ: dict[st
 
         task = finished_tasks(url)[0]
         queues = requests.get(f"{url}/api/queues/length", timeout=10, auth=LOGIN).json()["active_queues"]
+        flood(environ, tmp_path, 1000)
+        wait_until(lambda: requests.get(f"{url}/api/task/info/{FLOOD_ID.format(999)}", timeout=10, auth=LOGIN).ok)
+        kept = requests.get(f"{url}/api/tasks", timeout=10, auth=LOGIN).json()
 
+    assert len(kept) == 50
     assert task["args"] == "run 7f3a · 3 moves from 1001"
     assert task["kwargs"] == "{}"
     assert "done" in task["result"]
     assert {"name": "copy", "messages": 0} in queues
+
+
+def flood(environ: dict[str, str], folder: Path, count: int) -> None:
+    """Tell of so many tasks that came and succeeded."""
+    (folder / "flood.py").write_text(FLOOD, encoding="utf-8")
+    path = os.pathsep.join([environ["PYTHONPATH"], str(folder)])
+    assert run("flood", str(count), environ=environ | {"PYTHONPATH": path}).returncode == 0
 
 
 def finished_tasks(url: str) -> list[dict[str, str]]:

@@ -283,11 +283,12 @@ def test_dashboard_defaults_yield_to_the_operator() -> None:
     assert "FLOWER_BASIC_AUTH" not in environ
 
 
-def test_dashboard_login_can_come_from_a_file(tmp_path: Path) -> None:
-    """The login has a file twin, like our own secrets."""
+@pytest.mark.parametrize("given", [{}, {"FLOWER_BASIC_AUTH": ""}])
+def test_dashboard_login_can_come_from_a_file(tmp_path: Path, given: dict[str, str]) -> None:
+    """The login has a file twin, like our own secrets; Compose passes on an unset variable as an empty one."""
     secret = tmp_path / "login"
     secret.write_text("user:password\n", encoding="utf-8")
-    environ = {"FLOWER_BASIC_AUTH_FILE": str(secret)}
+    environ = {"FLOWER_BASIC_AUTH_FILE": str(secret)} | given
 
     dashboard.set_defaults(environ)
 
