@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from app.assets import AssetRow
 from app.database import MICROSECONDS
+from app.errors import FidelityError
 from app.ledger.moves import Other
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent, ObjectInfo
@@ -19,6 +20,7 @@ from app.states import KeptReason, MoveState, ParkedReason, RunState
 CANCELLED = "the run was cancelled after the switch: `rekey release` lets the old object go"
 SHARED_WAIT_SECONDS = 2.0  # for another asset on the same old object to be switched; doubling
 LONGEST_SHARED_WAIT = 60.0
+COPY_MISSED = "the copy was missed, and cannot be written again with all that the object has: looked for again"
 BOTH_MISSED = "neither the old nor the new object is there: looked for again"
 
 
@@ -36,6 +38,8 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
     old = view.looks.found[move.old_key]
     if old is not None and move.missed_store_time is not None:
         move = replace(move, missed_store_time=None, detail=None if move.detail == BOTH_MISSED else move.detail)
+    if move.detail == COPY_MISSED and view.looks.found[move.new_key] is not None:
+        move = replace(move, detail=None)
     seen = Seen(move=move, row=view.rows.get(move.row_id), old=old, new=view.looks.found[move.new_key], strangers=strangers)
     if old is None:
         return _old_is_gone(batch, view, seen)
@@ -84,8 +88,18 @@ def _changed(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome |
     if move.source is None or not old.is_same_version(move.source):
         return late_write(batch, view, seen, old)
     if seen.new is None and seen.row is not None and seen.row.key == move.new_key:
-        return write_over(batch, move, old, IfAbsent(), "the copy was gone: written again")  # H22
+        return _written_again(batch, move, old)
     return None
+
+
+def _written_again(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
+    """The copy is gone (H22); or it answered 404 for a moment (case 16): what parts cannot keep is parked at a second look only."""
+    try:
+        return write_over(batch, move, old, IfAbsent(), "the copy was gone: written again")
+    except FidelityError:
+        if move.detail == COPY_MISSED:
+            raise
+        return Outcome(move=replace(move, detail=COPY_MISSED), due_in=GONE_SECONDS)
 
 
 def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.book import Book, Living
+from tests.chaos.book import Book, Living, Version
 from tests.chaos.plan import PARTS, PLAIN, TWINS, TWO_BUCKETS, WORLDS, any_of
 from tests.chaos.verdict import Recount
 from tests.chaos.world import BothBuckets
@@ -72,6 +72,19 @@ def test_recount_sees_what_a_copy_by_parts_has_lost() -> None:
     assert _recount(rows | stay, set(), book, parked).lost_attributes() == []
     assert [one.split(" was")[0] for one in _recount(rows | stay, set(), book, parked).other_parked()] == [f"asset {assets[0].id}"]
     assert _recount(rows, set(), book).unfinished() == ["an upload of 'left.png' was left"]
+
+
+def test_recount_foresees_a_conflict_only_where_the_service_wrote_at_both_keys() -> None:
+    """A late write whose copy was not answered, and a write to the new key after it; one such write alone explains nothing."""
+    assets = PARTS.assets(3)
+    book = Book(assets)
+    for one, keys in zip(book.living, (("old", "new"), ("old",), ("new",)), strict=True):
+        one.versions += [Version(content=one.asset.content, key=getattr(one.asset, f"{key}_key"), answered_at=1.0) for key in keys]
+    detail = "old and new object both changed after the switch"
+    parked = [(f"[{one.id}]", "parked", "renamed", "conflict", detail, one.old_key, one.new_key) for one in assets]
+
+    found = _recount({one.id: one.new_key for one in assets}, set(), book, parked).other_parked()
+    assert [one.split(" was")[0] for one in found] == ["asset 2", "asset 3"]
 
 
 def test_object_in_the_wrong_bucket_is_one_that_nobody_knows(minio: S3Server) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LOST = re.compile(r"(\d+) leases were lost")
 _LISTED = re.compile(r"left at ('(?:[^'\\]|\\.)*')")
 _MOVES = "SELECT row_id, state, parked_from, reason, detail, old_key, new_key FROM rekey_moves"
+_BOTH_CHANGED = ["parked", "renamed", "conflict", "old and new object both changed after the switch"]
 _OUTCOMES = ("deleted", "kept", "in_place", "parked", "superseded", "cancelled", "rolled_back", "open")
 _RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)  # where a record of a log begins; what follows without a time belongs to it
 _TOLD = 12  # lines of a traceback that say where it ended
@@ -158,10 +159,21 @@ class Recount:
         """Assets parked for any other reason, but for those whose upload nobody is sure of."""
         unsure = {one.asset.id for one in self.book.unsure}
         found = {number: move for number, move in self.moves.items() if move[0] == "parked" and number not in unsure}
-        foreseen = dict.fromkeys(self.book.fragile, "fidelity")
+        foreseen = dict.fromkeys(self.book.fragile, "fidelity") | dict.fromkeys(self._crossed(), "conflict")
         return [
             f"asset {number} was parked: {move}" for number, move in found.items() if move[2] not in {"target_exists", foreseen.get(number)}
         ]
+
+    def _crossed(self) -> list[int]:
+        """Assets that the service wrote at the new key after a write to the old one that overlapped the switch.
+
+        It writes there once it sees its late write copied. Where the answer to that copy got lost, the tool sees two changed objects, and
+        cannot know that the one is the other's successor: it leaves both (S2, H1).
+        """
+        both = {number for number, move in self.moves.items() if move[:4] == _BOTH_CHANGED}
+        keys = {one.asset.id: [version.key for version in one.versions[1:]] for one in self.book.living if one.asset.id in both}
+        old = {one.asset.id: one.asset.old_key for one in self.book.living}
+        return [number for number, written in keys.items() if old[number] in written and written[-1] != old[number]]
 
     def lost_attributes(self) -> list[str]:
         """Assets that were moved without what their copy could not have, as long as the service has not written them anew."""

@@ -11,6 +11,7 @@ from app.fidelity_rules import Attribute
 from app.ledger.losses import LossLedger
 from app.ledger.reading import NOT_KEPT, ReportLedger
 from app.ledger.reopening import Selection
+from app.stages.aftercare import COPY_MISSED
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
 from app.testing.attributes import without
@@ -337,3 +338,26 @@ def test_without_the_check_of_the_rules_the_loss_would_be_seen(made: Made, way: 
 
     assert world.move(1).state is MoveState.COPIED
     assert "x-amz-storage-class" not in world.store.versions(N1)[-1].headers
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["one 404", "gone"])
+def test_copy_that_cannot_be_written_again_by_parts_is_looked_for_twice(made: Made, gone: bool) -> None:  # noqa: FBT001 - a parameter
+    """The store copied it with its checksum, which parts have not: one false 404 parks nothing (case 16; chaos seed 455351)."""
+    world = made(CONDITIONAL, inline_bytes=0, fidelity="checksum=keep")
+    world.seed()
+    world.do("copy")
+    world.do("rename")
+    world.later(2)
+    if gone:
+        world.store.app_delete(N1)
+    else:
+        world.store.faults.add(Fault.not_found(), on="stat", key=N1)
+    world.do("delete")
+    missed = world.move(1)
+    world.go()
+
+    assert (missed.state, missed.detail) == (MoveState.RENAMED, COPY_MISSED)
+    assert world.move(1).state is (MoveState.PARKED if gone else MoveState.DELETED)
+    assert world.move(1).reason is (ParkedReason.FIDELITY if gone else None)
+    assert (world.move(1).detail is None) is not gone
+    assert world.store.contents() == ({O1: b"v1"} if gone else {N1: b"v1"})
