@@ -34,7 +34,8 @@ def test_migration_under_steady_kills_ends_and_tells_the_truth(tmp_path: Path) -
 
     assert verdict.findings == {}
     assert verdict.hits["flush"] == verdict.hits["purge"] == 1
-    assert sum(hit for kind, hit in verdict.hits.items() if kind.startswith("kill")) > 1
+    assert verdict.figures["kills"] > 1
+    assert any(kind.startswith("kill") for kind in verdict.hits), "on a quick machine some of them find nobody at work, but not all"
     assert verdict.figures["started again"] == verdict.figures["kills"]
     assert verdict.figures["reads"] > 100
     assert verdict.figures["traffic alive"]
