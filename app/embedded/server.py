@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ _POLL_SECONDS = 0.02
 _TAIL_LINES = 3
 _TAIL_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
+_PORTS = 10_000, 32_000
+_DRAW = random.SystemRandom()
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")  # no MINIO_*, AWS_*, PG* of the user's own servers
 _LIBC = ctypes.CDLL(None)
 
@@ -150,11 +153,21 @@ class Server:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports on the loopback interface that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports on the loopback interface that nobody listens on, all different.
+
+    Drawn below those that systems give to outgoing connections (32768 on Linux, 49152 elsewhere): one of these could be taken before
+    the server has come to listen.
+    """
+    sockets: list[socket.socket] = []
     try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
+        while len(sockets) < count:
+            each = socket.socket()
+            try:
+                each.bind((LOOPBACK, _DRAW.randrange(*_PORTS)))
+            except OSError:  # somebody listens there
+                each.close()
+            else:
+                sockets.append(each)
         return tuple(each.getsockname()[1] for each in sockets)
     finally:
         for each in sockets:

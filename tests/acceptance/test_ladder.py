@@ -27,7 +27,7 @@ def test_ladder_waits_after_each_step_until_it_is_resumed(deployment: Deployment
     assets = service.fill(ASSETS)
     with deployment.workers():
         started = deployment.rekey("enqueue", "--ladder", "--json", **named)
-        first = deployment.wait_for(lambda report: report["step"]["waits"], **named)
+        first = deployment.wait_for(lambda report: report["step"]["waits"] and report["state"] == "paused", **named)
         one = _moved(service, assets)
         deployment.rekey("set", "copy_rate=1000", **named)
         deployment.rekey("pause", **named)
@@ -35,7 +35,7 @@ def test_ladder_waits_after_each_step_until_it_is_resumed(deployment: Deployment
     with deployment.workers(name="after"):
         still = deployment.status(**named)
         going = deployment.rekey("resume", **named)
-        second = deployment.wait_for(lambda report: report["step"]["waits"] and report["step"]["step"] > 1, **named)
+        second = deployment.wait_for(lambda report: report["state"] == "paused" and report["step"]["step"] > 1, **named)
         mine = _moved(service, assets)
         deployment.rekey("resume", **named)
         deployment.wait_for(lambda report: report["step"]["step"] == 4 or report["step"]["waits"], **named)
@@ -65,7 +65,7 @@ def test_ladder_that_goes_on_by_itself_stops_at_the_first_parked_row(working: De
     missing = assets[25]
     service.bucket.remove(missing.old_key)
     working.rekey("enqueue", "--ladder", "--auto", **named)
-    stopped = working.wait_for(lambda report: report["step"]["waits"], **named)
+    stopped = working.wait_for(lambda report: report["step"]["waits"] and report["state"] == "paused", **named)
     after_two = _moved(service, assets)
     cancelled = working.rekey("cancel", "--yes", "--json", **named)
     working.wait_for(lambda report: report["ended"], **named)

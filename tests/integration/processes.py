@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from pathlib import Path
 import pytest
 import redis
 from celery import Celery
+
+from app.embedded.server import free_ports
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "rekey:"
@@ -63,8 +64,8 @@ resources.release_leases = lambda: print("leases are given back", flush=True)
 
 def free_port() -> int:
     """A TCP port that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
 
 
 def wait_until(what: Callable[[], object], *, seconds: float = 30) -> None:
