@@ -29,8 +29,7 @@ from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
 _log = logging.getLogger(__name__)
 
-_OUTAGE = RedisError | OSError | OperationalError | RestartFreqExceeded
-_OUTAGES = (RedisError, OSError, OperationalError)
+_OUTAGES = (RedisError, OSError, OperationalError, RestartFreqExceeded)
 FIRST_SECONDS = 0.5
 PULSE_BEATS = 5  # of the machine's heartbeats, one goes to the broker too, for `rekey metrics`
 CONSUME_SECONDS = 10.0  # a BRPOP is answered within a second; one that is this old is on a broken connection
@@ -96,7 +95,7 @@ def _shorten_outage(record: logging.LogRecord) -> bool:
     They write a traceback each time one of their timers fails, a message cannot be acknowledged, a loop is cleaned up over a lost
     connection, or connections break often. What ends a worker, or a task, is logged by others of Celery's, and keeps its traceback.
     """
-    if record.name.startswith(("kombu", "celery.worker.")) and record.exc_info and isinstance(record.exc_info[1], _OUTAGE):
+    if record.name.startswith(("kombu", "celery.worker.")) and record.exc_info and isinstance(record.exc_info[1], _OUTAGES):
         record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
         record.exc_info = record.exc_text = None
     return True
