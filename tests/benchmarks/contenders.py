@@ -1,4 +1,4 @@
-"""The two programs that are compared: each moves all assets of a field once and tells how long it took and what it cost."""
+"""The programs that are compared: each moves all assets of a field once and tells how long it took and what it cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import IO
 import psycopg
 
 from tests.benchmarks import cpu
-from tests.benchmarks.ground import ACCESS, SECRET, TABLE, Field, Ground, program
+from tests.benchmarks.ground import ACCESS, SECRET, TABLE, Field, Ground, find_program, new_key, old_key, program
 from tests.integration.processes import role_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,24 @@ SEEDGO = ROOT.parent / "shared" / "peers" / "seedgo"
 PATIENCE_SECONDS = 900.0
 POLL_SECONDS = 0.25
 STAGES = ("seed", "copy", "rename", "delete")
+PARTS = ("client", "server", "database", "broker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """How many of each contender's requests of a kind are under way at once."""
+
+    copy: int = 100
+    rename: int = 10
+    delete: int = 100
+
+    def settings(self) -> dict[str, str]:
+        """The same for the product."""
+        return {f"REKEY_{stage.upper()}_CONCURRENCY": str(getattr(self, stage)) for stage in ("copy", "rename", "delete")}
+
+    def flags(self) -> list[str]:
+        """The same for the Go program."""
+        return [text for stage in ("copy", "rename", "delete") for text in (f"-{stage}", str(getattr(self, stage)))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +65,13 @@ class Turn:
 
     @property
     def cpu_ms(self) -> float:
-        """CPU milliseconds an asset, of all parts together."""
-        return 1000 * sum(self.cpu.values()) / self.assets
+        """CPU milliseconds an asset, of all parts together; a delay before the store is no part of anything."""
+        return 1000 * sum(self.cpu[part] for part in PARTS) / self.assets
+
+    @property
+    def delay_ms(self) -> float:
+        """What the delay cost of it beside them, which all contenders share the cores with."""
+        return 1000 * self.cpu.get("delay", 0.0) / self.assets
 
 
 def build_seedgo(cache: Path) -> Path:
@@ -62,19 +85,55 @@ def build_seedgo(cache: Path) -> Path:
     return target
 
 
-def run_seedgo(binary: Path, ground: Ground, at: Field) -> Turn:
-    """One turn of the peer, with its own defaults (100 copy, 10 rename, 100 delete)."""
-    before = ground.cpu()
-    children, asked = os.times(), ground.requests()
-    command = [str(binary), "-endpoint", ground.minio, "-bucket", at.bucket, "-dsn", ground.dsn, "-table", TABLE]
-    done = subprocess.run([*command, "-access", ACCESS, "-secret", SECRET], check=True, capture_output=True, text=True)
-    after, ended = ground.cpu(), os.times()
+def find_s5cmd() -> Path | None:
+    """Where ``make s5cmd`` has put it, or the one on the PATH."""
+    found = find_program("s5cmd")
+    return Path(found) if found else None
+
+
+def run_seedgo(binary: Path, ground: Ground, at: Field, pools: Pools) -> Turn:
+    """One turn of the Go program: copy, update, delete, each asset by itself."""
+    command = [str(binary), "-endpoint", ground.endpoint, "-bucket", at.bucket, "-dsn", ground.dsn, "-table", TABLE, *pools.flags()]
+    with _account(ground) as account:
+        done = subprocess.run([*command, "-access", ACCESS, "-secret", SECRET], check=True, capture_output=True, text=True)
     said = json.loads(done.stdout)
     if said["deleted"] != at.assets:
-        sys.exit(f"benchmark: the peer deleted {said['deleted']} of {at.assets}: {done.stderr[:500]}")
-    own = ended.children_user + ended.children_system - children.children_user - children.children_system
-    spent = {"client": own} | {name: after[name] - before[name] for name in before}
-    return Turn(name="seedgo", assets=at.assets, seconds=said["seconds"], cpu=spent, requests=_more(asked, ground.requests()))
+        sys.exit(f"benchmark: the Go program deleted {said['deleted']} of {at.assets}: {done.stderr[:500]}")
+    return Turn(name="seedgo", assets=at.assets, seconds=said["seconds"], cpu=account.spent, requests=account.requests)
+
+
+def run_s5cmd(binary: Path, ground: Ground, at: Field) -> Turn:
+    """One turn of ``s5cmd run`` with a line ``mv`` for each object and its own default of 256 workers; no row is switched."""
+    lines = "".join(f"mv s3://{at.bucket}/{old_key(number)} s3://{at.bucket}/{new_key(number)}\n" for number in range(at.assets))
+    command = [str(binary), "--endpoint-url", f"http://{ground.endpoint}", "--log", "error", "run"]
+    environ = os.environ | {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    with _account(ground) as account:
+        begun = time.monotonic()
+        subprocess.run(command, input=lines, check=True, env=environ, text=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - begun
+    return Turn(name="s5cmd", assets=at.assets, seconds=seconds, cpu=account.spent, requests=account.requests)
+
+
+@dataclass(slots=True)
+class _Account:
+    """What was spent meanwhile, and asked of the store."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+    requests: dict[str, int] = field(default_factory=dict)
+
+
+@contextmanager
+def _account(ground: Ground, *, own: Callable[[], float] = lambda: 0.0) -> Iterator[_Account]:
+    """CPU of the servers, of the processes that are waited for meanwhile and of *own* others, as the client."""
+    account = _Account()
+    before, children, others, asked = ground.cpu(), os.times(), own(), ground.requests()
+    yield account
+    after, ended, others_now = ground.cpu(), os.times(), own()
+    account.spent = {name: after[name] - before[name] for name in before}
+    account.spent["client"] = (
+        ended.children_user + ended.children_system - children.children_user - children.children_system + others_now - others
+    )
+    account.requests = _more(asked, ground.requests())
 
 
 def environment(ground: Ground, bucket: str, more: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +144,7 @@ def environment(ground: Ground, bucket: str, more: Mapping[str, str]) -> dict[st
         | {
             "REKEY_DATABASE_URL": ground.dsn,
             "REKEY_BROKER_URL": f"redis://{ground.redis}/0",
-            "REKEY_S3_ENDPOINT": f"http://{ground.minio}",
+            "REKEY_S3_ENDPOINT": f"http://{ground.endpoint}",
             "REKEY_S3_ACCESS_KEY": ACCESS,
             "REKEY_S3_SECRET_KEY": SECRET,
             "REKEY_S3_BUCKET": bucket,
@@ -125,34 +184,29 @@ def by_stage(supervisor: int) -> dict[str, int]:
     return {stage: roles[stage] for stage in STAGES if stage in roles}
 
 
-def run_product(ground: Ground, at: Field, *, folder: Path, more: Mapping[str, str]) -> Turn:
+def run_product(name: str, ground: Ground, at: Field, *, folder: Path, more: Mapping[str, str]) -> Turn:
     """One turn of the product: workers started beforehand, then ``rekey enqueue``, until its run is finished."""
     environ = environment(ground, at.bucket, more)
     rekey = [sys.executable, "-m", "app"]
     subprocess.run([*rekey, "init"], env=environ, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     with (folder / f"{at.bucket}.log").open("wb") as log, workers(environ, log) as supervisor:
         stages = by_stage(supervisor)
-        before = ground.cpu() | {"client": cpu.cpu_seconds(supervisor)}
-        parts = {name: cpu.cpu_seconds(pid) for name, pid in stages.items()}
-        children, asked = os.times(), ground.requests()
-        subprocess.run([*rekey, "enqueue"], env=environ, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        ended = os.times()
-        _wait(ground)
-        after = ground.cpu() | {"client": cpu.cpu_seconds(supervisor)}
-        spent = {name: after[name] - before[name] for name in before}
-        spent["client"] += ended.children_user + ended.children_system - children.children_user - children.children_system
-        parts = {name: cpu.cpu_seconds(pid) - parts[name] for name, pid in stages.items()}
-        peaks = {name: cpu.peak_mib(pid) for name, pid in stages.items()}
+        parts = {stage: cpu.cpu_seconds(pid) for stage, pid in stages.items()}
+        with _account(ground, own=lambda: cpu.cpu_seconds(supervisor)) as account:
+            subprocess.run([*rekey, "enqueue"], env=environ, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            _wait(ground)
+        parts = {stage: cpu.cpu_seconds(pid) - parts[stage] for stage, pid in stages.items()}
+        peaks = {stage: cpu.peak_mib(pid) for stage, pid in stages.items()}
         seconds, run_seconds = _times(ground, at)
     return Turn(
-        name="product",
+        name=name,
         assets=at.assets,
         seconds=seconds,
-        cpu=spent,
+        cpu=account.spent,
         run_seconds=run_seconds,
         peaks=peaks,
         client_parts=parts,
-        requests=_more(asked, ground.requests()),
+        requests=account.requests,
     )
 
 

@@ -30,6 +30,7 @@ TABLE = "client_assets"
 CLIENTS = 50
 WRITERS = 16
 START_SECONDS = 30.0
+DELAY = Path(__file__).with_name("delay.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class Ground:
     minio: str  # host:port
     redis: str
     postgres: str
-    pids: dict[str, int]  # server, database, broker
+    pids: dict[str, int]  # server, database, broker, and the delay if there is one
+    endpoint: str  # host:port at which contenders meet the store: MinIO's own, or that of the delay before it
 
     @property
     def dsn(self) -> str:
@@ -62,7 +64,7 @@ class Ground:
         return {name: cpu.cpu_seconds(pid) for name, pid in self.pids.items()}
 
 
-def program(*names: str) -> str:
+def find_program(*names: str) -> str | None:
     """The first of *names* that is on the PATH or in one of the usual places."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "asset-rekey" / "bin"
     places = [*os.environ["PATH"].split(os.pathsep), str(cache), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
@@ -70,7 +72,15 @@ def program(*names: str) -> str:
         found = shutil.which(name, path=os.pathsep.join(places))
         if found:
             return found
-    sys.exit(f"benchmark: {' or '.join(names)} is not installed")
+    return None
+
+
+def program(*names: str) -> str:
+    """The same, without which there is no benchmark."""
+    found = find_program(*names)
+    if found is None:
+        sys.exit(f"benchmark: {' or '.join(names)} is not installed")
+    return found
 
 
 def free_port() -> int:
@@ -80,9 +90,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[Ground]:
-    """MinIO, PostgreSQL and Redis with their data below *folder*, stopped at the end."""
-    ports = {name: free_port() for name in ("minio", "console", "redis", "postgres")}
+def servers(folder: Path, *, delay_ms: float = 0) -> Iterator[Ground]:
+    """MinIO, PostgreSQL and Redis with their data below *folder*, stopped at the end; contenders meet MinIO *delay_ms* away."""
+    ports = {name: free_port() for name in ("minio", "console", "redis", "postgres", "delay")}
     with ExitStack() as stack:
         minio = _started(
             stack,
@@ -121,8 +131,16 @@ def servers(folder: Path) -> Iterator[Ground]:
         )
         postgres = _postgres(stack, folder / "postgres", ports["postgres"])
         pids = {"server": minio, "database": postgres, "broker": redis}
+        addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        if delay_ms:
+            command = [sys.executable, str(DELAY), "--listen", str(ports["delay"]), "--to", addresses["minio"], "--ms", str(delay_ms)]
+            pids["delay"] = _started(stack, command, ports["delay"])
         yield Ground(
-            minio=f"127.0.0.1:{ports['minio']}", redis=f"127.0.0.1:{ports['redis']}", postgres=f"127.0.0.1:{ports['postgres']}", pids=pids
+            minio=addresses["minio"],
+            redis=addresses["redis"],
+            postgres=addresses["postgres"],
+            pids=pids,
+            endpoint=addresses["delay" if delay_ms else "minio"],
         )
 
 
@@ -209,14 +227,14 @@ class Field:
             connection.execute(f"VACUUM ANALYZE {TABLE}")
             connection.execute("CHECKPOINT")
 
-    def recount(self) -> None:
-        """Exit unless every row names its new key and the bucket holds exactly the objects of the new keys."""
+    def recount(self, *, rows: bool = True) -> None:
+        """Exit unless the bucket holds exactly the objects of the new keys, and each row names its own, where *rows* were switched."""
         wanted = {new_key(number) for number in range(self.assets)}
         with psycopg.connect(self.ground.dsn) as connection:
             named = [name for (name,) in connection.execute(f"SELECT asset_name FROM {TABLE}")]
         there = {info.object_name for info in self.ground.client().list_objects(self.bucket, recursive=True)}
         there = {name for name in there if name and not name.startswith(".rekey/")}
-        if set(named) != wanted or len(named) != self.assets:
+        if rows and (set(named) != wanted or len(named) != self.assets):
             sys.exit(f"benchmark: {len(wanted.symmetric_difference(named))} rows do not name their new key")
         if there != wanted:
             sys.exit(f"benchmark: {len(there - wanted)} objects too many, {len(wanted - there)} too few")
