@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from app.database import MICROSECONDS
 from app.doctor.broker import connect
 from app.errors import DatabaseUnavailableError
 from app.metrics.families import Broker, Reading, families
-from app.pipeline import STAGES
+from app.pipeline import QUEUED, STAGES
 from app.report import snapshot
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 5.0  # two Prometheus servers, or a curious person, cost no more than one
 ANSWER_SECONDS = 1.0  # for which workers may take to say what they consume
-QUEUES = tuple(dict.fromkeys(stage.queue for stage in STAGES))
 
 
 class RunCollector(Collector):
@@ -52,16 +51,23 @@ class RunCollector(Collector):
 
 def read(settings: Settings) -> Reading:
     """How everything is now."""
-    seen = _read_ledger(settings)
-    return replace(seen, broker=_read_broker(settings), workers=_consumers())
+    seen, run = _read_ledger(settings)
+    queues = _queues_of(run)
+    return replace(seen, broker=_read_broker(settings, queues), workers=_consumers(queues))
 
 
-def _read_ledger(settings: Settings) -> Reading:
+def _read_ledger(settings: Settings) -> tuple[Reading, Run | None]:
     try:
         run = resources.runs().newest(settings.s3_bucket, settings.table)
-        return Reading(database=True) if run is None else _read_run(run)
+        return (Reading(database=True) if run is None else _read_run(run)), run
     except DatabaseUnavailableError:
-        return Reading(database=False)
+        return Reading(database=False), None
+
+
+def _queues_of(run: Run | None) -> tuple[str, ...]:
+    """Those that a run needs a worker for: of the operator's own stage only where it has one, else nobody would be missed there."""
+    own = run is not None and run.settings.get("after_switch")
+    return tuple(dict.fromkeys(stage.queue for stage in (QUEUED if own else STAGES)))
 
 
 def _read_run(run: Run) -> Reading:
@@ -71,18 +77,18 @@ def _read_run(run: Run) -> Reading:
     return Reading(database=True, report=report, tick_age=age, tallied=resources.throttles().tallied(run))
 
 
-def _read_broker(settings: Settings) -> Broker | None:
+def _read_broker(settings: Settings, queues: Sequence[str]) -> Broker | None:
     client = connect(settings.broker_url.get_secret_value())
     try:
         info: Mapping[str, Any] = client.info()
         prefix = settings.queue_prefix
         return Broker(
-            waiting={queue: int(client.llen(f"{prefix}{queue}")) for queue in QUEUES},
+            waiting={queue: int(client.llen(f"{prefix}{queue}")) for queue in queues},
             in_hand=int(client.hlen(f"{prefix}unacked")),
             memory=int(info.get("used_memory", 0)),
             memory_limit=int(info.get("maxmemory", 0)),
             evicted=int(info.get("evicted_keys", 0)),
-            heartbeats=pulse.ages(client, QUEUES, prefix=prefix),
+            heartbeats=pulse.ages(client, queues, prefix=prefix),
         )
     except (redis.RedisError, OSError):
         return None
@@ -90,14 +96,14 @@ def _read_broker(settings: Settings) -> Broker | None:
         client.close()
 
 
-def _consumers() -> Mapping[str, int] | None:
+def _consumers(queues: Sequence[str]) -> Mapping[str, int] | None:
     try:
         answers = celery.control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
     except (OperationalError, redis.RedisError, OSError):
         return None
-    found = dict.fromkeys(QUEUES, 0)
-    for queues in answers.values():
-        for queue in queues:
+    found = dict.fromkeys(queues, 0)
+    for consumed in answers.values():
+        for queue in consumed:
             if queue["name"] in found:
                 found[queue["name"]] += 1
     return found

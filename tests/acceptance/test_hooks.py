@@ -89,7 +89,7 @@ def cdn(folder: Path) -> Iterator[dict[str, str]]:
 def test_webhook_is_told_and_its_silence_stops_nothing(deployment: Deployment, tmp_path: Path) -> None:
     """Start, a rest, shares and the end, signed, once each; then nobody is there, and a run ends all the same.
 
-    That run has a stage of the operator's own, which fails at first: deletes wait for it, and each asset is seen.
+    That run has a stage of the operator's own, which fails at first: deletes wait for it, each asset is seen, and its worker is counted.
     """
     service, named = deployment.service()
     assets = service.fill(ASSETS)
@@ -108,6 +108,7 @@ def test_webhook_is_told_and_its_silence_stops_nothing(deployment: Deployment, t
         later, at = deployment.service()
         others = later.fill(ASSETS)
         ended = deployment.rekey("enqueue", "--watch", "--json", seconds=200, **at, **own)
+        samples = deployment.rekey("metrics", "--json", **at).report["samples"]
         said += workers.output()
 
     assert told[0].startswith("start "), "its first tick may come after the first row was moved"
@@ -120,6 +121,7 @@ def test_webhook_is_told_and_its_silence_stops_nothing(deployment: Deployment, t
     assert (ended.status, ended.report["deleted"]) == (0, ASSETS)
     assert set(Cdn.purged) == {asset.old_key for asset in others}
     assert Cdn.failures == 0
+    assert [each["value"] for each in samples if each["name"] == "rekey_workers" and each["labels"]["queue"] == "own"] == [1]
     assert STAYS not in said
     assert SECRET not in said
 
