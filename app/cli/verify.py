@@ -30,7 +30,12 @@ _File = click.Path(path_type=Path, dir_okay=False)
 @click.option("--repair", is_flag=True, help="Switch rows that name deleted keys to where the journal says their bytes are.")
 @click.option("--output", type=_File, metavar="FILE", help="Write every finding there, as JSON Lines.")
 @click.option("--resume", is_flag=True, help="Go on with the verification that was interrupted.")
-@click.option("--state", type=_File, metavar="FILE", help="Where to keep what was read, for --resume. [a file below ~/.local/state]")
+@click.option(
+    "--state",
+    type=_File,
+    metavar="FILE",
+    help="Where to keep what was read, for --resume. [a file below $XDG_STATE_HOME or ~/.local/state]",
+)
 @yes_flag
 @json_flag
 @settings_flags(required=REQUIRED, log_level="error")

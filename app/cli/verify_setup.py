@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -99,7 +100,8 @@ def identity_of(settings: Settings, run: Run | None, *, repair: bool) -> dict[st
 def usual_place(identity: dict[str, Any]) -> Path:
     """Where the workspace of a verification lies unless told otherwise: in a folder of this user's own, found again by --resume."""
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return Path.home() / ".local/state/asset-rekey" / f"verify-{name}.db"
+    folder = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111 - pathlib's fails for a user without a home
+    return Path(folder, "asset-rekey", f"verify-{name}.db")
 
 
 class Steps:

@@ -62,8 +62,7 @@ class Workspace:
                     self.note("identity", wanted)
                 found = self.noted("identity")
         except (OSError, sqlite3.Error) as error:
-            busy = "another verification is using it" if "locked" in str(error) else str(error)
-            raise UsageError(f"--state {path}: {busy}") from None
+            raise UsageError(f"--state {path}: {_in_words(error)}") from None
         if found != wanted:
             self._database.close()
             raise UsageError(f"--resume: {path} is of a verification of another bucket, table or run: leave out --resume")
@@ -186,6 +185,13 @@ class Workspace:
         if remove:
             for ending in ("", "-journal", "-wal", "-shm"):
                 Path(f"{self.path}{ending}").unlink(missing_ok=True)
+
+
+def _in_words(error: OSError | sqlite3.Error) -> str:
+    if "locked" in str(error):
+        return "another verification is using it"
+    why = error.strerror if isinstance(error, OSError) else error
+    return f"{why}: what is read is kept in a file meanwhile; name one that can be written, as --state FILE"
 
 
 def _open(path: Path) -> sqlite3.Connection:

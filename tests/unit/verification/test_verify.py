@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.errors import DeniedError, StoreUnavailableError
+from app.cli.verify_setup import usual_place
+from app.errors import DeniedError, StoreUnavailableError, UsageError
 from app.states import RunState
 from app.testing import Fault, InMemoryStore
 from app.two_buckets import TwoBuckets
@@ -17,8 +19,6 @@ from tests.builders import World
 from tests.verifying import Silent, subject_of, verified, workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from app.testing import Behaviour
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
@@ -366,3 +366,23 @@ def test_objects_in_the_wrong_one_of_two_buckets_are_listed(tmp_path: Path, beha
         "in bucket 'new'; a row that names this key means bucket 'assets'"
     }
     assert (found.report["objects"], found.report["reserved"]) == (5, 1)
+
+
+def test_place_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """As in a container whose file system is read-only."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UsageError, match=r"--state .*/file/verify.db: .* as --state FILE$"):
+        workspace(tmp_path / "file")
+
+
+def test_usual_place_is_where_this_user_keeps_such_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XDG_STATE_HOME, which the image sets, or below the home; for each table and run a file of its own."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    at_home = usual_place({"run": "1"})
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/lib/rekey/state")
+
+    assert at_home.parent == Path("/home/somebody/.local/state/asset-rekey")
+    assert usual_place({"run": "1"}) == Path("/var/lib/rekey/state/asset-rekey", at_home.name)
+    assert usual_place({"run": "2"}).name != at_home.name
