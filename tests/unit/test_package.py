@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
 import venv
 import zipfile
 from email import message_from_bytes
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from app.cli import COMMANDS
 
@@ -36,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the commands in a new environment that has the wheel; its dependencies are those of the tests' environment."""
+    """The folder of the commands in a new environment that has the wheel and what that asks for, out of the tests' environment."""
     place = tmp_path_factory.mktemp("alone")
     venv.create(place / "venv", symlinks=True)
     python = place / "venv/bin/python"
@@ -46,8 +47,25 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     (packages,) = place.glob("venv/lib/*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    for distribution in asked_for(next(packages.glob("asset_rekey-*.dist-info"))):
+        for top in {file.parts[0] for file in distribution.files or () if file.parts[0] not in {"..", "__pycache__"}}:
+            (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
     return python.parent
+
+
+def asked_for(about: Path) -> list[Distribution]:
+    """What is installed of all that a package asks for, and what that asks for in turn; nothing that happens to be there besides."""
+    found: dict[tuple[str, str], Distribution] = {}
+    left = [(Distribution.at(about), "")]
+    while left:
+        distribution, extra = left.pop()
+        for requirement in map(Requirement, distribution.requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                for wanted in ("", *requirement.extras):
+                    if (requirement.name, wanted) not in found:
+                        found[requirement.name, wanted] = here = Distribution.from_name(requirement.name)
+                        left.append((here, wanted))
+    return list({distribution.name: distribution for distribution in found.values()}.values())
 
 
 def test_wheel_has_what_the_product_needs_and_nothing_of_its_tests(wheel: Path) -> None:
@@ -95,3 +113,18 @@ def test_commands_work_where_nothing_else_is(programs: Path, tmp_path: Path) -> 
     assert [name for name in COMMANDS if name not in listed] == []
     assert "--watch" in said("enqueue", "--help")
     assert said("python", "-I", "-c", "import app, asset_rekey_client; print(app.__file__)").startswith(str(programs.parent))
+
+
+def test_product_needs_no_more_than_it_asks_for(programs: Path, tmp_path: Path) -> None:
+    """Every module can be imported, the dashboard and the broker's transport too. The embedded servers are an extra."""
+    look = """
+import pkgutil, app, tasks, workers
+import flower.command, kombu.transport.redis
+for package in (app, tasks, workers):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            __import__(module.name)
+"""
+    done = subprocess.run([str(programs / "python"), "-I", "-c", look], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
