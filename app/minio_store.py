@@ -39,6 +39,7 @@ from app.object_store import (
     Seconds,
 )
 from app.s3_acl import read_acl
+from app.s3_ahead import ReadsAhead
 from app.s3_bucket import Lifecycle, Notice, Replication
 from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client
 from app.s3_delete import delete_objects
@@ -100,6 +101,7 @@ class MinioStore:
             clock=clock,
             credentials=ProvidedCredentials(self._provider),
         )
+        self._ahead = ReadsAhead(self._client, clock=clock)
 
     def __repr__(self) -> str:
         return f"MinioStore({self._host}/{self._bucket})"
@@ -158,9 +160,21 @@ class MinioStore:
         except s3_xml.XmlError as error:
             raise StoreRequestError(prefix, str(error)) from error
 
+    def read_ahead(self, key: str | None) -> None:
+        """Send the GET now that this thread's next ``read`` of *key* takes the answer of; None: drop those that are sent."""
+        if key is None:
+            self._ahead.drop()
+        else:
+            self._ahead.begin(key, TELL_CHECKSUMS)
+
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET with all attributes that a write can carry on; *admit* is called before the body is read."""
-        answer = (reply := self._client.read("GET", key, headers=TELL_CHECKSUMS, max_body=max_bytes, admit=admit)).answer
+        begun = self._ahead.take(key)
+        if begun is not None:
+            reply = self._client.take(begun, max_body=max_bytes, admit=admit)
+        else:
+            reply = self._client.read("GET", key, headers=TELL_CHECKSUMS, max_body=max_bytes, admit=admit)
+        answer = reply.answer
         if answer.status != 200:  # noqa: PLR2004
             raise reply.error(key)
         return ReadObject(

@@ -161,6 +161,9 @@ class ObjectStore(Protocol):
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after* (never a continuation token: M1)."""
 
+    def read_ahead(self, key: str | None) -> None:
+        """A hint: this thread's next ``read`` of *key* may give what is there from now on; None: it reads none of those after all."""
+
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET with all attributes that a write can carry on. Raises as ``stat``, and ArchivedError.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from app.clock import Clock
     from app.object_store import Deadline
-    from app.s3_http import Answer, Transport
+    from app.s3_http import Answer, Begun, Transport
 
 MAX_SKEW_SECONDS = 900  # S3 refuses header-signed requests that are further off
 SLOW_DOWNS = frozenset({429, 503})
@@ -40,6 +40,14 @@ class Reply:
         """What the answer says if it is no success."""
         error = answer_error(self.answer, key, expires_at=self.expires_at, now=self.date)
         return _of_read(error) if self.expires_at is None and isinstance(error, UnansweredError) else error
+
+
+@dataclass(frozen=True, slots=True)
+class BegunRead:
+    """A read that was sent, and the date that it was signed with."""
+
+    request: Begun
+    date: int
 
 
 class S3Client:
@@ -86,12 +94,33 @@ class S3Client:
     ) -> Reply:
         """Send a request that changes nothing; *key* is None for the bucket itself."""
         date = int(self.store_time())
+        target, signed = self._signed_read(method, key, query, headers, date)
+        return self._read(lambda: self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit), date)
+
+    def begin(self, key: str, headers: Mapping[str, str]) -> BegunRead:
+        """Send a GET whose answer is taken later, or never."""
+        date = int(self.store_time())
+        target, signed = self._signed_read("GET", key, None, headers, date)
+        try:
+            return BegunRead(self._transport.begin("GET", target, signed, timeout=self._timeout), date)
+        except UnansweredError as error:
+            raise _of_read(error) from error
+
+    def take(self, begun: BegunRead, *, max_body: int, admit: Callable[[int], None]) -> Reply:
+        """The answer to that."""
+        return self._read(lambda: begun.request.answer(timeout=self._timeout, max_body=max_body, admit=admit), begun.date)
+
+    def _signed_read(
+        self, method: str, key: str | None, query: Mapping[str, str] | None, headers: Mapping[str, str] | None, date: int
+    ) -> tuple[str, Mapping[str, str]]:
         path = self.path(key)
         canonical = "&".join(sorted([f"{name}={encode_value(value)}" for name, value in query.items()])) if query else ""
         signed = self._signer.in_headers(method, path, canonical, headers or {}, who=self._credentials(), date=date)
-        target = f"{path}?{canonical}" if canonical else path
+        return f"{path}?{canonical}" if canonical else path, signed
+
+    def _read(self, ask: Callable[[], Answer], date: int) -> Reply:
         try:
-            answer = self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit)
+            answer = ask()
         except UnansweredError as error:
             raise _of_read(error) from error
         reply = self._observe(answer, None)

@@ -65,8 +65,25 @@ class Transport(Protocol):
         Raises StoreUnavailableError if the request cannot have arrived, UnansweredError if it may have.
         """
 
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> Begun:
+        """Send a request without a body whose answer is taken later, or never. Raises as ``send``."""
+
     def close(self) -> None:
         """Close the connections that are kept."""
+
+
+class Begun(Protocol):
+    """A request that was sent and whose answer is still to be taken, once, or to be dropped."""
+
+    @property
+    def sent_at(self) -> float:
+        """By the boot clock."""
+
+    def answer(self, *, timeout: float, max_body: int | None = None, admit: Callable[[int], None] | None = None) -> Answer:
+        """The whole answer within *timeout* seconds from now; otherwise as ``Transport.send``."""
+
+    def drop(self) -> None:
+        """Have no answer."""
 
 
 class SocketTransport:
@@ -100,23 +117,42 @@ class SocketTransport:
         admit: Callable[[int], None] | None = None,
     ) -> Answer:
         """The whole answer within *timeout* seconds."""
+        return self._take(self._begin(method, target, headers, body, timeout=timeout), max_body, admit)
+
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> Begun:
+        """Send a request without a body whose answer is taken later: it waits in the connection's buffers, and in no memory of ours."""
+        return self._begin(method, target, headers, b"", timeout=timeout)
+
+    def _begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes, *, timeout: float) -> _Begun:
         request = self._head(method, target, headers, body)
         end = self._clock.boot() + timeout
         sock = self._borrow(end)
         try:
-            sent_at = self._clock.boot()
             reader = AnswerReader(sock, end=end, clock=self._clock, whole=self._whole)
+            begun = _Begun(self, method, sock, reader, self._clock.boot())
             self._send_request(sock, reader, request, body, end=end)
-            status, answered, content = self._read_answer(reader, method, max_body, admit)
-            received_at = self._clock.boot()
         except BaseException:
             sock.close()
             raise
-        if reader.reusable:
-            self._give_back(sock, received_at)
+        return begun
+
+    def _take(self, begun: _Begun, max_body: int | None, admit: Callable[[int], None] | None) -> Answer:
+        try:
+            status, answered, content = self._read_answer(begun.reader, begun.method, max_body, admit)
+            received_at = self._clock.boot()
+        except BaseException:
+            begun.drop()
+            raise
+        if begun.reader.reusable:
+            self._give_back(begun.sock, received_at)
         else:
-            sock.close()
-        return Answer(status=status, headers=answered, body=content, sent_at=sent_at, received_at=received_at)
+            begun.drop()
+        return Answer(status=status, headers=answered, body=content, sent_at=begun.sent_at, received_at=received_at)
+
+    def take_later(self, begun: _Begun, timeout: float, max_body: int | None, admit: Callable[[int], None] | None) -> Answer:
+        """The answer to what was begun, within *timeout* seconds from now: that it waited for us is not the store's fault."""
+        begun.reader.end = self._clock.boot() + timeout
+        return self._take(begun, max_body, admit)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -209,6 +245,25 @@ class SocketTransport:
                 sock.close()
                 raise
         raise StoreUnavailableError(f"cannot connect to {self.host}: {failure or 'timed out'}") from failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A request on one of the connections of *transport*."""
+
+    transport: SocketTransport
+    method: str
+    sock: socket.socket
+    reader: AnswerReader
+    sent_at: float
+
+    def answer(self, *, timeout: float, max_body: int | None = None, admit: Callable[[int], None] | None = None) -> Answer:
+        """The whole answer."""
+        return self.transport.take_later(self, timeout, max_body, admit)
+
+    def drop(self) -> None:
+        """Close the connection: its next answer would be this one."""
+        self.sock.close()
 
 
 def _readable(sock: socket.socket) -> bool:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from app import backoff, spacing
 from app.s3_client import MIN_WRITE_SECONDS, SLOW_DOWNS
-from app.s3_http import Answer, Transport
+from app.s3_http import Answer, Begun, Transport
 
 COMMAND_TRIES = 6  # some three seconds: a command has no ledger to wait in
 WORKER_TRIES = 4  # less than a second: a worker gives the batch back then, and slows down
@@ -45,14 +47,38 @@ class PatientTransport:
         admit: Callable[[int], None] | None = None,
     ) -> Answer:
         """The answer, or the last refusal."""
-        now = self._now()
-        end, attempt = now + timeout, 1
-        wait = spacing.until_next(now, most=timeout - MIN_WRITE_SECONDS)
+        end = self._now() + timeout
+        self._space(timeout)
+
+        def ask(left: float) -> Answer:
+            return self._transport.send(method, target, headers, body, timeout=left, max_body=max_body, admit=admit)
+
+        return self._ask(ask, ask, end=end)
+
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> Begun:
+        """Send a request whose answer is taken later."""
+        self._space(timeout)
+        begun = self._transport.begin(method, target, headers, timeout=timeout)
+
+        def answer(timeout: float, max_body: int | None, admit: Callable[[int], None] | None) -> Answer:
+            def ask(left: float) -> Answer:
+                return self._transport.send(method, target, headers, timeout=left, max_body=max_body, admit=admit)
+
+            first = partial(begun.answer, max_body=max_body, admit=admit)
+            return self._ask(lambda left: first(timeout=left), ask, end=self._now() + timeout)
+
+        return _Begun(begun, answer)
+
+    def _space(self, timeout: float) -> None:
+        wait = spacing.until_next(self._now(), most=timeout - MIN_WRITE_SECONDS)
         if wait > 0:
             self._wait(wait)
-            timeout = end - self._now()
+
+    def _ask(self, first: Callable[[float], Answer], again: Callable[[float], Answer], *, end: float) -> Answer:
+        ask, attempt = first, 1
+        timeout = end - self._now()
         while True:
-            answer = self._transport.send(method, target, headers, body, timeout=timeout, max_body=max_body, admit=admit)
+            answer = ask(timeout)
             if answer.status not in SLOW_DOWNS or attempt == self._tries:
                 return answer
             pause = backoff.delay(attempt, base=0.1, cap=1.0, jitter=_JITTER)
@@ -61,8 +87,29 @@ class PatientTransport:
                 return answer
             self.refused(answer)
             self._wait(pause)
-            attempt += 1
+            ask, attempt = again, attempt + 1
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A request that was begun; its answer, if that is a refusal, is asked for again."""
+
+    begun: Begun
+    ask: Callable[[float, int | None, Callable[[int], None] | None], Answer]
+
+    @property
+    def sent_at(self) -> float:
+        """By the boot clock."""
+        return self.begun.sent_at
+
+    def answer(self, *, timeout: float, max_body: int | None = None, admit: Callable[[int], None] | None = None) -> Answer:
+        """The answer, or the last refusal."""
+        return self.ask(timeout, max_body, admit)
+
+    def drop(self) -> None:
+        """Have no answer."""
+        self.begun.drop()

@@ -30,12 +30,12 @@ class BrokenAnswerError(Exception):
 class AnswerReader:
     """Reads one answer. Afterwards ``reusable`` tells whether the connection may carry another request."""
 
-    __slots__ = ("_buffer", "_clock", "_end", "_sock", "_whole", "reusable", "spoiled")
+    __slots__ = ("_buffer", "_clock", "_sock", "_whole", "end", "reusable", "spoiled")
 
     def __init__(self, sock: socket.socket, *, end: float, clock: Clock, whole: bool = True) -> None:
         """*whole*: a body must tell its length; else one that does not is left unread (None), for who wants the status alone."""
         self._sock = sock
-        self._end = end
+        self.end = end
         self._clock = clock
         self._whole = whole
         self._buffer = b""
@@ -75,7 +75,7 @@ class AnswerReader:
         return received
 
     def _wait(self) -> None:
-        left = self._end - self._clock.boot()
+        left = self.end - self._clock.boot()
         if left <= 0:
             raise TimeoutError("no whole answer in time")
         self._sock.settimeout(left)
@@ -116,7 +116,7 @@ class AnswerReader:
         if admit is not None:
             asked = self._clock.boot()
             admit(int(length))
-            self._end += self._clock.boot() - asked
+            self.end += self._clock.boot() - asked
         return self._exactly(int(length))
 
     def _exactly(self, length: int) -> bytes:

@@ -41,6 +41,11 @@ def spaced(seconds: float) -> Iterator[Sent]:
         _mine.sent = before
 
 
+def is_spaced() -> bool:
+    """Whether this thread is to send its requests some way apart."""
+    return _mine.sent is not None and _mine.sent.apart > 0
+
+
 def until_next(now: float, *, most: float) -> float:
     """Count a request of this thread; seconds until it may go, *most* at most: it has to be answered in time."""
     mine = _mine.sent

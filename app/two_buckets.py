@@ -116,6 +116,11 @@ class TwoBuckets:
         """HEAD, with the attributes that a write can carry on."""
         return self._of(key).head(key)
 
+    def read_ahead(self, key: str | None) -> None:
+        """Begin a GET, or drop those begun."""
+        for store in (self.source, self.target) if key is None else (self._of(key),):
+            store.read_ahead(key)
+
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""
         return self._of(key).read(key, max_bytes=max_bytes, admit=admit)

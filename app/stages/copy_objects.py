@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from app.assets import AssetRow
 from app.attributes import missing
@@ -20,6 +21,7 @@ from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import ReadObject
 from app.stages import going_back
+from app.stages.ahead import ahead
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, failed, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
@@ -48,22 +50,30 @@ class CopyObjects:
         if any(move.claims > 1 for move in moves):
             batch.completing = context.uploads.completing(batch.run)
         sources = _looks(batch, moves)
-        for move in moves:
+        try:
+            self._copy(batch, moves, claims=claims, sources=sources)
+        finally:
+            context.store.read_ahead(None)
+        if sources is not None:
+            sources.complain()
+
+    def _copy(self, batch: Batch, moves: Sequence[Move], *, claims: Claims, sources: Looks | None) -> None:
+        context = batch.context
+        for move, following in zip_longest(moves, moves[1:]):
             if not batch.holds(move):
                 continue  # given back, since another one takes long
             if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
                 break  # the runner gives the rest back, or comes again with new looks
             batch.flush_sometimes()
             try:
-                outcome = copy_one(batch, move, claims=claims, sources=sources)
+                with ahead(batch, following if sources is None else None):
+                    outcome = copy_one(batch, move, claims=claims, sources=sources)
             except ObjectError as error:
                 outcome = refused(move, error, settings=context.settings)
             except UnansweredError as error:
                 batch.unanswered(move, error)
                 raise
             batch.add(outcome, say="waiting" if outcome.move.waiting else None)
-        if sources is not None:
-            sources.complain()
 
 
 def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:

@@ -19,7 +19,8 @@ LEAST = 8
 BEGIN = 16
 BUSY = 0.92  # of the machine's processors, or of the one that an interpreter can use
 ADAPT_SECONDS = 0.5
-SHRINK, GROW = 0.8, 1.25
+IDLE = 0.5
+SHRINK, GROW, GROW_IDLE = 0.8, 1.25, 2.0
 
 Load = Callable[[], tuple[float, float]]  # processor seconds so far: of all processors busy, and of all in all
 
@@ -96,5 +97,5 @@ class Crowd:
         if machine > BUSY or (own_now - own) / (now - at) > BUSY:
             self._limit = max(float(LEAST), self._limit * SHRINK)
         elif self._working >= self.limit - 1:  # more are of use only where all places are taken
-            self._limit = self._limit * GROW + 1
+            self._limit = self._limit * (GROW if machine > IDLE else GROW_IDLE) + 1
             self._free.notify_all()

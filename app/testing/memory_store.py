@@ -123,6 +123,9 @@ class InMemoryStore(ApplicationSide):
 
         return self._read("list_page", prefix, act)
 
+    def read_ahead(self, key: str | None) -> None:
+        """A hint that it has no use for."""
+
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""
 

@@ -48,6 +48,25 @@ def test_head_gives_the_attributes_that_a_read_gives(subject: Subject) -> None:
     assert head.attributes.headers["x-amz-meta-owner"] == "me"
 
 
+def test_read_ahead_gives_what_is_there_from_then_on(subject: Subject) -> None:
+    """One version, whole: that of the hint or a later one; and of what is dropped, or read again, the newest."""
+    subject.put("a", b"before")
+    subject.port.read_ahead(subject.key("a"))
+    subject.port.read_ahead(subject.key("none"))
+    subject.application.put(subject.key("a"), b"now")
+    ahead, again = (subject.port.read(subject.key("a"), max_bytes=100) for _ in range(2))
+    subject.port.read_ahead(subject.key("a"))
+    subject.application.put(subject.key("a"), b"later")
+    subject.port.read_ahead(None)
+
+    assert ahead.body in {b"before", b"now"}
+    assert ahead.info.size == len(ahead.body)
+    assert again.body == b"now"
+    assert subject.port.read(subject.key("a"), max_bytes=100).body == b"later"
+    with pytest.raises(MissingObjectError):
+        subject.port.read(subject.key("none"), max_bytes=100)
+
+
 @pytest.mark.parametrize(("first", "last", "bytes_there"), [(0, 0, b"h"), (1, 3, b"ell"), (4, 4, b"o"), (0, 4, b"hello")])
 def test_range_is_of_one_version(subject: Subject, first: int, last: int, bytes_there: bytes) -> None:
     """Read under the ETag: of an object that was changed meanwhile there is nothing to read."""

@@ -109,6 +109,38 @@ def test_connection_is_kept() -> None:
         assert (server.connections, len(server.requests)) == (1, 5)
 
 
+def test_answer_to_what_was_begun_is_taken_after_other_requests() -> None:
+    """Each on a connection of its own; the one that was begun serves again afterwards."""
+    with _served(lambda connection: connection.sendall(EMPTY)) as (server, transport):
+        begun = transport.begin("GET", "/begun", {}, timeout=5)
+        transport.send("PUT", "/between", {}, timeout=5)
+        answer = begun.answer(timeout=5)
+        transport.send("GET", "/after", {}, timeout=5)
+
+        assert (answer.status, answer.sent_at) == (200, begun.sent_at)
+        assert sorted(request.split()[1] for request in server.requests) == [b"/after", b"/begun", b"/between"]
+        assert server.connections == 2
+
+
+def test_answer_that_waited_for_us_has_its_whole_time_from_then_on() -> None:
+    """That the request before it took long is no reason to give it up."""
+    clock = ManualClock()
+    with _served(lambda connection: connection.sendall(EMPTY), clock=clock) as (_, transport):
+        begun = transport.begin("GET", "/", {}, timeout=5)
+        clock.advance(6)
+
+        assert begun.answer(timeout=5).status == 200
+
+
+def test_connection_of_a_dropped_answer_is_not_used() -> None:
+    """The next answer on it would be the one that nobody took."""
+    with _served(lambda connection: connection.sendall(EMPTY)) as (server, transport):
+        transport.begin("GET", "/dropped", {}, timeout=5).drop()
+        transport.send("GET", "/", {}, timeout=5)
+
+        assert server.connections == 2
+
+
 def test_connection_that_was_idle_too_long_is_not_used() -> None:
     """A server may be about to close it, and a request that meets the closing is unanswered."""
     clock = ManualClock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pytest
 
@@ -29,8 +30,29 @@ class Script:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return Answer(status=status, headers={}, body=b"", sent_at=0.0, received_at=0.0)
 
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> BegunByScript:
+        """Sent now, answered by the same script."""
+        return BegunByScript(self.send(method, target, headers, timeout=timeout))
+
     def close(self) -> None:
         """Nothing to close."""
+
+
+@dataclass
+class BegunByScript:
+    """A request whose answer is there."""
+
+    there: Answer
+    sent_at: float = 0.0
+    dropped: bool = False
+
+    def answer(self, *, timeout: float, **_: object) -> Answer:  # noqa: ARG002 - as a transport's
+        """That answer."""
+        return self.there
+
+    def drop(self) -> None:
+        """Nobody wants it."""
+        self.dropped = True
 
 
 @pytest.mark.parametrize(
@@ -49,6 +71,18 @@ def test_only_what_was_refused_for_now_is_sent_again(statuses: tuple[int, ...], 
     assert (found.status, script.sent) == (answer, [("PUT", "/bucket/key")] * sent)
     assert len(waits) == len(refused) == sent - 1
     assert sum(waits) < 4
+
+
+@pytest.mark.parametrize(("statuses", "answer", "sent"), [((200,), 200, 1), ((503, 200), 200, 2), ((503,), 503, 6), ((404,), 404, 1)])
+def test_refused_request_that_was_begun_is_sent_again_when_its_answer_is_taken(statuses: tuple[int, ...], answer: int, sent: int) -> None:
+    """As any other; the refusals but the last are counted here."""
+    waits: list[float] = []
+    script = Script(*statuses)
+    begun = PatientTransport(script, tries=6, wait=waits.append).begin("GET", "/bucket/key", {}, timeout=60.0)
+
+    assert len(script.sent) == 1
+    assert (begun.answer(timeout=60.0).status, script.sent) == (answer, [("GET", "/bucket/key")] * sent)
+    assert len(waits) == sent - 1
 
 
 def test_request_has_no_more_time_than_it_had() -> None:

@@ -63,6 +63,42 @@ def test_copy_carries_bytes_headers_and_tags(world: World) -> None:
     assert world.key(1) == O1
 
 
+@pytest.mark.parametrize("room", [True, False], ids=["idle", "busy"])
+def test_next_object_is_read_while_one_is_written(world: World, monkeypatch: pytest.MonkeyPatch, *, room: bool) -> None:
+    """A far store answers both at once; not where the processors are busy, nor where the store copies by itself."""
+    asked: list[str | None] = []
+    monkeypatch.setattr(world.store, "read_ahead", asked.append)
+    monkeypatch.setattr(world.context.crowd, "lend", lambda *, most: room and most == 2 * world.context.settings.copy_concurrency)
+    for number in (1, 2, 3):
+        world.add(number)
+    world.moved(up_to="copy")
+    by_worker = room and _write_request(world) == "put"
+
+    assert asked == ["up/2.png", "up/3.png", None] if by_worker else [None]
+    assert [world.move(number).state for number in (1, 2, 3)] == [MoveState.COPIED] * 3
+    assert world.context.crowd._working == (-2 if by_worker else 0)  # what was lent was given back, one by one
+
+
+def test_object_that_is_overwritten_after_it_was_read_ahead_is_copied_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy is of the version that was read, and the switch is of no other (S1)."""
+    seen, read = {}, world.store.read
+
+    def read_ahead(key: str | None) -> None:
+        if key is not None:
+            seen[key] = read(key, max_bytes=100)
+            world.store.app_put(key, b"newer")
+
+    monkeypatch.setattr(world.store, "read_ahead", read_ahead)
+    monkeypatch.setattr(world.store, "read", lambda key, **more: seen.pop(key) if key in seen else read(key, **more))
+    for number in (1, 2):
+        world.add(number)
+    world.moved()
+    world.go()
+
+    assert (world.get(1), world.get(2)) == (b"v1", b"v1" if _write_request(world) == "copy" else b"newer")
+    assert [world.move(number).state for number in (1, 2)] == [MoveState.DELETED] * 2
+
+
 @pytest.mark.parametrize("age", [0, 3600], ids=["young", "old"])
 def test_foreign_object_at_the_new_key_is_untouched(world: World, age: int) -> None:
     """Whatever its age, another object is never overwritten: the asset is parked (case 30)."""

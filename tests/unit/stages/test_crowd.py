@@ -61,6 +61,14 @@ def test_idle_processors_make_more_places_until_a_hundred_tasks_have_one(machine
     assert _used(places, machine, busy=0.3, seconds=12) >= 100
 
 
+def test_idle_processors_make_a_hundred_places_within_seconds(machine: Machine) -> None:
+    """What a far store gets done is bounded by the requests under way, from the beginning; near their end places come slowly."""
+    idle, half_busy = (Crowd(load=machine.load, now=machine.now) for _ in range(2))
+
+    assert _used(idle, machine, busy=0.2, seconds=4) >= 100
+    assert _used(half_busy, machine, busy=0.7, seconds=4) < 2 * BEGIN * 1.5
+
+
 def test_places_that_nobody_needs_are_not_multiplied(machine: Machine) -> None:
     """Else a burst after a quiet hour would find thousands."""
     places = Crowd(load=machine.load, now=machine.now)
