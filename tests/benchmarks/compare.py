@@ -86,11 +86,13 @@ def make_contenders(names: Sequence[str], *, folder: Path, more: Mapping[str, st
     return found
 
 
-def play(number: int, contenders: Mapping[str, Contender], ground: Ground, *, assets: int, size: int) -> dict[str, Turn]:
+def play(
+    number: int, contenders: Mapping[str, Contender], ground: Ground, *, assets: int, size: int, part_size: int = 0
+) -> dict[str, Turn]:
     """One round: each contender's turn on a bucket and rows of its own, one after the other."""
     turns = {}
     for name, run in contenders.items():
-        at = Field(ground=ground, bucket=f"{name.replace(' ', '-')}-{number}", assets=assets, size=size)
+        at = Field(ground=ground, bucket=f"{name.replace(' ', '-')}-{number}", assets=assets, size=size, part_size=part_size)
         at.prepare()
         load = os.getloadavg()[0]
         turns[name] = run(ground, at)

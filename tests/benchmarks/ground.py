@@ -22,6 +22,7 @@ import psycopg
 import urllib3
 from minio import Minio
 
+from app.object_store import MIN_PART_BYTES
 from app.schema import metadata
 from tests.benchmarks import cpu
 
@@ -29,6 +30,7 @@ ACCESS, SECRET = "benchmark", "benchmark-secret"
 TABLE = "client_assets"
 CLIENTS = 50
 WRITERS = 16
+LARGE = 256 * 1024**2  # bytes of bodies that are in memory at once, about
 START_SECONDS = 30.0
 DELAY = Path(__file__).with_name("delay.py")
 
@@ -202,19 +204,29 @@ class Field:
     bucket: str
     assets: int
     size: int
+    part_size: int = 0  # 0: uploaded by one PUT
 
     def prepare(self) -> None:
         """Make the bucket with its objects and the table with its rows, none of the ledger's tables."""
         client = self.ground.client()
         client.make_bucket(self.bucket)
         random = Random(self.bucket)
-        bodies = [random.randbytes(self.size) for _ in range(64)]
+        bodies = [random.randbytes(self.size) for _ in range(max(2, min(64, LARGE // self.size)))]
+        part_size = self.part_size or max(self.size, MIN_PART_BYTES)
 
         def put(number: int) -> None:
             body = bodies[number % len(bodies)]
-            client.put_object(self.bucket, old_key(number), io.BytesIO(body), len(body), content_type="image/png")
+            client.put_object(
+                self.bucket,
+                old_key(number),
+                io.BytesIO(body),
+                len(body),
+                content_type="image/png",
+                part_size=part_size,
+                num_parallel_uploads=1,
+            )
 
-        with ThreadPoolExecutor(WRITERS) as writers:
+        with ThreadPoolExecutor(max(2, min(WRITERS, LARGE // self.size))) as writers:
             list(writers.map(put, range(self.assets)))
         with psycopg.connect(self.ground.dsn, autocommit=True) as connection:
             for table in (TABLE, *metadata.tables):
