@@ -96,7 +96,7 @@ def servers(folder: Path, *, delay_ms: float = 0) -> Iterator[Ground]:
     """MinIO, PostgreSQL and Redis with their data below *folder*, stopped at the end; contenders meet MinIO *delay_ms* away."""
     ports = {name: free_port() for name in ("minio", "console", "redis", "postgres", "delay")}
     with ExitStack() as stack:
-        minio = _started(
+        minio = start(
             stack,
             [
                 program("minio"),
@@ -116,22 +116,8 @@ def servers(folder: Path, *, delay_ms: float = 0) -> Iterator[Ground]:
                 "MINIO_PROMETHEUS_AUTH_TYPE": "public",
             },
         )
-        redis = _started(
-            stack,
-            [
-                program("redis-server", "valkey-server"),
-                "--port",
-                str(ports["redis"]),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--dir",
-                str(folder),
-            ],
-            ports["redis"],
-        )
-        postgres = _postgres(stack, folder / "postgres", ports["postgres"])
+        redis = start_redis(stack, folder, ports["redis"])
+        postgres = start_postgres(stack, folder / "postgres", ports["postgres"])
         pids = {"server": minio, "database": postgres, "broker": redis}
         addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         if delay_ms:
@@ -146,7 +132,14 @@ def servers(folder: Path, *, delay_ms: float = 0) -> Iterator[Ground]:
         )
 
 
-def _postgres(stack: ExitStack, data: Path, port: int) -> int:
+def start_redis(stack: ExitStack, folder: Path, port: int) -> int:
+    """Redis on *port*, until the stack ends; gives its process id."""
+    command = [program("redis-server", "valkey-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    return start(stack, command, port)
+
+
+def start_postgres(stack: ExitStack, data: Path, port: int, *options: str) -> int:
+    """PostgreSQL on *port* with its data in *data*, until the stack ends; gives its process id."""
     user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     data.mkdir()
     if user:
@@ -156,9 +149,9 @@ def _postgres(stack: ExitStack, data: Path, port: int) -> int:
     subprocess.run(
         initdb, check=True, stdout=subprocess.DEVNULL, user=user, group=user, extra_groups=[] if user else None, env=bare, cwd=data
     )
-    return _started(
+    return start(
         stack,
-        [program("postgres"), "-D", str(data), "-p", str(port), "-k", str(data), "-c", "listen_addresses=127.0.0.1"],
+        [program("postgres"), "-D", str(data), "-p", str(port), "-k", str(data), "-c", "listen_addresses=127.0.0.1", *options],
         port,
         user=user,
         environ=bare,
@@ -166,7 +159,7 @@ def _postgres(stack: ExitStack, data: Path, port: int) -> int:
     )
 
 
-def _started(
+def start(
     stack: ExitStack,
     command: Sequence[str],
     port: int,
@@ -175,6 +168,7 @@ def _started(
     user: str | None = None,
     stop: signal.Signals = signal.SIGTERM,
 ) -> int:
+    """A server that listens on *port*, until the stack ends; gives its process id."""
     extra = {"user": user, "group": user, "extra_groups": []} if user else {}
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environ or {})}, cwd="/", **extra
@@ -185,6 +179,12 @@ def _started(
         process.wait(timeout=START_SECONDS)
 
     stack.callback(end)
+    wait_for_port(process, port)
+    return process.pid
+
+
+def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
+    """Come back when *process* listens; exit where it does not."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -192,8 +192,8 @@ def _started(
         except OSError:
             time.sleep(0.1)
         else:
-            return process.pid
-    sys.exit(f"benchmark: {command[0]} did not start")
+            return
+    sys.exit(f"benchmark: {process.args} did not start")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,16 +228,7 @@ class Field:
 
         with ThreadPoolExecutor(max(2, min(WRITERS, LARGE // self.size))) as writers:
             list(writers.map(put, range(self.assets)))
-        with psycopg.connect(self.ground.dsn, autocommit=True) as connection:
-            for table in (TABLE, *metadata.tables):
-                connection.execute(f"DROP TABLE IF EXISTS {table}")
-            connection.execute(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, client_id text NOT NULL, asset_name text NOT NULL)")
-            with connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
-                for number in range(self.assets):
-                    copy.write_row((number + 1, str(number % CLIENTS), old_key(number)))
-            connection.execute(f"CREATE INDEX {TABLE}_name ON {TABLE} (asset_name)")
-            connection.execute(f"VACUUM ANALYZE {TABLE}")
-            connection.execute("CHECKPOINT")
+        make_rows(self.ground.dsn, self.assets)
 
     def recount(self, *, rows: bool = True) -> None:
         """Exit unless the bucket holds exactly the objects of the new keys, and each row names its own, where *rows* were switched."""
@@ -258,6 +249,20 @@ class Field:
         with ThreadPoolExecutor(WRITERS) as removers:
             list(removers.map(lambda name: client.remove_object(self.bucket, name), names))
         client.remove_bucket(self.bucket)
+
+
+def make_rows(dsn: str, assets: int) -> None:
+    """The table with its rows, and none of the ledger's tables."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for table in (TABLE, *metadata.tables):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        connection.execute(f"CREATE TABLE {TABLE} (id bigint PRIMARY KEY, client_id text NOT NULL, asset_name text NOT NULL)")
+        with connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} FROM STDIN") as copy:
+            for number in range(assets):
+                copy.write_row((number + 1, str(number % CLIENTS), old_key(number)))
+        connection.execute(f"CREATE INDEX {TABLE}_name ON {TABLE} (asset_name)")
+        connection.execute(f"VACUUM ANALYZE {TABLE}")
+        connection.execute("CHECKPOINT")
 
 
 def old_key(number: int) -> str:

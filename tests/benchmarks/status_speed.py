@@ -16,7 +16,7 @@ from tests.benchmarks.ledger import BUCKET, MIXES, TABLE, filled_ledger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-QUESTIONS = ("counts", "next_delete_at", "last_errors", "in_flight", "is_due", "is_going", "is_waiting")
+QUESTIONS = ("counts", "next_delete_at", "last_errors", "in_flight", "due_states", "is_going", "is_waiting")
 TIMES = 15
 
 
