@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exc, insert, select, text, update
+from sqlalchemy import Connection, Engine, exc, select, text, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import DatabaseUnavailableError
+from app.ledger.inserting import insert_moves
 from app.ledger.ladders import count_planned
 from app.ledger.records import JOURNAL_MARK, Move, Run
 from app.planning import Plan
@@ -133,8 +134,7 @@ class PlanLedger:
                     taken.add(chosen.new_hash)
                     copy_ids.append(number)
                 rows.append(row)
-            if rows:
-                connection.execute(insert(moves), rows)
+            insert_moves(connection, rows)
             counted = {"next_move": next_move + len(rows), "seed_planned": runs.c.seed_planned + len(copy_ids)}
             connection.execute(update(runs).where(runs.c.no == run.no).values(counted))
             if in_step and copy_ids:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.ledger.inserting import insert_moves
 from app.ledger.leases import moves_of
 from app.ledger.plans import Planned, fresh_row, marked
 from app.ledger.records import Move, Run
@@ -127,8 +128,7 @@ class RollbackLedger:
                 taken[move.old_hash] = holder or run.no
                 if free:
                     ids.append(move.id)
-            if rows:
-                connection.execute(insert(moves), rows)
+            insert_moves(connection, rows)
             return Planned(copy_ids=ids, examined=len(rows))
 
     def _row(self, run: Run, move: Move, now: int, *, grace_seconds: int, free: bool, follows: bool) -> dict[str, Any]:
