@@ -25,6 +25,7 @@ ACTIONS: Mapping[str, str] = {
     "step_ended": "A step of a run's ladder has ended: the run goes on to the next one, or waits for the operator.",
     "webhook_failed": "The webhook took an event of a run at none of several ticks; it is not told of it.",
     "clock_jumped": "The database's clock jumped: deletes are held for one grace.",
+    "moves_left": "Finished moves of a run that is over left the ledger for the bucket.",
     "batch_released": "A batch gave back what it had not done; the reason is in the message.",
     "batch_refused": "A message of another deployment or run was not acted on.",
     "broker_warning": "The broker did not take or confirm a message; the ledger has it sent again.",

@@ -219,6 +219,13 @@ class Settings(BaseSettings):
         "table that was restored from an older back-up.",
     )
 
+    ledger_days: int = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="Days after a run's end at which its finished moves leave the ledger for the bucket, below .rekey/ledger/ "
+        "(docs/operating.md); 0: they stay.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

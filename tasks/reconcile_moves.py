@@ -11,6 +11,7 @@ from app.errors import RekeyError
 from app.ledger.records import Run
 from app.ledger.throttles import RECONCILER
 from app.reconcile import reconcile
+from tasks.leaving import leave
 from tasks.messages import enqueue, enqueue_seed, enqueue_visit, queue_depth, stopped
 from tasks.webhook import tell
 
@@ -35,6 +36,7 @@ def reconcile_moves() -> str:
         if notes:
             said.append(f"run {run.id[:8]}: {', '.join(notes)}")
             log.info("%s", said[-1], extra={"action": action, "run_id": run.id})
+    said += leave()
     tell()
     return "; ".join(said) or "nothing is due"
 

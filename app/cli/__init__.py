@@ -42,6 +42,7 @@ COMMANDS = {
     "status": Entry("app.cli.status:status", "Say how far a run is, and why it stands still if it does."),
     "verify": Entry("app.cli.verify:verify", "Count rows, objects and ledger again; heal a restored table with --repair."),
     "report": Entry("app.cli.report:report", "List what became of each asset: CSV, JSON Lines, redirects, a page."),
+    "archive": Entry("app.cli.archive:archive", "Let the finished moves of a run that is over leave the ledger for the bucket."),
     "metrics": Entry("app.cli.metrics:metrics", "Serve metrics for Prometheus, or print them once."),
     "pause": Entry("app.cli.steer:pause", "Let a run rest; what is under way ends."),
     "resume": Entry("app.cli.steer:resume", "Let a paused run go on."),

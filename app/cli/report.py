@@ -24,6 +24,7 @@ from app.states import OPEN_STATES, MoveState, RunKind
 
 if TYPE_CHECKING:
     from app.ledger.records import Run
+    from app.minio_store import MinioStore
     from app.reporting.lines import Lines
     from app.reporting.outputs import Writer
 
@@ -176,7 +177,7 @@ def _content(run: Run, request: Request, left_out: Counter[str]) -> Lines:
     from app.reporting.redirects import redirect_lines  # noqa: PLC0415
     from app.reporting.thaw import thaw_lines  # noqa: PLC0415
 
-    ledger = ReportLedger(resources.engine())
+    ledger = ReportLedger(resources.engine(), store=lambda: _bucket(run))
     if request.html:
         return html_lines(ledger, run, now=resources.runs().now())
     if request.thaw:
@@ -218,7 +219,7 @@ def _place(run: Run, request: Request) -> Iterator[tuple[Writer, str]]:
         with outputs.to_file(request.output) as file:
             yield file, str(request.output)
     elif request.name is not None:
-        _check_store()
+        _check_store("--to-bucket needs")
         key = upload.report_key(run.id, request.name)
         store = resources.store(run.bucket, run.capabilities, pool_size=1)
         try:
@@ -231,9 +232,15 @@ def _place(run: Run, request: Request) -> Iterator[tuple[Writer, str]]:
             yield out, "standard output"
 
 
-def _check_store() -> None:
+def _bucket(run: Run) -> MinioStore:
+    """The bucket, for moves that have left the ledger for it; open until the command ends."""
+    _check_store(f"moves of run {run.id[:8]} have left the ledger for the bucket, and reading them needs")
+    return resources.store(run.bucket, run.capabilities, pool_size=1, patient=True)
+
+
+def _check_store(what: str) -> None:
     settings = resources.settings()
     needed = [name for name in _OF_THE_STORE if settings.s3_credentials == "keys" or name not in KEYS]
     missing = [env_name(name) for name in needed if getattr(settings, name) in {"", NOT_GIVEN}]
     if missing:
-        raise UsageError(f"--to-bucket needs {', '.join(missing)}: set it, or write to a file with --output")
+        raise UsageError(f"{what} {', '.join(missing)}: set it{', or write to a file with --output' if what.startswith('--') else ''}")

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, sele
 from app.arrays import among
 from app.database import transaction
 from app.fidelity_rules import Attribute, names
+from app.ledger.archiving import archived
 from app.ledger.records import Run
 from app.schema import losses, moves
 from app.states import COPIED_STATES, MoveState
@@ -56,7 +57,9 @@ class LossLedger:
             .group_by(losses.c.attributes)
         )
         with transaction(self.engine, read_only=True) as connection:
-            return summed({attributes: int(count) for attributes, count in connection.execute(question)})
+            gone = archived(connection, run.id)
+            counted = Counter({attributes: int(count) for attributes, count in connection.execute(question)})
+            return summed(counted + Counter(gone.lost or {} if gone else {}))
 
 
 def summed(by_text: Mapping[str, int]) -> Lost:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, selec
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
+from app.ledger.archiving import refuse_archived
 from app.ledger.inserting import insert_moves
 from app.ledger.leases import moves_of
 from app.ledger.plans import Planned, fresh_row, marked
@@ -55,12 +56,16 @@ class RollbackLedger:
         """What of *origin*, which may be paused still, can be taken back.
 
         ``by_switch`` is as far as the ledger knows: an old object may have been removed by others, or be deleted before the run ends.
+
+        Raises:
+            UsageError: Moves of it have left the ledger.
         """
         chosen = [moves.c.run_no == origin.no, *([moves.c.client.in_(sorted(clients))] if clients else [])]
         columns = (moves.c.state, moves.c.parked_from)
         question = select(*columns, func.count(), func.coalesce(func.sum(moves.c.copy_size), 0)).where(*chosen).group_by(*columns)
         by_switch = by_copy = size = other = back = 0
         with transaction(self.engine, read_only=True) as connection:
+            refuse_archived(connection, origin.id)
             for state, parked_from, count, sized in connection.execute(question):
                 if state == MoveState.DELETED:
                     by_copy, size = by_copy + int(count), size + int(sized)

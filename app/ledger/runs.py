@@ -15,6 +15,7 @@ from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import UsageError
 from app.ladder import Step
+from app.ledger.archiving import refuse_archived
 from app.ledger.ladders import add_ladder, end_ladder
 from app.ledger.records import Run
 from app.schema import meta, moves, runs, throttles
@@ -33,6 +34,13 @@ class Clocks:
     now: int  # the database's, UTC microseconds
     boot_us: int  # this machine's since its boot, just before
     apart_us: int  # how long the reading took
+
+
+def _lock_origin(connection: Connection, origin_no: int) -> None:
+    """See that all moves of a run that is taken back are in the ledger, and let none leave before there is its rollback."""
+    found = connection.execute(select(runs.c.id).where(runs.c.no == origin_no).with_for_update()).scalar_one_or_none()
+    if found is not None:
+        refuse_archived(connection, found)
 
 
 ID_DIGITS = 32  # of a whole run id
@@ -67,7 +75,7 @@ class RunLedger:
         """Start a run, over all rows or in *steps*.
 
         Raises:
-            UsageError: A live run is on the same bucket and table.
+            UsageError: A live run is on the same bucket and table, or moves of the run that is taken back have left the ledger.
         """
         values = {
             "id": uuid.uuid4().hex,
@@ -87,6 +95,8 @@ class RunLedger:
         }
         try:
             with transaction(self.engine) as connection:
+                if "origin_no" in more:
+                    _lock_origin(connection, more["origin_no"])
                 connection.execute(insert(runs).values(**values, created_at=database_now()))
                 if steps:
                     run_no = connection.execute(select(runs.c.no).where(runs.c.id == values["id"])).scalar_one()

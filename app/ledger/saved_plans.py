@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, insert, select
 
 from app.database import MICROSECONDS, database_now, transaction
 from app.errors import UsageError
+from app.ledger.archiving import archived
 from app.schema import moves, plans, runs
 from app.states import RunKind, RunState
 
@@ -105,6 +106,8 @@ def past_rate(engine: Engine, *, bucket: str, table_name: str) -> PastRate | Non
         own = ended.where(runs.c.bucket == bucket, runs.c.table_name == table_name)
         for statement in (own, ended):
             for run in connection.execute(statement.order_by(runs.c.no.desc()).limit(RUNS_TRIED)).all():
+                if archived(connection, run.id) is not None:
+                    continue  # the times of its moves are in the bucket
                 switched = select(func.count(), func.max(moves.c.switched_at)).where(moves.c.run_no == run.no)
                 rows, last = connection.execute(switched.where(moves.c.switched_at.is_not(None))).one()
                 if rows >= LEAST_ROWS and last > run.created_at:

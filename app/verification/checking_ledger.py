@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-
-from app.database import transaction
+from app.ledger.reading import ReportLedger
 from app.ledger.records import Move
 from app.schema import moves as moves_table
 from app.verification.current import key_of, look_at, rows_now
@@ -15,6 +13,7 @@ from app.verification.subject import Subject
 from app.verification.workspace import Workspace
 
 PAGE = 500
+COLUMNS = tuple(column.name for column in moves_table.c)
 
 
 def check_moves(subject: Subject, work: Workspace) -> None:
@@ -23,35 +22,31 @@ def check_moves(subject: Subject, work: Workspace) -> None:
     if run is None or work.noted("moves_checked"):
         return
     subject.progress.phase("ledger", max(run.next_move - 1, 0))
-    while True:
-        after = work.noted("moves_after", 0)
-        page = subject.patiently(lambda after=after: _moves(subject, after))  # type: ignore[misc] # mypy knows no default of a lambda
-        verdicts = _as_read(subject, work, page)
-        doubtful = [move for move in page if not verdicts[move.id].agrees]
-        if doubtful:
-            verdicts |= subject.patiently(lambda doubtful=doubtful: _as_it_is(subject, doubtful))  # type: ignore[misc]
+    ledger = ReportLedger(subject.engine, sleep=subject.sleep, store=lambda: subject.store)
+    while not work.noted("moves_checked"):
+        before = work.noted("moves_after", 0)
+        for rows in ledger.pages(run, COLUMNS, window=PAGE, after=before):
+            _check_page(subject, work, [Move.from_row(dict(zip(COLUMNS, row, strict=True))) for row in rows])
         with work.page():
-            work.mark_examined([move.row_id for move in page])
-            for move in page:
-                verdict = verdicts[move.id]
-                work.add(verdict.findings)
-                work.count(f"ledger:{move.state}", 1)
-                work.count(f"agrees:{move.state}", int(verdict.agrees))
-                if verdict.left:
-                    work.explain(subject.rules.equivalence.canonical(move.new_key), verdict.left)
-            work.note("moves_after", page[-1].id if page else after)
-            work.note("moves_checked", not page)
-        subject.progress.advance(len(page))
-        if not page:
-            return
+            work.note("moves_checked", work.noted("moves_after", 0) == before)  # a run that goes on may have more by now
 
 
-def _moves(subject: Subject, after: int) -> list[Move]:
-    assert subject.run is not None  # noqa: S101 - the caller has seen to it
-    statement = select(moves_table).where(moves_table.c.run_no == subject.run.no, moves_table.c.id > after)
-    with transaction(subject.engine, read_only=True) as connection:
-        found = connection.execute(statement.order_by(moves_table.c.id).limit(PAGE)).mappings()
-        return [Move.from_row(dict(row)) for row in found]
+def _check_page(subject: Subject, work: Workspace, page: Sequence[Move]) -> None:
+    verdicts = _as_read(subject, work, page)
+    doubtful = [move for move in page if not verdicts[move.id].agrees]
+    if doubtful:
+        verdicts |= subject.patiently(lambda doubtful=doubtful: _as_it_is(subject, doubtful))  # type: ignore[misc]
+    with work.page():
+        work.mark_examined([move.row_id for move in page])
+        for move in page:
+            verdict = verdicts[move.id]
+            work.add(verdict.findings)
+            work.count(f"ledger:{move.state}", 1)
+            work.count(f"agrees:{move.state}", int(verdict.agrees))
+            if verdict.left:
+                work.explain(subject.rules.equivalence.canonical(move.new_key), verdict.left)
+        work.note("moves_after", page[-1].id)
+    subject.progress.advance(len(page))
 
 
 def _as_read(subject: Subject, work: Workspace, moves: Sequence[Move]) -> dict[int, Verdict]:
@@ -75,7 +70,8 @@ def _as_read(subject: Subject, work: Workspace, moves: Sequence[Move]) -> dict[i
 
 def _as_it_is(subject: Subject, moves: Sequence[Move]) -> dict[int, Verdict]:
     assert subject.run is not None  # noqa: S101 - the caller has seen to it
-    moves = subject.moves.load(subject.run, [move.id for move in moves])
+    in_ledger = {move.id: move for move in subject.moves.load(subject.run, [move.id for move in moves])}
+    moves = [in_ledger.get(move.id, move) for move in moves]  # what has left the ledger has not changed since
     looks = look_at(subject, [key for move in moves for key in (move.old_key, move.new_key) if key])
     rows = rows_now(subject, [move.row_id for move in moves])
     return {

@@ -44,6 +44,7 @@ def main(args: Sequence[str]) -> int:
             with ground_of(folder, rows, counted=options.statements > 0) as ground:
                 environ = more | {"TMPDIR": str(folder)}
                 seeded = seed_alone(ground, rows, folder=folder, more=environ)
+                print(seeded, file=sys.stderr, flush=True)  # noqa: T201 - progress
                 turns.append(run_all(ground, rows, folder=folder, more=environ, seeded=seeded, statements=options.statements))
                 print(json.dumps(turns[-1].figures(), indent=2), flush=True)  # noqa: T201 - the program's output
     return _judge(turns)

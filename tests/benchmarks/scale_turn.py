@@ -29,7 +29,9 @@ PATIENCE_SECONDS = 6 * 3600.0
 # A seed that runs alone is to be held back by nothing.
 UNBOUNDED = {"REKEY_MAX_IN_FLIGHT": "10000000"}
 # From the commit of the first page: what is before it is the start of a process. Each page's rows have one time.
-_PAGES = "SELECT max(updated_at) - min(updated_at), count(*) FILTER (WHERE updated_at > (SELECT min(updated_at) FROM rekey_moves)), count(*)"
+_PAGES = (
+    "SELECT max(updated_at) - min(updated_at), count(*) FILTER (WHERE updated_at > (SELECT min(updated_at) FROM rekey_moves)), count(*)"
+)
 _PAGES += " FROM rekey_moves"
 
 

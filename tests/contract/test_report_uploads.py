@@ -1,4 +1,4 @@
-"""A report streamed into the bucket of each store: whole, in parts, and never over another object."""
+"""Reports and parts of a ledger in the bucket of each store: whole, and never over another object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app import archive
 from app.errors import UsageError
+from app.object_store import Seconds
 from app.reporting.outputs import gzipped, to_bucket
 from app.reporting.upload import PART_BYTES, Upload
 
@@ -45,3 +47,15 @@ def test_large_report_does_not_replace_what_came_meanwhile(subject: Subject) -> 
     with pytest.raises(UsageError, match="has come meanwhile"):
         write()
     assert subject.application.get(key) == b"theirs"
+
+
+def test_part_of_a_ledger_is_written_once_and_read_back(subject: Subject) -> None:
+    """A second write of the same part finds it there; one that was overwritten is told."""
+    key, part = subject.key(".rekey/ledger/run/000000000-a.jsonl.gz"), archive.Head(bucket="b", table="t", run="run", after=0, last=1)
+    body = archive.pack(part, [{"id": 1, "old_key": "up/é.png", "old_hash": b"\x00\xff"}])
+    for _ in range(2):
+        archive.write(subject.store, key, body, deadline=Seconds(60.0))
+    assert archive.read(subject.store, key) == (part, [{"id": 1, "old_key": "up/é.png", "old_hash": b"\x00\xff"}])
+    subject.application.put(key, body[:-4])
+    with pytest.raises(archive.ArchiveError, match="cut short"):
+        archive.read(subject.store, key)
