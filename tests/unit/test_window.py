@@ -18,6 +18,7 @@ from app.ledger.reading import ReportLedger
 from app.ledger.reopening import Selection
 from app.reporting.lines import COLUMNS, jsonl_lines
 from app.schema import moves
+from app.states import MoveState
 from app.testing.versions import LIKE_MINIO
 from app.window import bring_back, new_session, take_out
 from tests.builders import World
@@ -313,3 +314,19 @@ def test_part_that_is_gone_or_cut_short_is_told(world: World) -> None:
     world.store.app_put(key, whole[:-9])
     with pytest.raises(ArchiveError, match="cut short"):
         told(world)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_row_that_was_set_back_heals_by_a_move_in_the_ledger_alone(world: World, *, back: bool) -> None:
+    """A later run finds where the bytes of a deleted key are by the move that took it away (H14); without it the row waits for `--repair`."""
+    leave(world)
+    if back:
+        bring_back(world.run, ledger=ArchiveLedger(world.engine), store=world.store)
+    world.save_key(1, "up/1.png")
+    world.sql("DELETE FROM assets WHERE id = 9")
+    world.run_id = ""
+    world.go()
+
+    assert world.move(1).state is (MoveState.DELETED if back else MoveState.PARKED)
+    assert world.key(1) == ("clients/7/assets/1.png" if back else "up/1.png")
+    assert world.store.app_get("clients/7/assets/1.png") == b"v1"

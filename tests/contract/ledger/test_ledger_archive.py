@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 
 from app.database import transaction
 from app.fidelity_rules import Attribute
-from app.ledger.archiving import ArchiveLedger, Archived
+from app.ledger.archiving import Archived, ArchiveLedger
 from app.ledger.losses import LossLedger, note
 from app.ledger.reading import ReportLedger
 from app.reporting.lines import COLUMNS, jsonl_lines
