@@ -318,7 +318,7 @@ def test_part_that_is_gone_or_cut_short_is_told(world: World) -> None:
 
 @pytest.mark.parametrize("back", [False, True])
 def test_row_that_was_set_back_heals_by_a_move_in_the_ledger_alone(world: World, *, back: bool) -> None:
-    """A later run finds where the bytes of a deleted key are by the move that took it away (H14); without it the row waits for `--repair`."""
+    """A later run finds where the bytes of a deleted key are by the move that took it away (H14); else `--repair` does."""
     leave(world)
     if back:
         bring_back(world.run, ledger=ArchiveLedger(world.engine), store=world.store)
