@@ -122,7 +122,7 @@ def servers(folder: Path, *, delay_ms: float = 0) -> Iterator[Ground]:
         addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         if delay_ms:
             command = [sys.executable, str(DELAY), "--listen", str(ports["delay"]), "--to", addresses["minio"], "--ms", str(delay_ms)]
-            pids["delay"] = _started(stack, command, ports["delay"])
+            pids["delay"] = start(stack, command, ports["delay"])
         yield Ground(
             minio=addresses["minio"],
             redis=addresses["redis"],

@@ -72,7 +72,7 @@ def ground_of(folder: Path, rows: int, *, counted: bool = False) -> Iterator[Gro
             "broker": start_redis(stack, folder, ports["redis"]),
         }
         at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-        yield Ground(minio=at["store"], redis=at["redis"], postgres=at["postgres"], pids=pids)
+        yield Ground(minio=at["store"], redis=at["redis"], postgres=at["postgres"], pids=pids, endpoint=at["store"])
 
 
 def _judge(turns: Sequence[Turn]) -> int:
