@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import Engine, select
@@ -37,7 +37,7 @@ class Canaries:
 
 
 class CanaryLedger:
-    """A record a run in rekey_meta, written by the reconciler alone; and the choice of moves."""
+    """A record a run in rekey_meta; and the choice of moves."""
 
     def __init__(self, engine: Engine) -> None:
         """Keep the engine; nothing is asked yet."""
@@ -45,21 +45,24 @@ class CanaryLedger:
 
     def find(self, run: Run) -> Canaries:
         """What was noted so far."""
-        found = RunLedger(self.engine).remembered(_name(run))
-        if not found:
-            return Canaries()
-        values = json.loads(found)
-        return Canaries(**values | {"missing": {row_id: tuple(missed) for row_id, missed in values["missing"].items()}})
+        return _read(RunLedger(self.engine).remembered(_name(run)))
 
-    def note(self, run: Run, now: Canaries) -> None:
-        """Replace what was noted."""
-        RunLedger(self.engine).remember(_name(run), json.dumps(asdict(now)))
+    def note(self, run: Run, change: Callable[[Canaries], Canaries]) -> None:
+        """Change what was noted; *change* may be called anew, with what another process has noted meanwhile.
+
+        Ticks overlap where one was stopped, or two supervisors tick: the later one to write must not take back what the other has seen.
+        """
+        known = RunLedger(self.engine)
+        while True:
+            was = known.remembered(_name(run))
+            before = _read(was)
+            now = change(before)
+            if now == before or known.replace(_name(run), was, json.dumps(asdict(now))):
+                return
 
     def go_on(self, run: Run) -> None:
         """The operator has seen why the run rests, and lets it go on, or rests it for reasons of his own."""
-        before = self.find(run)
-        if before.stopped:
-            self.note(run, replace(before, stopped=False, missing={}))
+        self.note(run, lambda before: replace(before, stopped=False, missing={}) if before.stopped else before)
 
     def sample(self, run: Run, *, most: int) -> list[Move]:
         """Some *most* moves that have a proved copy: those that are deleted or switched next, and others at random, of any age."""
@@ -74,6 +77,13 @@ class CanaryLedger:
             any_age = select(moves).where(here, among(moves.c.id, ids), moves.c.state.in_(sorted(SWITCHED_STATES))).limit(most)
             others = [move for move in moves_of(connection.execute(any_age)) if move.id not in found]
         return [*found.values(), *others][:most]
+
+
+def _read(found: str | None) -> Canaries:
+    if not found:
+        return Canaries()
+    values = json.loads(found)
+    return Canaries(**values | {"missing": {row_id: tuple(missed) for row_id, missed in values["missing"].items()}})
 
 
 def _by_id(of: Sequence[Move]) -> dict[int, Move]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from app.database import transaction
 from app.ladder import Step
@@ -19,6 +19,7 @@ from app.schema import ladders, moves, runs
 from app.states import OPEN_STATES, MoveState, RunState
 
 _OPEN = sorted(OPEN_STATES)
+_BY_RUN = select(ladders).where(ladders.c.run_no == bindparam("run"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +146,7 @@ def end_ladder(connection: Connection, run_no: int) -> None:
 
 
 def _find(connection: Connection, run: Run) -> Ladder | None:
-    row = connection.execute(select(ladders).where(ladders.c.run_no == run.no)).mappings().one_or_none()
+    row = connection.execute(_BY_RUN, {"run": run.no}).mappings().one_or_none()
     if row is None:
         return None
     values = {name: row[name] for name in Ladder.__slots__}

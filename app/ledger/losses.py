@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select
 
 from app.arrays import among
 from app.database import transaction
@@ -20,6 +20,7 @@ from app.schema import losses, moves
 from app.states import COPIED_STATES, MoveState
 
 _COPIED = sorted(COPIED_STATES)
+_FORGET = delete(losses).where(losses.c.run_no == bindparam("run"), among(losses.c.move_id, "ids"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def note(connection: Connection, found: Mapping[tuple[int, int], frozenset[Attri
     """Note what the copies of some moves, by run and number, have lost now; nothing is as good as no row."""
     for run_no in sorted({run_no for run_no, _ in found}):
         ids = sorted(move_id for of, move_id in found if of == run_no)
-        connection.execute(delete(losses).where(losses.c.run_no == run_no, among(losses.c.move_id, ids)))
+        connection.execute(_FORGET, {"run": run_no, "ids": ids})
     rows = [{"run_no": run_no, "move_id": move_id, "attributes": names(lost)} for (run_no, move_id), lost in sorted(found.items()) if lost]
     if rows:
         connection.execute(insert(losses), rows)

@@ -32,6 +32,9 @@ _DUE_STATES = union_all(
         for state in _OPEN
     )
 )
+_ANY_OPEN = select(moves.c.id).where(_HERE, moves.c.state.in_(_OPEN)).limit(1)
+_ANY_GOING = _ANY_OPEN.where(moves.c.waiting.is_(False))
+_ANY_WAITING = _ANY_OPEN.where(moves.c.waiting)
 _DUE = (
     and_(_HERE, moves.c.state == bindparam("due_in"), moves.c.due_at <= _NOW),
     moves.c.stage == bindparam("due_for"),
@@ -87,7 +90,9 @@ class QueueLedger:
         self.engine = engine
         longest = max(hint_seconds, LONGEST_HINT_SECONDS) * MICROSECONDS
         waits = [min(hint_seconds * 2**hints * MICROSECONDS, longest) for hints in range(5)]
-        self._later = case(*((moves.c.hints == hints, literal(int(wait))) for hints, wait in enumerate(waits)), else_=literal(int(longest)))
+        later = case(*((moves.c.hints == hints, literal(int(wait))) for hints, wait in enumerate(waits)), else_=literal(int(longest)))
+        stamp = {"due_at": _NOW + later, "hints": moves.c.hints + 1}
+        self._stamp = update(moves).where(*_DUE, moves.c.id.in_(bindparam("chunk", expanding=True))).values(stamp)
 
     def in_flight(self, run: Run) -> int:
         """Planned and copied moves that are leased or have a message out: what MAX_IN_FLIGHT bounds (H27)."""
@@ -114,9 +119,7 @@ class QueueLedger:
             given = {"run": run.no, "now": read_now(connection), "due_in": state, "due_for": stage, "suspects": suspects}
             ids = list(connection.execute(_DUE_IDS, given | {"most": limit}).scalars())
             for start in range(0, len(ids), IDS_A_STATEMENT):
-                chunk = ids[start : start + IDS_A_STATEMENT]
-                stamp = {"due_at": _NOW + self._later, "hints": moves.c.hints + 1}
-                connection.execute(update(moves).where(*_DUE, moves.c.id.in_(chunk)).values(stamp), given)
+                connection.execute(self._stamp, given | {"chunk": ids[start : start + IDS_A_STATEMENT]})
         return ids
 
     def forget_hints(self, run: Run) -> None:
@@ -163,20 +166,17 @@ class QueueLedger:
     def is_open(self, run: Run) -> bool:
         """Whether any move is open."""
         with transaction(self.engine, read_only=True) as connection:
-            where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN))
-            return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
+            return connection.execute(_ANY_OPEN, {"run": run.no}).first() is not None
 
     def is_going(self, run: Run) -> bool:
         """Whether an open move waits for no other move."""
         with transaction(self.engine, read_only=True) as connection:
-            where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.waiting.is_(False))
-            return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
+            return connection.execute(_ANY_GOING, {"run": run.no}).first() is not None
 
     def is_waiting(self, run: Run) -> bool:
         """Whether an open move waits for another one."""
         with transaction(self.engine, read_only=True) as connection:
-            where = (moves.c.run_no == run.no, moves.c.state.in_(_OPEN), moves.c.waiting)
-            return connection.execute(select(moves.c.id).where(*where).limit(1)).first() is not None
+            return connection.execute(_ANY_WAITING, {"run": run.no}).first() is not None
 
     def next_delete_at(self, run: Run) -> int | None:
         """When the first grace of the switched moves is over, or the hold on all deletes (UTC microseconds); looks come before that.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, exc, insert, select, update
+from sqlalchemy import BigInteger, Connection, Engine, bindparam, exc, insert, select, update
 
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -46,6 +46,14 @@ def _lock_origin(connection: Connection, origin_no: int) -> None:
 ID_DIGITS = 32  # of a whole run id
 _WITH_RATES = select(runs, throttles.c.rates).outerjoin(throttles, throttles.c.run_no == runs.c.no)
 _BY_ID = _WITH_RATES.where(runs.c.id == bindparam("run_id"))
+_TAKE_TICK = (
+    update(runs)
+    .where(
+        runs.c.no == bindparam("run"),
+        (runs.c.tick_at <= bindparam("before", type_=BigInteger)) | (runs.c.tick_at > bindparam("beyond", type_=BigInteger)),
+    )
+    .values(tick_at=bindparam("now", type_=BigInteger), tick_boot=bindparam("boot", type_=BigInteger), tick_host=bindparam("host"))
+)
 
 
 class RunLedger:
@@ -195,15 +203,11 @@ class RunLedger:
 
     def take_tick(self, run: Run, *, every_seconds: float, clocks: Clocks, host: str) -> bool:
         """Let one reconciler in each *every_seconds* pass (ticks may come twice); notes both clocks for the next tick (H16)."""
-        due = runs.c.tick_at <= clocks.now - int(every_seconds * MICROSECONDS)
-        set_back = runs.c.tick_at > clocks.now + int(every_seconds * MICROSECONDS)
+        every_us = int(every_seconds * MICROSECONDS)
+        boot_us = clocks.boot_us if clocks.apart_us < MICROSECONDS else 0
+        given = {"run": run.no, "now": clocks.now, "before": clocks.now - every_us, "beyond": clocks.now + every_us}
         with transaction(self.engine) as connection:
-            done = connection.execute(
-                update(runs)
-                .where(runs.c.no == run.no, due | set_back)
-                .values(tick_at=clocks.now, tick_boot=clocks.boot_us if clocks.apart_us < MICROSECONDS else 0, tick_host=host)
-            )
-            return done.rowcount == 1
+            return connection.execute(_TAKE_TICK, given | {"boot": boot_us, "host": host}).rowcount == 1
 
     def read_clocks(self, clock: Clock) -> Clocks:
         """The database's clock and this machine's, read together."""
@@ -278,6 +282,18 @@ class RunLedger:
             self._keep(name, value)
         except exc.IntegrityError:  # another process has kept the first one meanwhile
             self._keep(name, value)
+
+    def replace(self, name: str, was: str | None, value: str) -> bool:
+        """Keep *value* under *name* if what is kept there is still *was* (None: nothing); gives whether it was."""
+        with transaction(self.engine) as connection:
+            if was is not None:
+                here = (meta.c.name == name, meta.c.value == was)
+                return connection.execute(update(meta).where(*here).values(value=value)).rowcount == 1
+            try:
+                connection.execute(insert(meta).values(name=name, value=value))
+            except exc.IntegrityError:
+                return False
+            return True
 
     def _keep(self, name: str, value: str) -> None:
         with transaction(self.engine) as connection:

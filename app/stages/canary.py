@@ -65,16 +65,21 @@ def _read_all(moves: Sequence[Move], context: Context, before: Canaries, seen: _
 
 
 def _note(run: Run, context: Context, before: Canaries, seen: _Seen) -> None:
-    now = replace(before, reads=before.reads + seen.reads, missing=seen.missing)
-    if seen.failure:
-        now = replace(now, failed=now.failed + 1, last_failure=seen.failure, stopped=True, missing={})
-    if now != before:
-        context.canaries.note(run, now)
+    context.canaries.note(run, lambda latest: _added(latest, before, seen))
     if seen.failure:
         context.runs.set_state(run, RunState.PAUSED, only_from=RunState.RUNNING)
     elif seen.missing:
         settings = context.settings
         context.runs.hold_deletes(run, seconds=settings.settle_seconds + HELD_TICKS * settings.reconcile_seconds)
+
+
+def _added(latest: Canaries, before: Canaries, seen: _Seen) -> Canaries:
+    """*latest* with what was *seen* since *before*; what another tick misses by now is its to look for."""
+    missing = seen.missing
+    if latest != before:
+        missing = {row_id: missed for row_id, missed in missing.items() if row_id not in before.missing} | dict(latest.missing)
+    now = replace(latest, reads=latest.reads + seen.reads, missing=missing)
+    return replace(now, failed=now.failed + 1, last_failure=seen.failure, stopped=True, missing={}) if seen.failure else now
 
 
 def _read(context: Context, move: Move, before: Canaries, seen: _Seen) -> None:

@@ -27,6 +27,7 @@ _OUTCOMES = ("deleted", "kept", "in_place", "parked", "superseded", "cancelled",
 _RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)  # where a record of a log begins; what follows without a time belongs to it
 _TOLD = 12  # lines of a traceback that say where it ended
 _CHANGING = ("seconds", "per_second", "eta_seconds")  # between two looks at the same run
+_GROWING = "canary_reads"  # a tick that was under way at the run's end notes its reads afterwards
 
 
 @dataclass(slots=True)
@@ -145,7 +146,9 @@ class Recount:
             wrong.append(f"the report says {report['unseen']} unseen, the recount {unseen}")
         if status != (3 if report["parked"] or report["unseen"] else 0):
             wrong.append(f"exit status {status} with {report['parked']} parked and {report['unseen']} unseen")
-        first, last = ({name: value for name, value in each.items() if name not in _CHANGING} for each in (report, later))
+        if later[_GROWING] < report[_GROWING]:
+            wrong.append(f"the report says {report[_GROWING]} {_GROWING}, status {later[_GROWING]}")
+        first, last = ({name: value for name, value in each.items() if name not in {*_CHANGING, _GROWING}} for each in (report, later))
         return wrong if first == last else [*wrong, f"status says {last}"]
 
     def stranded(self) -> int:

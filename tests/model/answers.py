@@ -1,4 +1,4 @@
-"""What a statement gave, kept."""
+"""Connections as the product sees them, and what a statement gave, kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from sqlalchemy import Connection
+from sqlalchemy.dialects import sqlite
+
+from app import database
+
+_NOW_TEXT = str(database._NOW.compile(dialect=sqlite.dialect()))
+
 
 @dataclass(slots=True)
 class Answer:
@@ -14,6 +21,11 @@ class Answer:
 
     rows: Sequence[Any]
     rowcount: int
+
+    @property
+    def returns_rows(self) -> bool:
+        """Whether it was a question."""
+        return self.rowcount < 0 or bool(self.rows)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.rows)
@@ -50,3 +62,22 @@ class Answer:
     def mappings(self) -> Answer:
         """The rows as mappings."""
         return Answer([MappingProxyType(dict(row._mapping)) for row in self.rows], self.rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """Stands for a Connection, and asks for the time, as every sixth statement does, without the way through SQLAlchemy."""
+
+    real: Connection
+    raw: Any
+
+    @property
+    def dialect(self) -> Any:  # noqa: ANN401 - SQLAlchemy's
+        """The connection's own."""
+        return self.real.dialect
+
+    def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - as Connection
+        """What it gives for a statement."""
+        if statement is database._NOW:
+            return Answer((self.raw.execute(_NOW_TEXT).fetchone(),), -1)
+        return self.real.execute(statement, values)

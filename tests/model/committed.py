@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Update, select
+from sqlalchemy import Select, Update, select
 
 from tests.model.actors import On
-from tests.model.answers import Answer
+from tests.model.answers import Answer, Straight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Session:
 
     name: str
     locks: dict[Row, str]
-    begin: Callable[[], AbstractContextManager[Connection]]
+    begin: Callable[[], AbstractContextManager[Straight]]
     written: list[tuple[Any, Any]] = field(default_factory=list)
 
     def execute(self, statement: Any, values: Any = None) -> Answer:  # noqa: ANN401 - as Connection
@@ -86,7 +86,7 @@ class Session:
         self.locks.update(dict.fromkeys(rows, self.name))
 
     @staticmethod
-    def _rows(connection: Connection, table: Any) -> dict[Row, Any]:  # noqa: ANN401 - a table, or None
+    def _rows(connection: Straight, table: Any) -> dict[Row, Any]:  # noqa: ANN401 - a table, or None
         if table is None:
             return {}
         keys = list(table.primary_key) or list(table.c)[:1]

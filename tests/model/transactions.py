@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, exc
 
 from app import database
 from app.errors import OutcomeUnknownError
-from tests.model.answers import Answer
+from tests.model.answers import Answer, Straight
 from tests.model.choices import CRASH, DivergedError
 from tests.model.committed import Row, Session, Stepwise
 
@@ -37,7 +37,7 @@ class _UndoneError(Exception):
 class Wire:
     """Stands for a Connection, and keeps what that answers."""
 
-    real: Connection
+    real: Straight
     answers: list[Answer] = field(default_factory=list)
 
     @property
@@ -79,7 +79,7 @@ class Transactions:
         self.locks: dict[Row, str] = {}
 
     @contextmanager
-    def _real(self, engine: Engine, *, read_only: bool) -> Iterator[Connection]:
+    def _real(self, engine: Engine, *, read_only: bool) -> Iterator[Straight]:
         """What ``app.database.transaction`` does, on one connection that is never given back: a third of the time."""
         raw = self._ground.raw.connection
         if self._connection is None:
@@ -89,7 +89,7 @@ class Transactions:
         raw.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
         try:
             with database.translated():
-                yield self._connection
+                yield Straight(self._connection, raw)
         except BaseException:
             raw.execute("ROLLBACK")
             raise

@@ -8,12 +8,15 @@ import pytest
 
 from app.errors import DeniedError, ObjectError, StoreRequestError
 from app.report import snapshot
+from app.stages.canary import LOOKS
 from app.states import MoveState, RunState
 from app.testing import Fault
 from tests.builders import World
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from app.ledger.records import Move, Run
 
 SETTLE = 30
 HELD = {"canary_reads": 10, "grace_seconds": 3600, "settle_seconds": SETTLE}
@@ -117,6 +120,29 @@ def test_operator_lets_the_run_go_on(world: World) -> None:
     assert before["state"] == "paused"
     assert (resumed["state"], resumed["canary_failed"], resumed["canary_reads"] > before["canary_reads"]) == ("running", 1, True)
     assert report_of(world)["stall"] == "paused: `rekey resume` goes on"
+
+
+def test_tick_that_slept_takes_nothing_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is stopped between its reads and its note; others read meanwhile, and miss what it found."""
+    sample = world.context.canaries.sample
+
+    def slept(run: Run, *, most: int) -> list[Move]:
+        monkeypatch.setattr(type(world.context.canaries), "sample", lambda _, run, most: sample(run, most=most))
+        chosen = sample(run, most=most)
+        world.store.app_delete(new_key(2))
+        ticks(world, SETTLE + 5)
+        world.store.app_put(new_key(2), b"v1")
+        return chosen
+
+    world.tick()
+    world.later(5)
+    monkeypatch.setattr(type(world.context.canaries), "sample", lambda _, run, most: slept(run, most=most))
+    world.tick()
+    report = report_of(world)
+
+    assert (report["state"], report["canary_failed"]) == ("paused", 1)
+    assert report["stall"].startswith("paused, since a canary read failed: row [2]")
+    assert report["canary_reads"] > 3 + LOOKS * 3
 
 
 def test_object_that_answers_404_for_a_moment_is_no_failure(world: World) -> None:
