@@ -67,7 +67,8 @@ class VisitLedger:
     def is_open(self, run: Run) -> bool:
         """Whether any is."""
         with transaction(self.engine, read_only=True) as connection:
-            return connection.execute(select(visits.c.move_id).where(visits.c.run_no == run.no).limit(1)).first() is not None
+            first = select(visits.c.move_id).where(visits.c.run_no == run.no).order_by(visits.c.move_id).limit(1)
+            return connection.execute(first).first() is not None
 
     def figures(self, run: Run) -> dict[str, Any]:
         """left, failing (tried in vain before), and why; of very many, the first ones."""
