@@ -34,25 +34,32 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--few", type=int, default=FEW, help=f"rows of the small one ({FEW}); 0: it is left out")
     parser.add_argument("--set", action="append", default=[], metavar="REKEY_X=Y", help="a setting of the product")
     parser.add_argument("--statements", type=int, default=0, metavar="N", help="show the N statements that PostgreSQL spends most on")
+    parser.add_argument(
+        "--postgres", action="append", default=[], metavar="NAME=VALUE", help="a setting of PostgreSQL, such as max_wal_size=8GB"
+    )
+    parser.add_argument("--seed-only", action="store_true", help="measure the seed alone")
     options = parser.parse_args(args)
+    given = [word for pair in options.postgres for word in ("-c", pair)] + list(COUNTED if options.statements else ())
     more = FEWER_TASKS | dict(pair.split("=", 1) for pair in options.set)
     turns = []
     for rows in filter(None, (options.few, options.rows)):
         with tempfile.TemporaryDirectory(prefix="rekey-scale-") as text:
             folder = Path(text)
             folder.chmod(0o755)
-            with ground_of(folder, rows, counted=options.statements > 0) as ground:
+            with ground_of(folder, rows, *given) as ground:
                 environ = more | {"TMPDIR": str(folder)}
                 seeded = seed_alone(ground, rows, folder=folder, more=environ)
                 print(seeded, file=sys.stderr, flush=True)  # noqa: T201 - progress
+                if options.seed_only:
+                    continue
                 turns.append(run_all(ground, rows, folder=folder, more=environ, seeded=seeded, statements=options.statements))
                 print(json.dumps(turns[-1].figures(), indent=2), flush=True)  # noqa: T201 - the program's output
-    return _judge(turns)
+    return _judge(turns) if turns else 0
 
 
 @contextmanager
-def ground_of(folder: Path, rows: int, *, counted: bool = False) -> Iterator[Ground]:
-    """PostgreSQL, Redis and the store that answers from memory. *counted*: PostgreSQL counts its statements, for 3 % of its time."""
+def ground_of(folder: Path, rows: int, *options: str) -> Iterator[Ground]:
+    """PostgreSQL with *options*, Redis, and the store that answers from memory."""
     ports = {name: free_port() for name in ("store", "redis", "postgres")}
     with ExitStack() as stack:
         stub = [
@@ -68,7 +75,7 @@ def ground_of(folder: Path, rows: int, *, counted: bool = False) -> Iterator[Gro
         ]
         pids = {
             "server": start(stack, stub, ports["store"], environ={"PYTHONPATH": str(ROOT)}),
-            "database": start_postgres(stack, folder / "postgres", ports["postgres"], *(COUNTED if counted else ())),
+            "database": start_postgres(stack, folder / "postgres", ports["postgres"], *options),
             "broker": start_redis(stack, folder, ports["redis"]),
         }
         at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
