@@ -52,5 +52,5 @@ def archive(*, settings: Settings, run_id: str | None, back: bool, as_json: bool
 def _check(run: Run, ledger: ArchiveLedger) -> None:
     if run.is_live:
         raise UsageError(f"run {run.id[:8]} is {run.state}: its moves stay in the ledger until it has ended")
-    if run.kind is RunKind.ROLLBACK or run.id not in {other.id for other in ledger.ended_before(0)}:
+    if run.kind is RunKind.ROLLBACK or ledger.was_taken_back(run):
         raise UsageError(f"run {run.id[:8]} is a rollback or was taken back: its moves stay in the ledger")

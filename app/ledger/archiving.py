@@ -110,6 +110,11 @@ class ArchiveLedger:
             rows = connection.execute(select(runs).where(*ended, untouched).order_by(runs.c.no)).mappings()
             return [Run.from_row(dict(row)) for row in rows]
 
+    def was_taken_back(self, run: Run) -> bool:
+        """Whether there is a rollback of *run*, of all or a part of it."""
+        with transaction(self.engine, read_only=True) as connection:
+            return _was_taken_back(connection, run)
+
     def page(self, run: Run, after: int, *, limit: int = PART_MOVES) -> list[dict[str, Any]]:
         """The next moves that may leave, with all of their columns."""
         with transaction(self.engine, read_only=True) as connection:
@@ -156,7 +161,11 @@ def _lock(connection: Connection, run: Run) -> bool:
     ended = (runs.c.no == run.no, runs.c.live_hash.is_(None), runs.c.kind == RunKind.MOVE)
     if connection.execute(select(runs.c.no).where(*ended).with_for_update()).first() is None:
         return False
-    return connection.execute(select(runs.c.no).where(runs.c.origin_no == run.no).limit(1)).first() is None
+    return not _was_taken_back(connection, run)
+
+
+def _was_taken_back(connection: Connection, run: Run) -> bool:
+    return connection.execute(select(runs.c.no).where(runs.c.origin_no == run.no).limit(1)).first() is not None
 
 
 def _page(connection: Connection, run: Run, after: int, *, limit: int) -> list[dict[str, Any]]:

@@ -221,3 +221,44 @@ def test_report_of_a_bucket_without_versions_holds_nothing(world: World, capfd: 
     assert cli.main(["report", *FLAGS, "--json"]) == 0
 
     assert json.loads(capfd.readouterr().out)["held"] == {"objects": 0, "bytes": 0}
+
+
+def test_report_of_moves_that_have_left_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`rekey archive` lets them leave, the report reads them in the bucket, and `--back` brings them back; each says how many."""
+    store = ("--s3-endpoint", "http://127.0.0.1:9", *FLAGS)
+    monkeypatch.setenv("REKEY_S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("REKEY_S3_SECRET_KEY", "secret-key")
+    monkeypatch.setattr(resources, "store", lambda *_, **__: world.store)
+    assert cli.main(["report", *FLAGS]) == 0
+    before = capsys.readouterr().out
+    for command, said in (("archive", "2 moves have left the ledger"), ("archive", "0 moves have left")):
+        assert cli.main([command, *store]) == 0
+        assert said in capsys.readouterr().out
+
+    assert cli.main(["report", *store]) == 0
+    assert capsys.readouterr().out == before
+    assert cli.main(["report", *FLAGS]) == USAGE
+    assert "have left the ledger for the bucket, and reading them needs REKEY_S3_ENDPOINT" in capsys.readouterr().err
+    assert cli.main(["archive", *store, "--back", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": world.run.id, "back": 2}
+    assert cli.main(["report", *FLAGS]) == 0
+    assert capsys.readouterr().out == before
+
+
+def test_moves_of_a_run_that_goes_on_do_not_leave(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor those of a rollback, or of what it took back."""
+    monkeypatch.setenv("REKEY_S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("REKEY_S3_SECRET_KEY", "secret-key")
+    origin, store = world.run.id, ("--s3-endpoint", "http://127.0.0.1:9", *FLAGS)
+    world.take_back(origin)
+
+    assert cli.main(["archive", *store]) == USAGE
+    assert "is running: its moves stay in the ledger until it has ended" in capsys.readouterr().err
+    world.go()
+    for run_id in (origin, world.run.id):
+        assert cli.main(["archive", *store, "--run", run_id]) == USAGE
+        assert "is a rollback or was taken back" in capsys.readouterr().err

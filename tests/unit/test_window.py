@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from app import archive
+from app import archive, resources
 from app.archive import ArchiveError
 from app.database import transaction
-from app.errors import UnansweredError, UsageError
+from app.errors import StoreUnavailableError, UnansweredError, UsageError
 from app.ledger.archiving import ArchiveLedger, archived
 from app.ledger.reading import ReportLedger
 from app.ledger.reopening import Selection
@@ -21,7 +21,9 @@ from app.schema import moves
 from app.states import MoveState
 from app.testing.versions import LIKE_MINIO
 from app.window import bring_back, new_session, take_out
-from tests.builders import World
+from tasks import leaving
+from tests.builders import World, make_settings
+from tests.verifying import verified
 
 ASSETS = 11
 PART = 3
@@ -330,3 +332,42 @@ def test_row_that_was_set_back_heals_by_a_move_in_the_ledger_alone(world: World,
     assert world.move(1).state is (MoveState.DELETED if back else MoveState.PARKED)
     assert world.key(1) == ("clients/7/assets/1.png" if back else "up/1.png")
     assert world.store.app_get("clients/7/assets/1.png") == b"v1"
+
+
+def test_verification_finds_the_same(world: World) -> None:
+    """Every outcome agrees as before, also where an object has come back to an old key."""
+    world.store.app_put("up/2.png", b"again")
+    before = verified(world, world.run)
+    leave(world)
+    after = verified(world, world.run)
+
+    assert (after.kinds(), after.report["recount"]) == (before.kinds(), before.report["recount"])
+    assert after.report["recount"]["deleted"]["ledger"] == ASSETS - 3 + 1
+
+
+def test_workers_let_moves_leave_where_the_operator_wants_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So long after the run's end, for a while at each tick; after a failure under another name, and not again before it is worth it."""
+    settings = make_settings(ledger_days=1)
+    monkeypatch.setattr(resources, "settings", lambda: settings)
+    monkeypatch.setattr(resources, "engine", lambda: world.engine)
+    monkeypatch.setattr(resources, "store", lambda *_, **__: world.store)
+    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    assert leaving.leave() == []
+    world.later(86_401)
+    assert leaving.leave() == []  # it has just looked
+
+    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    session = leaving._session
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "put", _refuse)
+        assert leaving.leave() == ["stopped: the store is away"]
+    assert (leaving._session != session, left(world)) == (True, ASSETS)
+    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    assert leaving.leave() == [f"run {world.run.id[:8]}: {ASSETS - 1} moves have left the ledger"]
+    settings = make_settings()
+    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    assert leaving.leave() == []
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise StoreUnavailableError("the store is away")

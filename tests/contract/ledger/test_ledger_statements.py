@@ -196,6 +196,7 @@ def _ladder(world: World) -> None:
 def _window(world: World) -> None:
     ledger, run = ArchiveLedger(world.engine), world.first  # type: ignore[attr-defined]
     ledger.ended_before(0)
+    assert not ledger.was_taken_back(run)
     take_out(run, ledger=ledger, store=world.store, session=new_session(), goes_on=iter([True, False]).__next__, moves=100)
     take_out(run, ledger=ledger, store=world.store, session=new_session(), goes_on=iter([True, False]).__next__, moves=100)
     bring_back(run, ledger=ledger, store=world.store)
