@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from mimetypes import guess_type
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from app.errors import ArchivedError, ConditionFailedError, DeniedError, MissingObjectError, ObjectError, StoreFullError, StoreRequestError
+from app.errors import (
+    ArchivedError,
+    ConditionFailedError,
+    DeniedError,
+    MissingObjectError,
+    ObjectError,
+    RekeyError,
+    StoreFullError,
+    StoreRequestError,
+)
 from app.fidelity_rules import Attribute
 from app.gauge import Reading
 from app.object_store import (
@@ -29,11 +40,12 @@ from app.testing.listing import list_names, without_nested
 from app.testing.versions import CONDITIONAL, LIKE_MINIO, Behaviour, StoredVersion, etag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from app.clock import Clock
 
 
+_AHEAD: ContextVar[Mapping[tuple[int, str], ReadObject | RekeyError]] = ContextVar("ahead")  # of each thread, or greenlet
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # what XML cannot carry
 
 
@@ -124,19 +136,36 @@ class InMemoryStore(ApplicationSide):
         return self._read("list_page", prefix, act)
 
     def read_ahead(self, key: str | None) -> None:
-        """A hint that it has no use for."""
+        """The GET is answered now, well or ill, and ``read`` gives that."""
+        ahead = _AHEAD.get({})
+        if key is None:
+            ahead = {}
+        elif (id(self), key) not in ahead:
+            answer: ReadObject | RekeyError
+            try:
+                answer = self._read("read", key, lambda: self._object(key))
+            except RekeyError as error:
+                answer = error
+            ahead = {**ahead, (id(self), key): answer}
+        _AHEAD.set(ahead)
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""
+        ahead = dict(_AHEAD.get({}))
+        found = ahead.pop((id(self), key), None)
+        _AHEAD.set(ahead)
+        if isinstance(found, RekeyError):
+            raise found
+        if found is None:
+            found = self._read("read", key, lambda: self._object(key))
+        if found.body is None or len(found.body) > max_bytes:
+            return replace(found, body=None)
+        admit(len(found.body))
+        return found
 
-        def act() -> ReadObject:
-            found = self._warm(key, self._current(key))
-            body = found.body if found.body is not None and len(found.body) <= max_bytes else None
-            if body is not None:
-                admit(len(body))
-            return ReadObject(info=found.info(key), attributes=self._described(found, key), body=body)
-
-        return self._read("read", key, act)
+    def _object(self, key: str) -> ReadObject:
+        found = self._warm(key, self._current(key))
+        return ReadObject(info=found.info(key), attributes=self._described(found, key), body=found.body)
 
     def read_range(self, info: ObjectInfo, *, first: int, last: int, admit: Callable[[int], None] = lambda _bytes: None) -> bytes:
         """GET of some bytes."""
