@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 O, N = "up/1.png", "clients/7/assets/1.png"  # noqa: E741 - as the contract calls them
 STORES = {"conditional": CONDITIONAL, "like_minio": LIKE_MINIO}
-ANY = ("like_minio",)  # for schedules of messages, leases and clocks, on which no condition is ever refused
+ANY = ("like_minio",)  # where no condition is ever refused, as of messages, leases and clocks: both stores come to the same states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,9 +91,10 @@ def _versions(parties: Parties) -> None:
 ROW_1 = {"where": "id < 2"}
 VERSIONED = {"versioning": True}
 SCENARIOS = (
-    Scenario(name="H1_late_writes", stage="rename", parties=_late_writes),
+    Scenario(name="H1_late_writes", stores=ANY, stage="rename", parties=_late_writes),
     Scenario(
         name="H2_delete_outlives_its_lease",
+        stores=ANY,
         stage="delete",
         parties=_held_up_delete,
         seconds=70,

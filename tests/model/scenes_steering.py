@@ -153,8 +153,10 @@ SCENARIOS = (
     Scenario(name="H17_cancelled_while_paused", stores=ANY, stage="rename", parties=_cancelled_after_pause),
     Scenario(name="H17_paused_and_resumed", stores=ANY, stage="rename", parties=_paused),
     Scenario(name="H17_retried_after_a_refused_delete", stores=ANY, stage="none", parties=_retried, before=beginnings.denied),
-    Scenario(name="H17_released", stage="none", parties=_released, before=beginnings.held),
-    Scenario(name="H1_released_when_the_key_was_used_again", stage="none", parties=_released_after_all, before=beginnings.long_held),
+    Scenario(name="H17_released", stores=ANY, stage="none", parties=_released, before=beginnings.held),
+    Scenario(
+        name="H1_released_when_the_key_was_used_again", stores=ANY, stage="none", parties=_released_after_all, before=beginnings.long_held
+    ),
     Scenario(name="H25_two_seeds_and_one_new_key", stores=ANY, stage="seed", parties=_seeds, before=beginnings.same_name),
     Scenario(name="H26_lost_messages", stores=ANY, stage="copy", parties=_losses),
     Scenario(
@@ -180,5 +182,5 @@ SCENARIOS = (
     Scenario(name="H18_taken_back", stage="seed", parties=_taken_back, before=beginnings.rolling_back),
     Scenario(name="H18_taken_back_while_held", stage="seed", parties=_taken_back, before=beginnings.rolling_back_held),
     Scenario(name="H18_old_key_used_again", stage="copy", parties=_taken_back_and_used_again, before=beginnings.rolling_back),
-    Scenario(name="H18_taken_back_and_saved", stage="rename", parties=_taken_back_and_saved, before=beginnings.rolling_back),
+    Scenario(name="H18_taken_back_and_saved", stores=ANY, stage="rename", parties=_taken_back_and_saved, before=beginnings.rolling_back),
 )

@@ -8,9 +8,11 @@ import pytest
 
 from tests.model import scenarios
 from tests.model.choices import Bounds
+from tests.model.scenario import ANY, STORES
 
 SOON = Bounds(preemptions=1, faults=0)
 MOST = 30  # schedules of a scenario that the quick suite plays; `python -m tests.model` plays all
+FEW = 12
 
 
 @pytest.mark.parametrize(("name", "store"), scenarios.ON_STORES)
@@ -21,6 +23,19 @@ def test_contract_holds_on_every_schedule(name: str, store: str) -> None:
 
     assert report.found is None, report.found.tell() if report.found else ""
     assert report.schedules > 1
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in scenarios.ALL if each.stores == ANY and not (each.breaks or "spelling" in each.name)]
+)
+def test_store_makes_no_difference_where_one_is_left_out(name: str) -> None:
+    """Else the conditional store would have to be played too."""
+    came_to = []
+    for store in STORES:
+        report, _ = scenarios.BY_SCENARIO[name].explore(store, bounds=SOON, most=FEW)
+        came_to.append((report.schedules, report.states, report.calls, len(report.windows)))
+
+    assert came_to[0] == came_to[1]
 
 
 def test_schedules_that_meet_would_have_ended_as_others_did() -> None:
