@@ -15,6 +15,8 @@ from sqlalchemy import Connection, bindparam, cast, insert, select
 from app.arrays import side_by_side
 from app.schema import moves
 
+TOGETHER = 500  # rows a statement: their values as texts are some 500 KB, which a page of 2000 would have in memory at once
+
 
 def insert_moves(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert *rows*, which all have the same columns; all or none of them.
@@ -27,6 +29,11 @@ def insert_moves(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
     if connection.dialect.name != "postgresql":
         connection.execute(insert(moves), list(rows))
         return
+    for first in range(0, len(rows), TOGETHER):
+        _insert(connection, rows[first : first + TOGETHER])
+
+
+def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     alike = frozenset(name for name, values in columns.items() if name != "id" and values.count(values[0]) == len(values))
     given = {_parameter(name): values[0] if name in alike else values for name, values in columns.items()}

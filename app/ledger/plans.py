@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exc, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, exc, select, text, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -20,6 +20,9 @@ from app.planning import Plan
 from app.schema import moves, runs
 from app.states import MoveState, ParkedReason, RunState
 
+# Made once: a statement that holds a page's values is a cycle, and the collector, which comes rarely, had tens of MiB of them to find.
+_KNOWN = select(moves.c.row_id).where(moves.c.run_no == bindparam("run"), among(moves.c.row_id, "row_ids"))
+_LIVE = select(moves.c.live_hash).where(among(moves.c.live_hash, "wanted"))
 _GROWN = (1, 10_000, 1_000_000)  # moves of a run at which the database's statistics are made anew
 
 
@@ -66,7 +69,7 @@ class PlanLedger:
 
     def unplanned(self, connection: Connection, run: Run, row_ids: Sequence[str]) -> set[str]:
         """Those rows of a page that have no ledger row in this run yet."""
-        known = connection.execute(select(moves.c.row_id).where(moves.c.run_no == run.no, among(moves.c.row_id, row_ids))).scalars()
+        known = connection.execute(_KNOWN, {"run": run.no, "row_ids": list(row_ids)}).scalars()
         return set(row_ids) - set(known)
 
     def insert_page(
@@ -121,7 +124,7 @@ class PlanLedger:
                 return None
             next_move = connection.execute(select(runs.c.next_move).where(runs.c.no == run.no).with_for_update()).scalar_one()
             wanted = [hashed for plan in plans if plan.reason is None for hashed in (plan.new_hash, plan.own_hash) if hashed is not None]
-            live = connection.execute(select(moves.c.live_hash).where(among(moves.c.live_hash, wanted))).scalars()
+            live = connection.execute(_LIVE, {"wanted": wanted}).scalars()
             taken = {bytes(value) for value in live}
             now = read_now(connection)
             rows, copy_ids = [], []
