@@ -94,6 +94,7 @@ def free_port() -> int:
 @contextmanager
 def servers(folder: Path, *, delay_ms: float = 0) -> Iterator[Ground]:
     """MinIO, PostgreSQL and Redis with their data below *folder*, stopped at the end; contenders meet MinIO *delay_ms* away."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmark: stopped"))  # so that nothing is left running
     ports = {name: free_port() for name in ("minio", "console", "redis", "postgres", "delay")}
     with ExitStack() as stack:
         minio = start(
