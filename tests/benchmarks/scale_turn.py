@@ -15,8 +15,8 @@ import psycopg
 import redis
 import urllib3
 
-from app.schema import metadata
 from tests.benchmarks import cpu
+from tests.benchmarks import scale_counts as counts
 from tests.benchmarks.contenders import ROOT, by_stage, environment, workers
 from tests.benchmarks.ground import TABLE, Ground, make_rows
 
@@ -137,7 +137,7 @@ def run_all(ground: Ground, rows: int, *, folder: Path, more: Mapping[str, str],
         if statements:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
             connection.execute("SELECT pg_stat_statements_reset()")
-        wal, commits = _wal(connection), _commits(connection)
+        wal, commits = counts.wal(connection), counts.commits(connection)
         before = _spent(ground, supervisor)
         parts = {name: cpu.cpu_seconds(pid) for name, pid in stages.items()}
         _enqueue(environ)
@@ -153,14 +153,14 @@ def run_all(ground: Ground, rows: int, *, folder: Path, more: Mapping[str, str],
             client_parts=parts,
             peaks=peaks,
             seeded=seeded,
-            ledger_bytes=_ledger_bytes(connection),
-            wal_bytes=_wal(connection) - wal,
-            transactions=_commits(connection) - commits,
-            commands=_commands(broker),
+            ledger_bytes=counts.ledger_bytes(connection),
+            wal_bytes=counts.wal(connection) - wal,
+            transactions=counts.commits(connection) - commits,
+            commands=counts.commands(broker),
             redis_peak=int(broker.info("memory")["used_memory_peak"]),
             redis_bytes_in=int(broker.info("stats")["total_net_input_bytes"]),
             shares=shares,
-            statements=_statements(connection, statements, rows),
+            statements=counts.statements(connection, statements, rows),
         )
     _recount(ground, rows)
     return turn
@@ -237,49 +237,3 @@ def _recount(ground: Ground, rows: int) -> None:
         named = connection.execute(question).fetchone()
     if stood != {"old": 0, "new": rows} or named != (rows,):
         sys.exit(f"benchmark: of {rows} assets {stood} are at their keys, and {named} rows name their new one")
-
-
-def _wal(connection: psycopg.Connection[Any]) -> int:
-    found = connection.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone()
-    return int(found[0]) if found else 0
-
-
-def _commits(connection: psycopg.Connection[Any]) -> int:
-    found = connection.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()").fetchone()
-    return int(found[0]) if found else 0
-
-
-def _ledger_bytes(connection: psycopg.Connection[Any]) -> dict[str, int]:
-    """Bytes of each table of the ledger that has any worth telling, its indexes apart."""
-    sizes = {}
-    for table in metadata.tables:
-        sizes[table] = connection.execute("SELECT pg_total_relation_size(%s)", (table,)).fetchone()
-    names = connection.execute("SELECT indexrelname, pg_relation_size(indexrelid) FROM pg_stat_user_indexes WHERE relname = 'rekey_moves'")
-    found = {table: int(size[0]) for table, size in sizes.items() if size}
-    found |= {f"index {name}": int(size) for name, size in names}
-    return {"all": sum(size for name, size in found.items() if not name.startswith("index"))} | {
-        name: size for name, size in found.items() if name == "rekey_moves" or name.startswith("index")
-    }
-
-
-def _commands(broker: redis.Redis) -> dict[str, int]:
-    stats: dict[str, Any] = broker.info("commandstats")
-    counted = {name.removeprefix("cmdstat_"): int(each["calls"]) for name, each in stats.items()}
-    return {"all": sum(counted.values())} | dict(sorted(counted.items(), key=lambda item: -item[1]))
-
-
-def _statements(connection: psycopg.Connection[Any], most: int, rows: int) -> list[dict[str, Any]]:
-    if not most:
-        return []
-    question = "SELECT query, calls, total_exec_time, rows, wal_bytes FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT %s"
-    return [
-        {
-            "us_an_asset": round(1000 * spent / rows, 2),
-            "calls": calls,
-            "ms_a_call": round(spent / calls, 3),
-            "rows_a_call": round(touched / calls, 1),
-            "wal_an_asset": round(float(wal) / rows, 1),
-            "query": " ".join(query.split())[:160],
-        }
-        for query, calls, spent, touched, wal in connection.execute(question, (most,))
-    ]

@@ -148,3 +148,21 @@ class Others:
     def size(self, key: str) -> int:
         """The bytes of one that is there."""
         return self._known[key][1]
+
+
+_iso_dates: dict[int, str] = {}
+_http_dates: dict[int, str] = {}
+
+
+def iso_date(seconds: int) -> str:
+    """A time as listings have it."""
+    if seconds not in _iso_dates:
+        _iso_dates[seconds] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
+    return _iso_dates[seconds]
+
+
+def http_date(seconds: int) -> str:
+    """A time as headers have it."""
+    if seconds not in _http_dates:
+        _http_dates[seconds] = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
+    return _http_dates[seconds]

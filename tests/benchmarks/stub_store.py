@@ -19,7 +19,7 @@ from hashlib import md5
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape, unescape
 
-from tests.benchmarks.stub_objects import Assets, Found, Others, RefusedError
+from tests.benchmarks.stub_objects import Assets, Found, Others, RefusedError, http_date, iso_date
 
 MOST_LISTED = 1000
 _DELETED = re.compile(r"<Key>(.*?)</Key>")
@@ -77,7 +77,7 @@ class Stub:
         if method == "PUT":
             body = self._parts[key] = self._source(headers).body if "x-amz-copy-source" in headers else body
             etag = md5(body, usedforsecurity=False).hexdigest()
-            result = f"<CopyPartResult><ETag>{etag}</ETag><LastModified>{_iso_date(int(time.time()))}</LastModified></CopyPartResult>"
+            result = f"<CopyPartResult><ETag>{etag}</ETag><LastModified>{iso_date(int(time.time()))}</LastModified></CopyPartResult>"
             return 200, [f'etag: "{etag}"'], result.encode()
         self._check_target(key, headers)
         etag = self.others.write(key, self._parts.pop(key), "binary/octet-stream")
@@ -130,7 +130,7 @@ class Stub:
         found = self._find(key)
         if found is None:
             raise RefusedError(404)
-        about = [f'etag: "{found.etag}"', f"last-modified: {_http_date(found.modified)}", f"content-type: {found.content_type}"]
+        about = [f'etag: "{found.etag}"', f"last-modified: {http_date(found.modified)}", f"content-type: {found.content_type}"]
         return 200, about, found.body
 
     def _write(self, key: str, headers: Mapping[str, str], body: bytes) -> tuple[int, list[str], bytes]:
@@ -150,7 +150,7 @@ class Stub:
             raise RefusedError(501, "nobody writes at an old key here")
         if not copied:
             return 200, [f'etag: "{etag}"'], b""
-        result = f"<CopyObjectResult><ETag>{etag}</ETag><LastModified>{_iso_date(int(time.time()))}</LastModified></CopyObjectResult>"
+        result = f"<CopyObjectResult><ETag>{etag}</ETag><LastModified>{iso_date(int(time.time()))}</LastModified></CopyObjectResult>"
         return 200, [], result.encode()
 
     def _source(self, headers: Mapping[str, str]) -> Found:
@@ -190,25 +190,9 @@ def _listed(key: str, found: Found | None, size: int) -> str:
     if found is None:
         return f"<CommonPrefixes><Prefix>{key}</Prefix></CommonPrefixes>"
     return (
-        f"<Contents><Key>{key}</Key><LastModified>{_iso_date(found.modified)}</LastModified>"
+        f"<Contents><Key>{key}</Key><LastModified>{iso_date(found.modified)}</LastModified>"
         f"<ETag>&quot;{found.etag}&quot;</ETag><Size>{size}</Size></Contents>"
     )
-
-
-_iso_dates: dict[int, str] = {}
-_http_dates: dict[int, str] = {}
-
-
-def _iso_date(seconds: int) -> str:
-    if seconds not in _iso_dates:
-        _iso_dates[seconds] = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
-    return _iso_dates[seconds]
-
-
-def _http_date(seconds: int) -> str:
-    if seconds not in _http_dates:
-        _http_dates[seconds] = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
-    return _http_dates[seconds]
 
 
 class Connection(asyncio.Protocol):
@@ -237,7 +221,7 @@ class Connection(asyncio.Protocol):
             self._send(method, *self._stub.answer(method, target, headers, body))
 
     def _send(self, method: str, status: int, about: Sequence[str], body: bytes) -> None:
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'No')}", f"date: {_http_date(int(time.time()))}", *about]
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'No')}", f"date: {http_date(int(time.time()))}", *about]
         if status != 204:
             lines.append(f"content-length: {len(body)}")
         head = "\r\n".join(lines).encode() + b"\r\n\r\n"
