@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -76,8 +77,30 @@ class Script:
         date = formatdate(now + STORE_OFFSET + self.skew, usegmt=True)
         return Answer(status=answer.status, headers={"date": date, **answer.headers}, body=answer.body, sent_at=now, received_at=now)
 
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> BegunByScript:
+        """Sent now; its answer is the script's next one when it is taken."""
+        self.sent.append((method, target, headers, b"", timeout))
+        return BegunByScript(self, self.clock.boot())
+
     def close(self) -> None:
         """Nothing to close."""
+
+
+@dataclass
+class BegunByScript:
+    """A request without an answer yet."""
+
+    script: Script
+    sent_at: float
+
+    def answer(self, *, timeout: float, max_body: int | None = None, admit: Callable[[int], None] | None = None) -> Answer:
+        """The script's next one; what was sent stands there already."""
+        answer = self.script.send("", "", {}, timeout=timeout, max_body=max_body, admit=admit)
+        self.script.sent.pop()
+        return answer
+
+    def drop(self) -> None:
+        """Nobody wants it."""
 
 
 @pytest.fixture
@@ -189,6 +212,33 @@ def test_read_that_got_no_answer_holds_nothing_up(script: Script, store: MinioSt
     script.then(504)
     with pytest.raises(StoreUnavailableError):
         store.stat("k")
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(0, ["k", "other"]), (3, ["k", "other"]), (5, ["k", "other", "k"])])
+def test_answer_to_a_read_ahead_is_taken_unless_it_has_waited_long(
+    script: Script, clock: ManualClock, store: MinioStore, seconds: float, sent: list[str]
+) -> None:
+    """The store may have closed its connection by then; the object is asked for anew."""
+    script.answers += [Answer(status=200, headers=OBJECT, body=b"abc", sent_at=0, received_at=0)] * 2
+    store.read_ahead("k")
+    store.read("other", max_bytes=10)
+    clock.advance(seconds)
+
+    assert store.read("k", max_bytes=10).body == b"abc"
+    assert [target.rpartition("/")[2] for _, target, *_ in script.sent] == sent
+
+
+def test_failure_of_a_read_ahead_is_met_by_the_read_itself(script: Script, store: MinioStore) -> None:
+    """Another object's write must not fail for it: neither for a key that cannot be, nor where the answer does not come."""
+    store.read_ahead("/")
+    store.read_ahead("k")
+    script.answers.append(UnansweredError("reset"))
+
+    assert len(script.sent) == 1
+    with pytest.raises(BadKeyError):
+        store.read("/", max_bytes=10)
+    with pytest.raises(StoreUnavailableError):
+        store.read("k", max_bytes=10)
 
 
 def test_copy_names_its_source_once_encoded_and_its_version(script: Script, store: MinioStore) -> None:
