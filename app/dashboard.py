@@ -15,7 +15,7 @@ from app.errors import UsageError
 OPEN_VARIABLE = "REKEY_FLOWER_OPEN"
 DEFAULTS = {
     "FLOWER_ADDRESS": "127.0.0.1",
-    "FLOWER_MAX_TASKS": "10000",  # some 2 KiB each; 100,000 by default
+    "FLOWER_MAX_TASKS": "10000",  # some 80 MiB of memory; 100,000 by default
     "FLOWER_PURGE_OFFLINE_WORKERS": "3600",  # seconds after which a worker that is gone is forgotten
     "FLOWER_TASKS_COLUMNS": "name,state,args,result,received,started,runtime,worker,uuid",
 }
