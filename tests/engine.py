@@ -48,10 +48,15 @@ def compose(
     """Run ``docker compose`` with *environ* in the place of .env."""
     if missing():
         pytest.skip(missing() or "")
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("REKEY_", "FLOWER_", "POSTGRES_", "COMPOSE_"))}
     named = [flag for file in files for flag in ("--file", str(ROOT / file))]
     command = ["docker", "compose", *named, "--env-file", os.devnull, *args]
-    return subprocess.run(command, env=plain | environ, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
+    return subprocess.run(command, env=as_typed(environ), cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def as_typed(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command that a user types, with *environ* in the place of .env."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("REKEY_", "FLOWER_", "POSTGRES_", "COMPOSE_"))}
+    return plain | {"COMPOSE_ENV_FILES": os.devnull} | environ
 
 
 def build_image() -> None:

@@ -170,6 +170,10 @@ class Bucket:
         names = (str(found.object_name) for found in self._client.list_objects(self._name, recursive=True))
         return {name for name in names if not name.startswith(".rekey/")}
 
+    def is_empty(self) -> bool:
+        """Whether nothing at all is in it; one page of its listing tells."""
+        return next(self._client.list_objects(self._name, recursive=True), None) is None
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
