@@ -47,7 +47,17 @@ ALL = (
         "stage=batch.result.stage, lease_seconds=lease_seconds) if False else []",
         ("H13_two_deleters_of_a_shared_object", C),
     ),
-    # Within the transaction, at READ COMMITTED (H20)
+    # The transaction: its bounds, and what READ COMMITTED lets through within it (H20)
+    _guard(
+        "note a switch in a transaction of its own",
+        f"{RENAME}:_switch_all",
+        "outcomes = _in_transaction(batch, connection, moves, looked)\n",
+        "outcomes = _in_transaction(batch, connection, moves, looked)\n        batch.context.moves.record(batch.lease, outcomes)\n",
+        ("H30_two_renamers", M),
+        besides=_guard(
+            "with the rows", f"{RENAME}:_in_transaction", "context.moves.record(batch.lease, outcomes, connection=connection)", "", ("", "")
+        ),
+    ),
     _guard(
         "read the rows of a switch without holding them",
         f"{RENAME}:_in_transaction",
