@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,6 +96,14 @@ class Evidence:
         """Whether the reconciler has paused the run for the operator's probe."""
         asked = "SELECT 1 FROM rekey_throttles, rekey_runs WHERE run_no = no AND rests = 'probe' AND state = 'paused'"
         return bool(self._ask_if_there(asked))
+
+    def failed_read(self) -> str | None:
+        """What the canary read was told for which the run is paused."""
+        asked = "SELECT value FROM rekey_meta, rekey_runs WHERE name = 'canary:' || id AND state = 'paused'"
+        for (value,) in self._ask_if_there(asked):
+            noted = json.loads(value)
+            return str(noted["last_failure"]) if noted["stopped"] else None
+        return None
 
     def slowed(self) -> bool:
         """Whether a rate was decided for any stage."""

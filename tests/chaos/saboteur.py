@@ -115,7 +115,7 @@ class Saboteur:
             assert time.monotonic() - moved_at < STILL_SECONDS, f"nothing moves: {progress}, {[str(each) for each in self.strikes]}"
             self._cluster.revive()
             self._resume(time.monotonic())
-            if self.plan.ladder and self._evidence.waits():
+            if (self.plan.ladder and self._evidence.waits()) or self._sees_to_a_failed_read(progress):
                 self._deployment.rekey("resume")  # refused while a server is away: again at the next look
             if not self._strike_next(progress) and time.monotonic() >= beat:
                 victim = next(self._victims, None)
@@ -124,6 +124,19 @@ class Saboteur:
                 self._cluster.note_replaced()
                 beat = time.monotonic() + self._beat_seconds
         self._resume(float("inf"))
+
+    def _sees_to_a_failed_read(self, progress: Progress) -> bool:
+        """Whether the run rests since a store that had started again answered with errors for long, which the operator has seen to.
+
+        Raises:
+            AssertionError: An asset was not where its row says, and that is no fault of ours.
+        """
+        failure = self._evidence.failed_read()
+        if failure is None:
+            return False
+        assert "cannot be read" in failure, f"a canary read failed: {failure}"
+        self._note("resume", 0, failure, progress)
+        return True
 
     def _strike_next(self, progress: Progress) -> bool:
         """Carry out the first fault that is due and finds work in flight; one that does not find any lets the others go first."""
