@@ -102,11 +102,13 @@ SCENARIOS = (
         request_faults=(HELD_UP,),
     ),
     Scenario(name="H6_second_row_in_another_spelling", stage="rename", parties=_other_spelling, stores=("like_minio",)),
-    Scenario(name="H7_versioned_bucket", stage="delete", parties=_versions, seconds=70, differs=VERSIONED),
-    Scenario(name="H13_two_deleters_of_a_shared_object", stage="delete", parties=_two_deleters, before=beginnings.sharing, seconds=70),
+    Scenario(name="H7_versioned_bucket", stores=ANY, stage="delete", parties=_versions, seconds=70, differs=VERSIONED),
+    Scenario(
+        name="H13_two_deleters_of_a_shared_object", stores=ANY, stage="delete", parties=_two_deleters, before=beginnings.sharing, seconds=70
+    ),
     Scenario(name="H16_end_of_the_grace", stores=ANY, stage="rename", parties=_end_of_grace),
     Scenario(name="H16_clock_jumps", stores=ANY, stage="rename", parties=_clock_jumps),
-    Scenario(name="H24_row_removed_after_the_switch", stage="delete", parties=_row_removed_after),
+    Scenario(name="H24_row_removed_after_the_switch", stores=ANY, stage="delete", parties=_row_removed_after),
     Scenario(
         name="H29_second_row_and_away",
         stores=ANY,
@@ -118,6 +120,7 @@ SCENARIOS = (
     Scenario(name="H29_second_row_on_the_old_object", stores=ANY, stage="rename", parties=_second_row),
     Scenario(
         name="H31_journal_before_the_delete",
+        stores=ANY,
         stage="delete",
         parties=_two_deleters,
         before=beginnings.sharing,

@@ -149,7 +149,7 @@ def _taken_back_and_saved(parties: Parties) -> None:
 
 SCENARIOS = (
     Scenario(name="H17_cancelled_at_any_call", stage="copy", parties=_cancelled),
-    Scenario(name="H17_cancelled_when_the_application_switched", stage="copy", parties=_cancelled_and_named),
+    Scenario(name="H17_cancelled_when_the_application_switched", stores=ANY, stage="copy", parties=_cancelled_and_named),
     Scenario(name="H17_cancelled_while_paused", stores=ANY, stage="rename", parties=_cancelled_after_pause),
     Scenario(name="H17_paused_and_resumed", stores=ANY, stage="rename", parties=_paused),
     Scenario(name="H17_retried_after_a_refused_delete", stores=ANY, stage="none", parties=_retried, before=beginnings.denied),

@@ -103,15 +103,15 @@ def _within(parties: Parties) -> None:
 SCENARIOS = (
     Scenario(name="H20_row_changes_within_the_switch", stores=ANY, stage="rename", parties=_within, stepwise=True),
     Scenario(name="H3_looks_grow_old_before_the_switch", stores=ANY, stage="rename", parties=_old_looks),
-    Scenario(name="H8_overwritten_before_the_switch", stage="rename", parties=_overwritten_before_switch),
+    Scenario(name="H8_overwritten_before_the_switch", stores=ANY, stage="rename", parties=_overwritten_before_switch),
     Scenario(name="H9_re_pointed_before_the_switch", stage="rename", parties=_re_pointed),
     Scenario(name="H10_row_of_another_client_before_the_switch", stage="rename", parties=_moved_client),
     Scenario(name="H11_database_stores_another_key", stage="rename", parties=_rejected, before=beginnings.stubborn),
     Scenario(name="H14_row_saved_back", stores=ANY, stage="rename", parties=_saved_back),
     Scenario(name="H21_headers_mended", stores=ANY, stage="rename", parties=_headers_mended),
     Scenario(name="H22_copy_removed_before_the_switch", stage="rename", parties=_copy_swept),
-    Scenario(name="H24_row_removed_before_the_switch", stage="rename", parties=_row_removed),
-    Scenario(name="H24_taken_down_before_the_switch", stage="rename", parties=_taken_down),
+    Scenario(name="H24_row_removed_before_the_switch", stores=ANY, stage="rename", parties=_row_removed),
+    Scenario(name="H24_taken_down_before_the_switch", stores=ANY, stage="rename", parties=_taken_down),
     Scenario(name="H30_two_renamers", stores=ANY, stage="rename", parties=_two_renamers),
     Scenario(name="H30_fate_of_the_commit_unknown", stores=ANY, stage="rename", parties=_unknown_commit, commit_faults=(UNKNOWN, UNDONE)),
 )
