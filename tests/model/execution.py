@@ -11,7 +11,7 @@ from tests.model.choices import CRASH, CrashedError, DivergedError, Touch
 from tests.model.worlds import ALL_OBJECTS, CLOCK, Place, World, Worlds
 
 MOST_STANDING = 300  # greenlets kept for when the search comes back to where they stand
-AUDITED = 1000  # of so many steps that are known, one is taken in earnest all the same, and must come to the same
+AUDITED = 200  # of so many steps that are known, one is taken in earnest all the same, and must come to the same
 
 
 class Execution:

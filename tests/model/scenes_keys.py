@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.model import beginnings
-from tests.model.choices import Bounds
 from tests.model.scenario import ANY, N, O, Scenario
 
 if TYPE_CHECKING:
@@ -99,7 +98,6 @@ SUFFIX = {"on_collision": "suffix"}
 SCENARIOS = (
     Scenario(
         name="H25_one_new_key_and_a_suffix",
-        bounds=Bounds(faults=0),  # those of two seeds and one new key are in H25_two_seeds_and_one_new_key
         stores=ANY,
         stage="seed",
         parties=_one_name,
