@@ -10,6 +10,8 @@ import math
 import re
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,11 +19,14 @@ from app.errors import MissingObjectError, ObjectError, TransientError
 from app.object_store import MAX_LISTED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from app.clock import Clock
     from app.object_store import ListedPage, ObjectInfo, ObjectStore, ReadObject
 
+Borrow = Callable[[int], AbstractContextManager[int]]  # places for so many more requests at once; gives how many there are
+
+AT_ONCE = 16  # HEADs that one look has under way: one after the other, a store 100 ms away answers ten a second
 MAX_AGE_SECONDS = 5.0  # a look is this old at most when the request that relies on it is signed (S4)
 LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it can still be relied on
 # What requests cost a store, in HEADs (FACTS.md: 0.3 ms a HEAD, three times that a listing and 0.03 ms each key in it).
@@ -60,17 +65,31 @@ class Looks:
             raise self.trouble[0]
 
 
-def look(store: ObjectStore, keys: Collection[str], *, clock: Clock, seconds: float = LOOK_SECONDS, attributes: bool = False) -> Looks:
+@contextmanager
+def one_by_one(_wanted: int) -> Iterator[int]:
+    """No place for more than one request."""
+    yield 0
+
+
+def look(
+    store: ObjectStore,
+    keys: Collection[str],
+    *,
+    clock: Clock,
+    seconds: float = LOOK_SECONDS,
+    attributes: Collection[str] = (),
+    borrow: Borrow = one_by_one,
+) -> Looks:
     """Look at *keys*; after *seconds*, or a request that failed, no further one is sent, and the keys left are in no mapping.
 
-    Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side. With
-    *attributes* all go by HEADs, since a listing shows none.
+    Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side. Those in
+    *attributes* go by HEADs, since a listing shows none. As many HEADs are under way at once as *borrow* gives places for.
 
     Raises:
         TransientError: The store did not answer the first request.
     """
     keys = dict.fromkeys(keys)
-    looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0, attributes=attributes)
+    looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0, attributes=frozenset(attributes), borrow=borrow)
     try:
         looking.look(keys)
     except TransientError as error:
@@ -88,16 +107,17 @@ class _Looking:
     looks: Looks
     end: float
     credit: float
-    attributes: bool
+    attributes: frozenset[str]
+    borrow: Borrow
     density: float = GUESS
     above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
 
     def look(self, keys: Collection[str]) -> None:
         """By listings where they lie close together, then by HEADs in their order."""
-        if self.store.capabilities.ordered_listing and not self.store.capabilities.folds_case and not self.attributes:
+        if self.store.capabilities.ordered_listing and not self.store.capabilities.folds_case:
             folders: dict[str, list[str]] = defaultdict(list)
             for key in keys:
-                if _PLAIN(key):
+                if _PLAIN(key) and key not in self.attributes:
                     folders[key[: key.rfind("/") + 1]].append(key)
             self.credit = WASTE * sum(map(len, folders.values()))
             for folder, members in sorted(folders.items(), key=lambda item: -len(item[1])):
@@ -105,22 +125,36 @@ class _Looking:
         self.head([key for key in keys if key not in self.looks.sent_at])
 
     def head(self, keys: Sequence[str]) -> None:
-        """Look at each key by a HEAD of its own."""
+        """Look at each key by a HEAD of its own, several under way at once."""
+        start = 0
+        while start < len(keys):
+            with self.borrow(min(len(keys) - start, AT_ONCE) - 1) as more:
+                sent_at = self.looks.clock.boot()
+                if sent_at >= self.end and self.looks.sent_at:
+                    return
+                together = keys[start : start + 1 + more]
+                if more:
+                    together = together[: max(1, self.store.look_ahead(together, attributes=bool(self.attributes)))]
+                try:
+                    for key in together:
+                        self._head(key, sent_at)
+                except BaseException:
+                    self.store.look_ahead(())  # nobody takes the answers
+                    raise
+                start += len(together)
+
+    def _head(self, key: str, sent_at: float) -> None:
         looks = self.looks
-        for key in keys:
-            sent_at = looks.clock.boot()
-            if sent_at >= self.end and looks.sent_at:
-                return
-            try:
-                looks.found[key] = self._stat(key)
-            except MissingObjectError:
-                looks.found[key] = None
-            except ObjectError as error:
-                looks.failed[key] = error
-            looks.sent_at[key] = sent_at
+        try:
+            looks.found[key] = self._stat(key)
+        except MissingObjectError:
+            looks.found[key] = None
+        except ObjectError as error:
+            looks.failed[key] = error
+        looks.sent_at[key] = sent_at
 
     def _stat(self, key: str) -> ObjectInfo:
-        if not self.attributes:
+        if not self.attributes:  # else of all, so that those under way together are of one kind
             return self.store.stat(key)
         read = self.looks.read[key] = self.store.head(key)
         return read.info

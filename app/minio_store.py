@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from app.errors import ObjectError
 
 _Result = TypeVar("_Result")
+_LOOKS: dict[bool, dict[str, str]] = {False: {}, True: TELL_CHECKSUMS}  # headers of a HEAD, without attributes and with
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]").fullmatch
 
 
@@ -101,7 +102,8 @@ class MinioStore:
             clock=clock,
             credentials=ProvidedCredentials(self._provider),
         )
-        self._ahead = ReadsAhead(self._client, clock=clock)
+        self._ahead = ReadsAhead(self._client, "GET", TELL_CHECKSUMS, clock=clock)
+        self._looks_ahead = {attributes: ReadsAhead(self._client, "HEAD", headers, clock=clock) for attributes, headers in _LOOKS.items()}
 
     def __repr__(self) -> str:
         return f"MinioStore({self._host}/{self._bucket})"
@@ -135,17 +137,24 @@ class MinioStore:
 
     def stat(self, key: str) -> ObjectInfo:
         """HEAD."""
-        return self._described(key, self._head(key).answer.headers)
+        return self._described(key, self._head(key, attributes=False).answer.headers)
 
     def head(self, key: str) -> ReadObject:
         """HEAD, with the attributes that a write can carry on."""
-        reply = self._head(key, TELL_CHECKSUMS)
+        reply = self._head(key, attributes=True)
         headers = reply.answer.headers
         now = reply.date or self.store_time()
         return ReadObject(info=self._described(key, headers), attributes=read_attributes(headers, now=now), body=None)
 
-    def _head(self, key: str, headers: Mapping[str, str] | None = None) -> Reply:
-        reply = self._client.read("HEAD", key, headers=headers)
+    def look_ahead(self, keys: Sequence[str], *, attributes: bool = False) -> int:
+        """Send the HEADs now that this thread's next looks at those keys take the answers of."""
+        for looks in self._looks_ahead.values():
+            looks.drop()
+        return self._looks_ahead[attributes].begin_all(keys)
+
+    def _head(self, key: str, *, attributes: bool) -> Reply:
+        begun = self._looks_ahead[attributes].take(key)
+        reply = self._client.take(begun) if begun is not None else self._client.read("HEAD", key, headers=_LOOKS[attributes])
         if reply.answer.status != 200:  # noqa: PLR2004
             raise self._client.head_error(reply, key)
         return reply
@@ -165,7 +174,7 @@ class MinioStore:
         if key is None:
             self._ahead.drop()
         else:
-            self._ahead.begin(key, TELL_CHECKSUMS)
+            self._ahead.begin(key)
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET with all attributes that a write can carry on; *admit* is called before the body is read."""

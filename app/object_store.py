@@ -158,6 +158,12 @@ class ObjectStore(Protocol):
     def head(self, key: str) -> ReadObject:
         """HEAD, with the attributes that a write can carry on; there is no body. Raises as ``stat``."""
 
+    def look_ahead(self, keys: Sequence[str], *, attributes: bool = False) -> int:
+        """A hint: this thread's next ``stat`` (with *attributes*: ``head``) of the first of *keys* may give what is there from now on.
+
+        None of those that were named before is asked for after all. Gives how many of *keys* are asked for at once now.
+        """
+
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after* (never a continuation token: M1)."""
 

@@ -36,7 +36,7 @@ from app.pipeline import FIRST_STAGES, SEED
 from app.placing import Placing
 from app.planning import rules_of
 from app.settings import Settings, load
-from app.stages.ahead import A_TASK
+from app.stages.ahead import most_requests
 from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.tally import NOTE_SECONDS, Tally, after
@@ -223,7 +223,8 @@ def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | No
     from app.s3_patience import COMMAND_TRIES, WORKER_TRIES, PatientTransport  # noqa: PLC0415 - as above
 
     own = settings()
-    sockets = SocketTransport(own.s3_endpoint, clock=BootClock(), keep=A_TASK * (pool_size or _concurrency), ca_file=own.s3_ca_file)
+    keep = most_requests(pool_size or _concurrency)
+    sockets = SocketTransport(own.s3_endpoint, clock=BootClock(), keep=keep, ca_file=own.s3_ca_file)
     transport = PatientTransport(sockets, tries=COMMAND_TRIES if patient else WORKER_TRIES, wait=stopping.wait)
     made = MinioStore(
         endpoint=own.s3_endpoint,

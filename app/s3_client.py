@@ -97,16 +97,21 @@ class S3Client:
         target, signed = self._signed_read(method, key, query, headers, date)
         return self._read(lambda: self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit), date)
 
-    def begin(self, key: str, headers: Mapping[str, str]) -> BegunRead:
-        """Send a GET whose answer is taken later, or never."""
+    @property
+    def kept(self) -> int:
+        """Connections that are open and free."""
+        return self._transport.kept
+
+    def begin(self, method: str, key: str, headers: Mapping[str, str]) -> BegunRead:
+        """Send a read whose answer is taken later, or never."""
         date = int(self.store_time())
-        target, signed = self._signed_read("GET", key, None, headers, date)
+        target, signed = self._signed_read(method, key, None, headers, date)
         try:
-            return BegunRead(self._transport.begin("GET", target, signed, timeout=self._timeout), date)
+            return BegunRead(self._transport.begin(method, target, signed, timeout=self._timeout), date)
         except UnansweredError as error:
             raise _of_read(error) from error
 
-    def take(self, begun: BegunRead, *, max_body: int, admit: Callable[[int], None]) -> Reply:
+    def take(self, begun: BegunRead, *, max_body: int | None = None, admit: Callable[[int], None] | None = None) -> Reply:
         """The answer to that."""
         return self._read(lambda: begun.request.answer(timeout=self._timeout, max_body=max_body, admit=admit), begun.date)
 

@@ -49,6 +49,10 @@ class Transport(Protocol):
     def host(self) -> str:
         """The value of the Host header, which is signed."""
 
+    @property
+    def kept(self) -> int:
+        """Connections that are open and free."""
+
     def send(
         self,
         method: str,
@@ -104,6 +108,11 @@ class SocketTransport:
         self._whole = whole
         self._idle: list[tuple[socket.socket, float]] = []  # the last one given back goes out first; append and pop are atomic
         self._process = os.getpid()
+
+    @property
+    def kept(self) -> int:
+        """Connections that are open and free, of this process."""
+        return len(self._idle) if self._process == os.getpid() else 0
 
     def send(
         self,

@@ -35,6 +35,11 @@ class PatientTransport:
         self._wait = wait
         self._now = now
 
+    @property
+    def kept(self) -> int:
+        """Connections that are open and free."""
+        return self._transport.kept
+
     def send(
         self,
         method: str,

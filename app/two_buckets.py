@@ -116,6 +116,14 @@ class TwoBuckets:
         """HEAD, with the attributes that a write can carry on."""
         return self._of(key).head(key)
 
+    def look_ahead(self, keys: Sequence[str], *, attributes: bool = False) -> int:
+        """Send HEADs to each bucket."""
+        begun: set[str] = set()
+        for store in (self.source, self.target):
+            mine = [key for key in keys if self._of(key) is store]
+            begun.update(mine[: store.look_ahead(mine, attributes=attributes)])
+        return next((number for number, key in enumerate(keys) if key not in begun), len(keys))
+
     def read_ahead(self, key: str | None) -> None:
         """Begin a GET, or drop those begun."""
         for store in (self.source, self.target) if key is None else (self._of(key),):

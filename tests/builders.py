@@ -32,6 +32,7 @@ from app.report import snapshot
 from app.schema import create_ledger, moves, runs
 from app.settings import Settings, load
 from app.stages.context import Context, Result
+from app.stages.crowd import Crowd
 from app.stages.own_stage import call_own_stage
 from app.stages.runner import run_stage
 from app.stages.seed_moves import Seeded, seed_moves
@@ -132,6 +133,7 @@ def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, cl
         watch=RunWatch(SteerLedger(engine), clock=clock),
         wait=clock.advance,
         room=ByteBudget(10_000),
+        crowd=Crowd(load=lambda: (0.0, 0.0)),  # as on an idle machine: what a test does depends on no other one
     )
 
 

@@ -1,7 +1,7 @@
-"""Reads ahead: while a task waits for a write, the store sends it the next object already.
+"""More requests of one task under way at once, where the machine has room: what a far store gets done is bounded by them.
 
-A copy by the worker takes two round trips, and what a far store gets done is bounded by the requests under way. The bytes that were read
-are written under the conditions that they would be written under anyway, only a request later.
+Reads ahead: while a task waits for a write, the store sends it the next object already. The bytes that were read are written under the
+conditions that they would be written under anyway, only a request later. Looks: a task sends several HEADs before it takes their answers.
 """
 
 from __future__ import annotations
@@ -10,10 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.ledger.records import Move
+from app.looks import AT_ONCE, Borrow
 from app.spacing import is_spaced
-from app.stages.context import Batch
+from app.stages.context import Batch, Context
 
 A_TASK = 2  # requests: a write, and the read of what comes next
+MOST_LOOKS = 256  # of one process: as many connections, each a file and some kilobytes
+
+
+def most_requests(concurrency: int) -> int:
+    """How many a process has under way whose stages run *concurrency* tasks: as many connections are worth keeping."""
+    return max(A_TASK * concurrency, min(AT_ONCE * concurrency, MOST_LOOKS))
+
+
+def looking(context: Context, stage: str) -> Borrow:
+    """Places for the looks of one of *stage*'s tasks, beside its own."""
+
+    @contextmanager
+    def borrow(wanted: int) -> Iterator[int]:
+        lent = 0 if is_spaced() else context.crowd.lend(wanted, most=most_requests(context.concurrency(stage)))
+        try:
+            yield lent
+        finally:
+            context.crowd.give_back(lent)
+
+    return borrow
 
 
 @contextmanager
@@ -21,11 +42,11 @@ def ahead(batch: Batch, following: Move | None) -> Iterator[None]:
     """Begin the read of *following*'s object, if nobody needs the place for one more request; the block is the write before it."""
     context, stage = batch.context, batch.result.stage
     wanted = following is not None and following.new_key and not following.same_object and not is_spaced()
-    if following is None or not wanted or not context.crowd.lend(most=A_TASK * context.concurrency(stage)):
+    if following is None or not wanted or not context.crowd.lend(1, most=A_TASK * context.concurrency(stage)):
         yield
         return
     context.store.read_ahead(following.old_key)
     try:
         yield
     finally:
-        context.crowd.give_back()
+        context.crowd.give_back(1)

@@ -21,13 +21,13 @@ from app.ledger.records import Move, Outcome
 from app.looks import Looks, look
 from app.object_store import ReadObject
 from app.stages import going_back
-from app.stages.ahead import ahead
+from app.stages.ahead import ahead, looking
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, failed, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
 from app.stages.proving import disproved, prove
 from app.stages.replanning import replan, with_own_key
-from app.stages.writing import is_there, looks_first, perhaps_not_ours, write
+from app.stages.writing import is_there, is_vouched_for, looks_first, perhaps_not_ours, write
 from app.states import MoveState, ParkedReason, RunKind
 
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
@@ -77,13 +77,15 @@ class CopyObjects:
 
 
 def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
-    """What has to be known of the objects before the copy: of a rollback, what is at both keys."""
+    """What has to be known of the objects before the copy: of a rollback, or on the operator's word, what is at both keys."""
     context = batch.context
     by_store = looks_first(context)
-    attributes = by_store and needs_head(context.store.capabilities.fidelity)
-    if batch.run.kind is RunKind.ROLLBACK:
-        return look(context.store, going_back.keys_of(moves), clock=context.clock, attributes=attributes)
-    return look(context.store, [move.old_key for move in moves], clock=context.clock, attributes=attributes) if by_store else None
+    if batch.run.kind is not RunKind.ROLLBACK and not by_store:
+        return None
+    both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
+    keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
+    attributes = [move.old_key for move in moves] if by_store and needs_head(context.store.capabilities.fidelity) else ()
+    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=looking(context, batch.result.stage))
 
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:

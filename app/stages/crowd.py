@@ -19,6 +19,7 @@ LEAST = 8
 BEGIN = 16
 BUSY = 0.92  # of the machine's processors, or of the one that an interpreter can use
 ADAPT_SECONDS = 0.5
+LEND = 0.8
 IDLE = 0.5
 SHRINK, GROW, GROW_IDLE = 0.8, 1.25, 2.0
 
@@ -45,6 +46,7 @@ class Crowd:
         self._limit = float(BEGIN)
         self._working = 0
         self._waiting = 0
+        self._machine = 0.0  # how much of it was busy, last
         self._read = (now(), time.process_time(), *load())
 
     @property
@@ -67,23 +69,28 @@ class Crowd:
         try:
             yield not stopping()
         finally:
-            self.give_back()
+            self.give_back(1)
 
-    def lend(self, *, most: int) -> bool:
-        """A place for one more request of a task that has its own already, if there is a free one and fewer than *most* work."""
+    def lend(self, wanted: int, *, most: int) -> int:
+        """Places for *wanted* more requests of a task that has its own already; gives how many, of those that are free below *most*.
+
+        None while the processors have enough to do: there it is no wait for the store that more requests would fill.
+        """
         with self._free:
             self._adapt()
-            if self._waiting or self._working >= min(self.limit, most):
-                return False
-            self._working += 1
-            return True
+            free = min(self.limit, most) - self._working
+            if self._waiting or self._machine > LEND:
+                return 0
+            lent = max(0, min(wanted, free))
+            self._working += lent
+            return lent
 
-    def give_back(self) -> None:
-        """Give a lent place back."""
+    def give_back(self, lent: int) -> None:
+        """Give lent places back."""
         with self._free:
-            self._working -= 1
+            self._working -= lent
             self._adapt()
-            self._free.notify()
+            self._free.notify(lent)
 
     def _adapt(self) -> None:
         """Fewer places where the processors are busy, more where they are not."""
@@ -93,7 +100,7 @@ class Crowd:
             return
         own_now, (busy_now, whole_now) = time.process_time(), self._load()
         self._read = (now, own_now, busy_now, whole_now)
-        machine = (busy_now - busy) / (whole_now - whole) if whole_now > whole else 0.0
+        machine = self._machine = (busy_now - busy) / (whole_now - whole) if whole_now > whole else 0.0
         if machine > BUSY or (own_now - own) / (now - at) > BUSY:
             self._limit = max(float(LEAST), self._limit * SHRINK)
         elif self._working >= self.limit - 1:  # more are of use only where all places are taken

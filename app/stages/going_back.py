@@ -20,11 +20,6 @@ from app.states import MoveState, RunKind
 SIBLING_SECONDS = 2.0  # for the record of what another move of this rollback has just put back for both; doubling
 
 
-def keys_of(moves: Sequence[Move]) -> list[str]:
-    """The keys to look at beforehand, those of a move side by side."""
-    return [key for move in moves for key in (move.old_key, move.new_key)]
-
-
 def as_it_was(move: Move, looks: Looks) -> tuple[ObjectInfo, ObjectInfo] | None:
     """Copy and old object of the move that is taken back, if both are as that left them: then to switch the row is all there is to do."""
     there, here = looks.found.get(move.new_key), looks.found.get(move.old_key)

@@ -46,11 +46,11 @@ class BatchKeeper:
 
     def lend(self) -> bool:
         """A place that no task of this process works on or waits for."""
-        return self._batch.context.crowd.lend(most=self._batch.context.concurrency(self._batch.result.stage))
+        return self._batch.context.crowd.lend(1, most=self._batch.context.concurrency(self._batch.result.stage)) == 1
 
     def give_back(self) -> None:
         """Give such a place back."""
-        self._batch.context.crowd.give_back()
+        self._batch.context.crowd.give_back(1)
 
     def begun(self, key: str, upload_id: str) -> None:
         """Put the upload on record."""

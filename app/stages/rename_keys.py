@@ -19,6 +19,7 @@ from app.ledger.visits import add_visits
 from app.looks import Looks, look
 from app.object_store import MAX_LISTED
 from app.stages import going_back
+from app.stages.ahead import looking
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, again
 from app.stages.last_looks import before_switch
@@ -51,7 +52,8 @@ class RenameKeys:
         """Look at both objects of the next chunk, switch the rows whose copies are good, record."""
         context = batch.context
         moves = batch.left[: self.chunk]
-        looks = look(context.store, [key for move in moves for key in (move.old_key, move.new_key)], clock=context.clock)
+        keys = [key for move in moves for key in (move.old_key, move.new_key)]
+        looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage))
         ready: list[Move] = []
         for move in moves:
             if not looks.fresh(move.old_key, move.new_key):

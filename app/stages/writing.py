@@ -22,6 +22,11 @@ def looks_first(context: Context) -> bool:
     return context.settings.copy_mode == "server" or (capable.copy_if_absent and capable.copy_source_if_match)
 
 
+def is_vouched_for(context: Context) -> bool:
+    """Whether nothing but the operator's word keeps others from the new keys: what lies there already is looked for beforehand."""
+    return context.settings.copy_mode == "server" and not context.store.capabilities.copy_if_absent
+
+
 def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
     """Whether *move* must wait: an inferred copy may be an equal upload whose row is to come (A3, H12).
 
@@ -43,8 +48,8 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
     condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
     if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
         source = _looked_at(sources, move.old_key)
-        operator_vouches = context.settings.copy_mode == "server" and not context.store.capabilities.copy_if_absent
-        if operator_vouches and is_there(context, move.new_key):
+        operator_vouches = is_vouched_for(context)
+        if operator_vouches and _is_taken(context, move.new_key, sources):
             raise ConditionFailedError(move.new_key, "an object is there already")
         copied = _copy_by_store(batch, move, source, sources, condition=None if operator_vouches else condition)
         if copied is not None:
@@ -75,13 +80,22 @@ def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks,
     return copy_by_store(context.store, found[0], move.new_key, condition=condition, deadline=batch.lease, load=found[1])
 
 
-def _looked_at(sources: Looks, key: str) -> ObjectInfo:
-    if key in sources.failed:
-        raise sources.failed[key]
-    found = sources.found[key]
+def _looked_at(looks: Looks, key: str) -> ObjectInfo:
+    if key in looks.failed:
+        raise looks.failed[key]
+    found = looks.found[key]
     if found is None:
         raise MissingObjectError(key)
     return found
+
+
+def _is_taken(context: Context, key: str, looks: Looks) -> bool:
+    """Whether an object was at the new key *key* when it was looked at, not long ago."""
+    if not looks.fresh(key):
+        return is_there(context, key)
+    if key in looks.failed:
+        raise looks.failed[key]
+    return looks.found[key] is not None
 
 
 def is_there(context: Context, key: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from mimetypes import guess_type
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl
 
 from app.errors import (
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 
 _AHEAD: ContextVar[Mapping[tuple[int, str], ReadObject | RekeyError]] = ContextVar("ahead")  # of each thread, or greenlet
+_LOOKED: ContextVar[Mapping[tuple[int, str, str], ObjectInfo | ReadObject | RekeyError]] = ContextVar("looked")
+_Seen = TypeVar("_Seen", ObjectInfo, ReadObject)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # what XML cannot carry
 
 
@@ -93,16 +96,18 @@ class InMemoryStore(ApplicationSide):
 
     def stat(self, key: str) -> ObjectInfo:
         """HEAD."""
-        return self._read("stat", key, lambda: self._current(key).info(key))
+        return self._looked_at("stat", key, ObjectInfo) or self._read("stat", key, lambda: self._statted(key))
+
+    def _statted(self, key: str) -> ObjectInfo:
+        return self._current(key).info(key)
 
     def head(self, key: str) -> ReadObject:
         """HEAD, with the attributes."""
+        return self._looked_at("head", key, ReadObject) or self._read("head", key, lambda: self._headed(key))
 
-        def act() -> ReadObject:
-            found = self._current(key)
-            return ReadObject(info=found.info(key), attributes=self._described(found, key), body=None)
-
-        return self._read("head", key, act)
+    def _headed(self, key: str) -> ReadObject:
+        found = self._current(key)
+        return ReadObject(info=found.info(key), attributes=self._described(found, key), body=None)
 
     def _described(self, found: StoredVersion, key: str) -> ObjectAttributes:
         tags = len(parse_qsl(found.tags, keep_blank_values=True)) if found.tags else 0
@@ -117,6 +122,27 @@ class InMemoryStore(ApplicationSide):
             return here and key.startswith(tuple(self.public))
 
         return self._read("is_public", key, act)
+
+    def look_ahead(self, keys: Sequence[str], *, attributes: bool = False) -> int:
+        """The HEADs are answered now, well or ill, and ``stat`` or ``head`` gives that."""
+        method = "head" if attributes else "stat"
+        look: Callable[[str], ObjectInfo | ReadObject] = self._headed if attributes else self._statted
+        ahead: dict[tuple[int, str, str], ObjectInfo | ReadObject | RekeyError] = {}
+        for key in keys:
+            try:
+                ahead[id(self), method, key] = self._read(method, key, functools.partial(look, key))
+            except RekeyError as error:
+                ahead[id(self), method, key] = error
+        _LOOKED.set(ahead)
+        return len(keys)
+
+    def _looked_at(self, method: str, key: str, kind: type[_Seen]) -> _Seen | None:
+        ahead = dict(_LOOKED.get({}))
+        found = ahead.pop((id(self), method, key), None)
+        _LOOKED.set(ahead)
+        if isinstance(found, RekeyError):
+            raise found
+        return found if isinstance(found, kind) else None
 
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""

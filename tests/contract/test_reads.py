@@ -67,6 +67,34 @@ def test_read_ahead_gives_what_is_there_from_then_on(subject: Subject) -> None:
         subject.port.read(subject.key("none"), max_bytes=100)
 
 
+@pytest.mark.parametrize("attributes", [False, True], ids=["stat", "head"])
+def test_looks_ahead_give_what_is_there_from_then_on(subject: Subject, *, attributes: bool) -> None:
+    """Present and absent ones; and of what nobody wants any more, or is looked at again, the newest."""
+
+    def size(name: str) -> int:
+        key = subject.key(name)
+        return (subject.port.head(key).info if attributes else subject.port.stat(key)).size
+
+    for name in "abc":
+        subject.put(name, b"before")
+    keys = [subject.key(name) for name in ("a", "none", "b", "c")]
+    begun = [subject.port.look_ahead(keys, attributes=attributes)]
+    subject.application.put(subject.key("a"), b"now")
+    ahead, again = size("a"), size("a")
+    with pytest.raises(MissingObjectError):
+        size("none")
+    begun.append(subject.port.look_ahead(keys[2:], attributes=attributes))
+    subject.application.put(subject.key("b"), b"later, and longer")
+    begun.append(subject.port.look_ahead((), attributes=attributes))
+
+    assert 1 <= begun[0] <= len(keys)
+    assert 1 <= begun[1] <= len(keys) - 2
+    assert begun[2] == 0
+    assert ahead in {len(b"before"), len(b"now")}
+    assert again == len(b"now")
+    assert size("b") == len(b"later, and longer")
+
+
 @pytest.mark.parametrize(("first", "last", "bytes_there"), [(0, 0, b"h"), (1, 3, b"ell"), (4, 4, b"o"), (0, 4, b"hello")])
 def test_range_is_of_one_version(subject: Subject, first: int, last: int, bytes_there: bytes) -> None:
     """Read under the ETag: of an object that was changed meanwhile there is nothing to read."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadKeyError, DeniedError, EncryptedError, MissingObjectError, StoreUnavailableError
-from app.looks import LISTED_COST, LOOK_SECONDS, MAX_AGE_SECONDS, PAGE_COST, WASTE, before, look
+from app.looks import AT_ONCE, LISTED_COST, LOOK_SECONDS, MAX_AGE_SECONDS, PAGE_COST, WASTE, before, look
 from app.object_store import ListedPage, ObjectInfo
 from app.testing import Behaviour, Fault, InMemoryStore, ManualClock
 
@@ -320,3 +321,75 @@ def test_look_in_which_all_went_well_has_nothing_to_complain_of() -> None:
     looks.complain()
 
     assert looks.trouble == []
+
+
+class Places:
+    """Gives places for so many more requests, and notes who asked for how many and what came back."""
+
+    def __init__(self, more: int) -> None:
+        self.more, self.out, self.asked = more, 0, list[int]()
+
+    @contextmanager
+    def __call__(self, wanted: int) -> Iterator[int]:
+        """As ``app.looks.Borrow``."""
+        self.asked.append(wanted)
+        self.out += 1
+        yield min(wanted, self.more)
+        self.out -= 1
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+def test_look_has_as_many_heads_under_way_as_there_are_places(monkeypatch: pytest.MonkeyPatch, *, attributes: bool) -> None:
+    """In the order of the keys, and as old as the first of those that were sent together."""
+    store = _store([f"{number}/x" for number in range(0, 40, 2)])
+    keys = [f"{number}/x" for number in range(40)]
+    together: list[Sequence[str]] = []
+    ahead = store.look_ahead
+
+    def look_ahead(keys: Sequence[str], *, attributes: bool) -> int:
+        together.append(keys)
+        began = ahead(keys, attributes=attributes)
+        store.clock.advance(0.1)
+        return began
+
+    monkeypatch.setattr(store, "look_ahead", look_ahead)
+    places = Places(3)
+    start = store.clock.boot()
+    looks = look(store, keys, clock=store.clock, attributes=keys if attributes else (), borrow=places)
+
+    assert together == [keys[at : at + 4] for at in range(0, 40, 4)]
+    assert max(places.asked) == AT_ONCE - 1
+    assert places.out == 0
+    assert {key: info is not None for key, info in looks.found.items()} == {f"{number}/x": number % 2 == 0 for number in range(40)}
+    assert len(looks.read) == (20 if attributes else 0)
+    assert [looks.sent_at[key] - start for key in keys] == pytest.approx([number // 4 * 0.1 for number in range(40)])
+
+
+@pytest.mark.parametrize("begun", [0, 1, 2])
+def test_look_goes_on_with_what_could_be_sent(monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
+    """A store to which no more connections lead is asked for what is left by the next round, and for one key at least."""
+    store = _store(["a", "c"])
+    asked: list[Sequence[str]] = []
+    ahead = store.look_ahead
+
+    def look_ahead(keys: Sequence[str], *, attributes: bool) -> int:
+        asked.append(keys)
+        return ahead(keys[:begun], attributes=attributes)
+
+    monkeypatch.setattr(store, "look_ahead", look_ahead)
+    looks = look(store, ["a", "b", "c"], clock=store.clock, borrow=Places(3))
+
+    assert {key: info is not None for key, info in looks.found.items()} == {"a": True, "b": False, "c": True}
+    assert asked == [["a", "b", "c"], ["b", "c"]] if begun < 2 else [["a", "b", "c"]]
+    assert [key for _, key in store.calls] == ["a", "b", "c"]
+
+
+def test_look_that_ends_early_leaves_no_answer_behind() -> None:
+    """A later look would take it for news."""
+    store = _store(["a", "b"])
+    store.faults.add(Fault.slow_down(), on="stat", key="b")
+    looks = look(store, ["a", "b", "c"], clock=store.clock, borrow=Places(3))
+    store.app_put("c", b"there by now")
+
+    assert (list(looks.found), len(looks.trouble)) == (["a"], 1)
+    assert store.stat("c").size == len(b"there by now")

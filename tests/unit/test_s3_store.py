@@ -43,10 +43,12 @@ class Script:
     """A transport that gives the answers it was given, dated by the store's clock, and notes the requests."""
 
     host = "store.example"
+    kept = 0  # free connections
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.skew = 0.0
+        self.unreachable = False  # for what is begun
         self.answers: list[Answer | Exception] = []
         self.sent: list[tuple[str, str, Mapping[str, str], bytes, float]] = []
 
@@ -80,6 +82,9 @@ class Script:
     def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> BegunByScript:
         """Sent now; its answer is the script's next one when it is taken."""
         self.sent.append((method, target, headers, b"", timeout))
+        if self.unreachable:
+            raise StoreUnavailableError("refused")
+        self.kept = max(0, self.kept - 1)
         return BegunByScript(self, self.clock.boot())
 
     def close(self) -> None:
@@ -239,6 +244,39 @@ def test_failure_of_a_read_ahead_is_met_by_the_read_itself(script: Script, store
         store.read("/", max_bytes=10)
     with pytest.raises(StoreUnavailableError):
         store.read("k", max_bytes=10)
+
+
+@pytest.mark.parametrize(("kept", "begun"), [(0, 2), (3, 5), (10, 6)])
+def test_looks_ahead_use_what_connections_there_are_and_open_two(script: Script, store: MinioStore, kept: int, begun: int) -> None:
+    """Opening one takes round trips, one after the other; the next looks find them open."""
+    script.kept = kept
+    keys = list("abcdef")
+
+    assert store.look_ahead(keys) == begun
+    assert [(method, target) for method, target, *_ in script.sent] == [("HEAD", f"/bucket/{key}") for key in keys[:begun]]
+    for key in keys[:begun]:
+        script.then(200, **{name.replace("-", "_"): value for name, value in OBJECT.items()})
+        assert store.stat(key).key == key
+    assert len(script.sent) == begun
+
+
+def test_looks_ahead_try_a_store_that_is_away_once(script: Script, store: MinioStore) -> None:
+    """Each connection that is not answered takes up to the time-out."""
+    script.unreachable = True
+    script.kept = 10
+
+    assert store.look_ahead(["a", "b", "c"]) == 0
+    assert len(script.sent) == 1
+
+
+@pytest.mark.parametrize("attributes", [False, True])
+def test_look_takes_no_answer_to_one_of_the_other_kind(script: Script, store: MinioStore, *, attributes: bool) -> None:
+    """A look for attributes asks for more."""
+    script.answers += [Answer(status=200, headers=OBJECT, body=b"", sent_at=0, received_at=0)] * 2
+    store.look_ahead(["k"], attributes=attributes)
+    (store.stat if attributes else store.head)("k")
+
+    assert len(script.sent) == 2
 
 
 def test_copy_names_its_source_once_encoded_and_its_version(script: Script, store: MinioStore) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from app.errors import (
     MissingObjectError,
     StoreRequestError,
 )
+from app.looks import MAX_AGE_SECONDS
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
 from app.testing.versions import LIKE_MINIO
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.errors import ObjectError
+    from app.object_store import ObjectInfo
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
 LOGO = b"logo"
@@ -68,7 +70,8 @@ def test_next_object_is_read_while_one_is_written(world: World, monkeypatch: pyt
     """A far store answers both at once; not where the processors are busy, nor where the store copies by itself."""
     asked: list[str | None] = []
     monkeypatch.setattr(world.store, "read_ahead", asked.append)
-    monkeypatch.setattr(world.context.crowd, "lend", lambda *, most: room and most == 2 * world.context.settings.copy_concurrency)
+    most_reads = 2 * world.context.settings.copy_concurrency  # of looks there may be more
+    monkeypatch.setattr(world.context.crowd, "lend", lambda wanted, *, most: int(room and most == most_reads and wanted == 1))
     for number in (1, 2, 3):
         world.add(number)
     world.moved(up_to="copy")
@@ -742,6 +745,43 @@ def test_operator_who_vouches_gets_plain_copies_and_still_overwrites_nothing_tha
     assert world.store.app_get(N1) == b"theirs"
     assert world.get(2) == b"v1"
     assert ("put", "clients/7/assets/2.png") not in world.writes()
+
+
+def test_new_keys_that_lie_together_are_looked_at_together_where_the_operator_vouches(tmp_path: Path) -> None:
+    """Not by a HEAD for each; a copy whose look has grown old is preceded by a new one."""
+    world = World(tmp_path, LIKE_MINIO, settings={"copy_mode": "server"})
+    for number in range(1, 31):
+        world.add(number)
+    world.seed()
+    world.store.calls.clear()
+    world.do("copy")
+    new = [name for name, key in world.store.calls if key.startswith("clients/7/assets/") and name in {"stat", "head", "list_page"}]
+
+    assert world.states() == {"copied": 30}
+    assert new == ["list_page"]
+
+
+def test_look_at_a_new_key_that_has_grown_old_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was put there since is seen: only the operator's word stands between it and the copy."""
+    world = World(tmp_path, LIKE_MINIO, settings={"copy_mode": "server"})
+    for number in range(1, 31):
+        world.add(number)
+    world.seed()
+    copy = world.store.copy
+
+    def slow(source: ObjectInfo, key: str, **more: Any) -> ObjectInfo:  # noqa: ANN401 - conditions, deadlines
+        copied = copy(source, key, **more)
+        if key == N1:
+            world.clock.advance(MAX_AGE_SECONDS + 0.1)
+            world.store.app_put("clients/7/assets/2.png", b"theirs")
+        return copied
+
+    monkeypatch.setattr(world.store, "copy", slow)
+    world.go()
+
+    assert world.move(1).state is MoveState.DELETED
+    assert world.move(2).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.app_get("clients/7/assets/2.png") == b"theirs"
 
 
 def test_plain_copy_is_proved(tmp_path: Path) -> None:

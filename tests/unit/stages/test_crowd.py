@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.stages.crowd import BEGIN, LEAST, Crowd, machine_load
+from app.stages.crowd import BEGIN, LEAST, LEND, Crowd, machine_load
 
 
 class Machine:
@@ -140,14 +140,23 @@ def test_place_is_lent_only_where_nobody_waits_and_the_stage_allows_it(machine: 
     """A large copy's second request goes where a task could, and never where one does."""
     places = Crowd(load=machine.load, now=machine.now)
     with places.place(seconds=1):
-        assert [places.lend(most=4) for _ in range(4)] == [True, True, True, False]
-        places.give_back()
-        assert places.lend(most=4)
-        for _ in range(3):
-            places.give_back()
-        lent = [places.lend(most=1000) for _ in range(2 * BEGIN)]
+        assert [places.lend(1, most=4) for _ in range(4)] == [1, 1, 1, 0]
+        places.give_back(1)
+        assert places.lend(2, most=4) == 1
+        places.give_back(3)
+        lent = places.lend(2 * BEGIN, most=1000)
 
-    assert lent.count(True) == BEGIN - 1
+    assert lent == BEGIN - 1
+
+
+@pytest.mark.parametrize(("busy", "lent"), [(LEND - 0.1, 1), (LEND + 0.05, 0)])
+def test_place_is_not_lent_where_the_processors_have_enough_to_do(machine: Machine, busy: float, lent: int) -> None:
+    """There a request more is answered no sooner, and costs a store on the same machine more."""
+    places = Crowd(load=machine.load, now=machine.now)
+    with places.place(seconds=1):
+        machine.later(busy=busy)
+
+        assert places.lend(1, most=1000) == lent
 
 
 def test_place_is_not_lent_while_a_task_waits_for_one() -> None:
@@ -163,5 +172,5 @@ def test_place_is_not_lent_while_a_task_waits_for_one() -> None:
             pass
         places._limit = float(BEGIN + 5)
 
-        assert not places.lend(most=1000)
+        assert not places.lend(1, most=1000)
     waiting.join()
