@@ -101,7 +101,10 @@ def look(
 
 @dataclass(slots=True)
 class _Looking:
-    """One look under way. *credit*: what listing may still waste, in HEADs. *density*: of what is there, how much is asked about."""
+    """One look under way. *credit*: what listing may still waste, in HEADs. *densities*: of what is there, how much is asked about.
+
+    By where folders lie: the old keys of a batch are scattered over a large folder while their new keys fill small ones.
+    """
 
     store: ObjectStore
     looks: Looks
@@ -109,12 +112,12 @@ class _Looking:
     credit: float
     attributes: frozenset[str]
     borrow: Borrow
-    density: float = GUESS
+    densities: dict[tuple[str, int], float] = field(default_factory=dict)
     above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
 
     def look(self, keys: Collection[str]) -> None:
         """By listings where they lie close together, then by HEADs in their order."""
-        if self.store.capabilities.ordered_listing and not self.store.capabilities.folds_case:
+        if self.store.capabilities.lists_folders:
             folders: dict[str, list[str]] = defaultdict(list)
             for key in keys:
                 if _PLAIN(key) and key not in self.attributes:
@@ -161,16 +164,20 @@ class _Looking:
 
     def list_folder(self, folder: str, keys: Sequence[str]) -> None:
         """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""
+        kin = (folder[: folder.find("/") + 1], folder.count("/"))  # folders of the same top and depth are likely to be alike
         while keys:
-            limit = min(MAX_LISTED, math.ceil(len(keys) / self.density))
+            density = self.densities.get(kin, GUESS)
+            limit = min(MAX_LISTED, math.ceil(len(keys) / density))
             cost = PAGE_COST + limit * LISTED_COST
             sent_at = self.looks.clock.boot()
-            if cost > min(WORTH * limit * self.density, self.credit) or sent_at >= self.end:
+            if cost > min(WORTH * limit * density, self.credit) or sent_at >= self.end:
                 return
             page = self._page(folder, before(keys[0]), limit)
             if page is None:
                 return
-            covered = [key for key in keys if not page.truncated or (page.last is not None and key <= page.last)]
+            # A store that lists by folders shows `a/` where `a` would be, before `a-`.
+            end = page.last if self.store.capabilities.ordered_listing else page.last_object
+            covered = [key for key in keys if not page.truncated or (end is not None and key <= end)]
             seen = {info.key: info for info in page.objects}
             if any(key not in seen for key in covered) and self.hides(folder):
                 return  # what the page lacks may be there all the same
@@ -179,9 +186,9 @@ class _Looking:
             self.credit -= max(cost - len(covered), 0.0)
             if not covered:
                 return
-            # Up to the last key that was asked about: what lies behind it says nothing, and the next folder is likely to be like this one.
+            # Up to the last key that was asked about: what lies behind it says nothing.
             passed = bisect_right([info.key for info in page.objects], covered[-1])
-            self.density = len(covered) / max(len(covered), passed)
+            self.densities[kin] = len(covered) / max(len(covered), passed)
             keys = keys[len(covered) :]
 
     def hides(self, folder: str) -> bool:

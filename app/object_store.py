@@ -73,6 +73,11 @@ class ListedPage:
     truncated: bool
     last: str | None
 
+    @property
+    def last_object(self) -> str | None:
+        """The key of the last object shown."""
+        return self.objects[-1].key if self.objects else None
+
 
 @dataclass(frozen=True, slots=True)
 class IfAbsent:
@@ -110,10 +115,16 @@ class Capabilities:
     versioning: bool  # a DELETE without a version id leaves a marker
     folds_dots: bool = False  # "a/./b" and "a/x/../b" are the object "a/b"
     folds_unicode: bool = False  # an accent written as one letter or as two is the same object
+    ordered_folders: bool = False  # so come those of one folder's own objects, up to the last one shown (SeaweedFS, by folders)
     lists_below_objects: bool = False  # a listing shows "a/b" also where "a" is an object (MinIO's does not)
     pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
     guesses_type: bool = False  # the content type of an object that was given none is guessed from its key (SeaweedFS)
     fidelity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # way of copying -> attribute -> fate (app.fidelity)
+
+    @property
+    def lists_folders(self) -> bool:
+        """Whether a page of one folder can stand for HEADs of the keys that it covers."""
+        return (self.ordered_listing or self.ordered_folders) and not self.folds_case
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:

@@ -84,6 +84,7 @@ class _Trial:
         """Ask everything."""
         self._see_a_copy()
         self._see_an_absence()
+        ordered, ordered_folders = self._lists_in_order()
         return Capabilities(
             put_if_absent=self._honours_absent("put", self._put),
             put_if_match=self._honours_match("put", self._put),
@@ -94,7 +95,8 @@ class _Trial:
             complete_if_match=self._honours_match("complete", self._upload),
             delete_if_match=self._honours_delete_match("delete") and self._honours_delete_match("delete\x10alone"),
             query_signed_expiry=self._honours_expiry(),
-            ordered_listing=self._lists_in_order(),
+            ordered_listing=ordered,
+            ordered_folders=ordered_folders,
             folds_leading_slash=self._same("lead", f"/{self._prefix}lead"),
             folds_double_slash=self._same("double/x", f"{self._prefix}double//x"),
             folds_backslash=self._same("back/x", f"{self._prefix}back\\x"),
@@ -204,12 +206,15 @@ class _Trial:
             and self._body("expired") == _OLD
         )
 
-    def _lists_in_order(self) -> bool:
+    def _lists_in_order(self) -> tuple[bool, bool]:
+        """Whether pages show all up to the last key or folder on them, and all objects up to the last object on them."""
         there = {name: self._write(f"list/{name}", _OLD).etag for name in _LISTED}
         try:
-            return self._pages_agree(there) and self._pages_agree(self._change(there))
+            before = self._pages_agree(there)
+            after = self._pages_agree(self._change(there))
         except ObjectError:  # credentials that may not list can still look key by key (CASES 15)
-            return False
+            return False, False
+        return before[0] and after[0], before[1] and after[1]
 
     def _change(self, there: dict[str, str]) -> dict[str, str]:
         # Each page must be taken afresh: an overwritten, a new and a deleted object show at once.
@@ -220,21 +225,21 @@ class _Trial:
             del there["q"]
         return there
 
-    def _pages_agree(self, there: dict[str, str]) -> bool:
-        """Whether pages from any place show exactly what lies in the range that they cover, in byte order."""
+    def _pages_agree(self, there: dict[str, str]) -> tuple[bool, bool]:
+        """Whether pages from any place show exactly what lies in the range that they cover, in byte order: as a whole, and of objects."""
+        whole = of_objects = True
         folder = self._key("list/")
         del self._keys[folder]
         files = sorted((folder + name, etag) for name, etag in there.items() if "/" not in name)
         for start in ("", "P", "_", "p", "p-a", "p.", "p.b", "p.~", "p0", "z"):
             for limit in (1, 2, 1000):
                 page = self._store.list_page(prefix=folder, start_after=folder + start, limit=limit)
-                if page.truncated and page.last is None:
-                    return False
-                end = page.last if page.truncated else None
-                expected = [(key, etag) for key, etag in files if key > folder + start and (end is None or key <= end)]
-                if [(info.key, info.etag) for info in page.objects] != expected:
-                    return False
-        return True
+                shown = [(info.key, info.etag) for info in page.objects]
+                behind = [(key, etag) for key, etag in files if key > folder + start]
+                whole &= shown == [(key, etag) for key, etag in behind if not page.truncated or key <= (page.last or "")]
+                whole &= page.last is not None or not page.truncated
+                of_objects &= shown == [(key, etag) for key, etag in behind if not page.truncated or key <= (page.last_object or "")]
+        return whole, of_objects
 
     def _lists_below_objects(self) -> bool:
         """Whether a listing shows what lies below an object as in a folder: MinIO's shows the one and hides the other."""

@@ -307,6 +307,7 @@ def probe_both(store: TwoBuckets) -> Capabilities:
     if differ:
         raise UsageError(f"REKEY_TARGET_BUCKET: the two buckets do not take the same keys for one object ({', '.join(sorted(differ))})")
     both = {name: getattr(into_target, name) and getattr(into_source, name) for name in _BOTH}
+    both["ordered_folders"] &= both["ordered_listing"]  # else a folder of both is listed one bucket after the other
     ways = into_target.fidelity.keys() | into_source.fidelity.keys()
     fates = {way: _worse(into_target.fidelity.get(way, {}), into_source.fidelity.get(way, {})) for way in sorted(ways)}
     return replace(into_source, **both, fidelity=fates)

@@ -215,10 +215,7 @@ def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings)
         found.problem("it ignores x-amz-copy-source-if-match: a source could change under the copy", remedy="use another store")
     if not seen.query_signed_expiry:
         found.note("it does not refuse expired requests: an unanswered one counts as possibly done for 15 minutes")
-    if not seen.ordered_listing:
-        found.note("its listings are not in byte order or not fresh: every check is a HEAD of its own, which is slower")
-    if seen.ordered_listing and not seen.lists_below_objects:
-        found.note("its listings hide what lies below another object as in a folder (a and a/b): there, each check is a HEAD of its own")
+    _check_listings(seen, found)
     if not seen.delete_if_match:
         found.note("it deletes unconditionally: what protects a late write is the look just before the delete (README, safety)")
     if seen.versioning:
@@ -226,6 +223,15 @@ def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings)
     folded = [name for name, folds in _folds(seen).items() if folds]
     if folded:
         found.note(f"it takes some keys for one object ({', '.join(folded)}); they are compared as it does")
+
+
+def _check_listings(seen: Capabilities, found: Findings) -> None:
+    if not seen.lists_folders:
+        found.note("its listings are not in byte order or not fresh: every check is a HEAD of its own, which is slower")
+    elif not seen.ordered_listing:
+        found.note("its listings are in byte order within a folder alone: a plan looks at each key by a HEAD of its own, which is slower")
+    if seen.lists_folders and not seen.lists_below_objects:
+        found.note("its listings hide what lies below another object as in a folder (a and a/b): there, each check is a HEAD of its own")
 
 
 def _folds(seen: Capabilities) -> dict[str, bool]:

@@ -24,8 +24,13 @@ def without_nested(names: Iterable[str]) -> list[str]:
     return [name for name in known if not any(name[:at] in known for at, letter in enumerate(name) if letter == "/")]
 
 
-def list_names(names: Iterable[str], *, prefix: str, start_after: str, delimiter: str, limit: int, by_folder: bool) -> NamePage:
-    """One page; *by_folder*: in the order of a tree of folders ("p/x" before "p-b"), as SeaweedFS lists, instead of byte by byte."""
+def list_names(
+    names: Iterable[str], *, prefix: str, start_after: str, delimiter: str, limit: int, by_folder: bool, collated: bool = False
+) -> NamePage:
+    """One page; *by_folder*: in the order of a tree of folders ("p/x" before "p-b"), as SeaweedFS lists, instead of byte by byte.
+
+    *collated*: as a dictionary has them, and a database that keeps a store's names may.
+    """
     entries: dict[str, bool] = {}  # name or common prefix -> whether it is an object
     for name in names:
         if not name.startswith(prefix) or name <= start_after:
@@ -35,6 +40,6 @@ def list_names(names: Iterable[str], *, prefix: str, start_after: str, delimiter
             entries[name] = True
         else:
             entries[name[: end + len(delimiter)]] = False
-    ordered = sorted(entries, key=lambda name: name.split("/")) if by_folder else sorted(entries)
+    ordered = sorted(entries, key=lambda name: name.split("/")) if by_folder else sorted(entries, key=str.lower if collated else None)
     shown = ordered[:limit]
     return NamePage([name for name in shown if entries[name]], len(ordered) > limit, max(shown, default=None))

@@ -154,7 +154,8 @@ class InMemoryStore(ApplicationSide):
                 start_after=start_after,
                 delimiter=delimiter,
                 limit=min(limit, MAX_LISTED),
-                by_folder=not self._behaviour.ordered_listing,
+                by_folder=not self._behaviour.ordered_listing and self._behaviour.ordered_folders,
+                collated=not self._behaviour.ordered_folders,
             )
             objects = [replace(self._current(name).info(self._listed(name)), version_id=None) for name in page.names]
             return ListedPage(objects=objects, truncated=page.truncated, last=page.last)

@@ -32,7 +32,8 @@ class Behaviour:
     complete_if_match: bool = True
     delete_if_match: bool = True
     query_signed_expiry: bool = True
-    ordered_listing: bool = True
+    ordered_listing: bool = True  # else by folders
+    ordered_folders: bool = True
     folds_leading_slash: bool = False
     folds_double_slash: bool = False
     folds_backslash: bool = False
@@ -89,6 +90,8 @@ class Behaviour:
 @lru_cache(maxsize=64)
 def _seen_of(behaviour: Behaviour) -> Capabilities:
     seen = {item.name: getattr(behaviour, item.name) for item in fields(Capabilities) if item.name != "fidelity"}
+    seen["ordered_listing"] = behaviour.ordered_listing and behaviour.ordered_folders
+    seen["ordered_folders"] = behaviour.ordered_folders and not behaviour.folds_case  # listed under other names than asked for
     seen["pins_version"] = behaviour.versioning and behaviour.pins_version
     ways = {str(way): {str(one): str(_fate(behaviour, way, one)) for one in Attribute if one not in _NOT_PROBED} for way in Way}
     return Capabilities(**seen, fidelity=ways)

@@ -31,6 +31,7 @@ ALL_HONOURED = Capabilities(
     delete_if_match=True,
     query_signed_expiry=True,
     ordered_listing=True,
+    ordered_folders=True,
     folds_leading_slash=False,
     folds_double_slash=False,
     folds_backslash=False,
@@ -78,6 +79,7 @@ ROWS = (
     "delete_if_match",
     "query_signed_expiry",
     "ordered_listing",
+    "ordered_folders",
     "lists_below_objects",
     "folds_leading_slash",
     "folds_double_slash",
@@ -137,7 +139,9 @@ def test_probe_sees_each_condition_that_is_ignored(switch: str) -> None:
     """A store that silently ignores one thing is found out in that and in nothing else."""
     store = InMemoryStore(replace(CONDITIONAL, **{switch: False}))
 
-    assert asdict(probe(store)) == asdict(ALL_HONOURED) | {switch: False}
+    besides = {"ordered_listing": False} if switch == "ordered_folders" else {}
+
+    assert asdict(probe(store)) == asdict(ALL_HONOURED) | {switch: False} | besides
     assert (store.contents(), store.unfinished_uploads()) == ({}, [])
 
 
@@ -151,7 +155,9 @@ def test_probe_sees_a_version_id_that_is_ignored() -> None:
 @pytest.mark.parametrize("fold", FOLDS)
 def test_probe_sees_each_fold(fold: str) -> None:
     """Which spellings are one object is seen, not guessed (CASES 1)."""
-    changed = {fold: True} | ({"ordered_listing": False} if fold == "folds_case" else {})  # listed under other names than written
+    changed = {fold: True}
+    if fold == "folds_case":  # listed under other names than written
+        changed |= {"ordered_listing": False, "ordered_folders": False}
 
     assert asdict(probe(InMemoryStore(replace(CONDITIONAL, **{fold: True})))) == asdict(ALL_HONOURED) | changed
 
@@ -241,7 +247,10 @@ def test_probe_uses_keys_that_nobody_guesses() -> None:
 
 @pytest.mark.parametrize(
     ("method", "lacking"),
-    [("list_page", {"ordered_listing": False, "lists_below_objects": False}), ("delete_key", {"delete_if_match": False})],
+    [
+        ("list_page", {"ordered_listing": False, "ordered_folders": False, "lists_below_objects": False}),
+        ("delete_key", {"delete_if_match": False}),
+    ],
 )
 def test_probe_goes_on_without_a_right_that_a_run_can_do_without(method: str, lacking: dict[str, bool]) -> None:
     """Without the right to list every look is a HEAD; without the right to delete copies and switches go on (CASES 15)."""

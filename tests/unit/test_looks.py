@@ -46,10 +46,16 @@ _keys = st.lists(st.text(LETTERS, min_size=1, max_size=4), min_size=1, max_size=
 
 
 @settings(max_examples=300, deadline=None)
-@given(there=st.sets(_keys, max_size=60), asked=st.lists(_keys, max_size=60), versioned=st.booleans(), hides=st.booleans())
-def test_look_finds_what_heads_find(there: set[str], asked: list[str], versioned: bool, hides: bool) -> None:  # noqa: FBT001
+@given(
+    there=st.sets(_keys, max_size=60),
+    asked=st.lists(_keys, max_size=60),
+    versioned=st.booleans(),
+    hides=st.booleans(),
+    ordered=st.booleans(),
+)
+def test_look_finds_what_heads_find(there: set[str], asked: list[str], versioned: bool, hides: bool, ordered: bool) -> None:  # noqa: FBT001
     """Whatever lies beside the keys and between them, nothing present is taken for absent, nor the other way about."""
-    store = _store(sorted(there), behaviour=Behaviour(versioning=versioned, lists_below_objects=not hides))
+    store = _store(sorted(there), behaviour=Behaviour(versioning=versioned, lists_below_objects=not hides, ordered_listing=ordered))
 
     looks = look(store, asked, clock=store.clock)
 
@@ -137,6 +143,18 @@ def test_look_relies_on_no_page_where_the_folder_itself_may_not_be_looked_at() -
     assert _counts(store)[1] == 51
 
 
+def test_look_lists_dense_folders_though_another_one_is_not() -> None:
+    """The old keys of a batch lie far apart in a large folder, its new ones side by side."""
+    old = [f"up/{number:05}" for number in range(0, 4000, 20)]
+    new = [f"clients/{client}/assets/{number}.png" for client in range(5) for number in range(40)]
+    store = _store([f"up/{number:05}" for number in range(4000)])
+    look(store, [*old, *new], clock=store.clock)
+    folders = [key for name, key in store.calls if name == "list_page"]
+
+    assert [folder for folder in folders if folder != "up/"] == [f"clients/{client}/assets/" for client in range(5)]
+    assert not [key for name, key in store.calls if name == "stat" and key.startswith("clients/0/assets/")]
+
+
 def test_look_takes_one_page_for_every_second_of_few_keys() -> None:
     """What many tasks get done at about the same time has gaps; one larger page costs less than a second one."""
     store = _store([f"up/{number:06}.png" for number in range(5000)])
@@ -182,7 +200,7 @@ def test_look_takes_heads_for_odd_keys(key: str) -> None:
     assert [called for called in store.calls if called[0] == "stat"] == [("stat", key)]
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour(ordered_listing=False), Behaviour(folds_case=True)])
+@pytest.mark.parametrize("behaviour", [Behaviour(ordered_listing=False, ordered_folders=False), Behaviour(folds_case=True)])
 def test_look_takes_heads_where_listings_prove_nothing(behaviour: Behaviour) -> None:
     """A store that lists folder by folder, or under folded names, is asked key by key."""
     store = _store([f"a/{number}" for number in range(50)], behaviour=behaviour)
@@ -211,6 +229,25 @@ def test_look_does_not_believe_a_page_that_breaks_the_order(spoil: Callable[[Lis
 
     assert _counts(store) == (1, 50)
     assert looks.found == _by_heads(store, keys)
+
+
+def test_look_by_folders_covers_no_key_behind_a_folder_that_ends_the_page() -> None:
+    """SeaweedFS shows the folder `a/` before `a-1`: a page that ends with it says nothing of that key."""
+    names = [f"x/b{number:02}" for number in range(20)] + ["x/a-1", "x/a/deeper"]
+    store = _store(names, behaviour=Behaviour(ordered_listing=False))
+    pages: list[ListedPage] = []
+    inner = store.list_page
+
+    def cut(*, prefix: str, start_after: str, delimiter: str = "/", limit: int = 1000) -> ListedPage:
+        start, most = (start_after, limit) if pages else ("x/", 1)
+        pages.append(inner(prefix=prefix, start_after=start, delimiter=delimiter, limit=most))
+        return pages[-1]
+
+    store.list_page = cut  # type: ignore[method-assign]
+    looks = look(store, names[:21], clock=store.clock)
+
+    assert (pages[0].objects, pages[0].truncated, pages[0].last) == ([], True, "x/a/")
+    assert all(looks.found[name] is not None for name in names[:21])
 
 
 @pytest.mark.parametrize("last", [None, "a/00"])
