@@ -139,12 +139,18 @@ class _Looking:
                 if more:
                     together = together[: max(1, self.store.look_ahead(together, attributes=bool(self.attributes)))]
                 try:
-                    for key in together:
-                        self._head(key, sent_at)
-                except BaseException:
-                    self.store.look_ahead(())  # nobody takes the answers
-                    raise
+                    self._heads(together, sent_at)
+                finally:
+                    if more:
+                        self.store.look_ahead(())  # nobody takes what answers are left
                 start += len(together)
+
+    def _heads(self, keys: Sequence[str], sent_at: float) -> None:
+        """The answers to HEADs sent together, until they are of no use: a store that refuses some for now makes the others wait."""
+        for key in keys:
+            if self.looks.clock.boot() - sent_at > MAX_AGE_SECONDS:
+                return
+            self._head(key, sent_at)
 
     def _head(self, key: str, sent_at: float) -> None:
         looks = self.looks

@@ -383,11 +383,11 @@ def test_look_has_as_many_heads_under_way_as_there_are_places(monkeypatch: pytes
     together: list[Sequence[str]] = []
     ahead = store.look_ahead
 
-    def look_ahead(keys: Sequence[str], *, attributes: bool) -> int:
-        together.append(keys)
-        began = ahead(keys, attributes=attributes)
-        store.clock.advance(0.1)
-        return began
+    def look_ahead(keys: Sequence[str], *, attributes: bool = False) -> int:
+        if keys:
+            together.append(keys)
+            store.clock.advance(0.1)
+        return ahead(keys, attributes=attributes)
 
     monkeypatch.setattr(store, "look_ahead", look_ahead)
     places = Places(3)
@@ -409,8 +409,8 @@ def test_look_goes_on_with_what_could_be_sent(monkeypatch: pytest.MonkeyPatch, b
     asked: list[Sequence[str]] = []
     ahead = store.look_ahead
 
-    def look_ahead(keys: Sequence[str], *, attributes: bool) -> int:
-        asked.append(keys)
+    def look_ahead(keys: Sequence[str], *, attributes: bool = False) -> int:
+        asked.extend([keys] if keys else [])
         return ahead(keys[:begun], attributes=attributes)
 
     monkeypatch.setattr(store, "look_ahead", look_ahead)
@@ -430,3 +430,20 @@ def test_look_that_ends_early_leaves_no_answer_behind() -> None:
 
     assert (list(looks.found), len(looks.trouble)) == (["a"], 1)
     assert store.stat("c").size == len(b"there by now")
+
+
+def test_look_waits_for_no_answers_that_would_be_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that refuses each request a few times makes those behind it wait."""
+    store = _store([f"{number}/x" for number in range(20)])
+    stat = store.stat
+
+    def slow(key: str) -> ObjectInfo:
+        store.clock.advance(1.5)
+        return stat(key)
+
+    monkeypatch.setattr(store, "stat", slow)
+    looks = look(store, [f"{number}/x" for number in range(20)], clock=store.clock, borrow=Places(15))
+    store.app_put("9/x", b"there by now")
+
+    assert list(looks.found) == [f"{number}/x" for number in range(4)]
+    assert stat("9/x").size == len(b"there by now")
