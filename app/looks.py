@@ -31,7 +31,9 @@ MAX_AGE_SECONDS = 5.0  # a look is this old at most when the request that relies
 LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it can still be relied on
 # What requests cost a store, in HEADs (FACTS.md: 0.3 ms a HEAD, three times that a listing and 0.03 ms each key in it).
 PAGE_COST = 3.0
-LISTED_COST = 1 / 13
+LISTED_COST = 1 / 13  # until it is learned
+CHEAPEST, DEAREST = 1 / 40, 1 / 10
+NEWEST = 0.2  # how much one request says of what the next one takes
 GUESS = 0.4  # of what is there, how much is asked about, before a page has shown it: more in a page costs less than another page
 WORTH = 0.6  # a page is asked for where it may cost this much of the HEADs that it replaces
 WASTE = 0.5  # and as long as pages that failed to have not cost this much more in all
@@ -65,6 +67,36 @@ class Looks:
             raise self.trouble[0]
 
 
+class Costs:
+    """What looks at one store have taken, in seconds: a key of a page may cost a tenth of a HEAD (MinIO) or a fiftieth (SeaweedFS).
+
+    Threads may race: the next look mends it.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._head = 0.0
+        self._listed = 0.0
+
+    @property
+    def listed(self) -> float:
+        """A key of a page, in HEADs."""
+        return min(max(self._listed / self._head, CHEAPEST), DEAREST) if self._head and self._listed else LISTED_COST
+
+    def of_heads(self, seconds: float, *, keys: int) -> None:
+        """HEADs of so many keys, sent together, took so long."""
+        self._head = _learned(self._head, seconds / keys)
+
+    def of_page(self, seconds: float, *, keys: int) -> None:
+        """A page that showed so many keys took so long."""
+        if keys and self._head:
+            self._listed = _learned(self._listed, max(seconds - PAGE_COST * self._head, self._head * CHEAPEST) / keys)
+
+
+def _learned(known: float, seen: float) -> float:
+    return known + NEWEST * (seen - known) if known else seen
+
+
 @contextmanager
 def one_by_one(_wanted: int) -> Iterator[int]:
     """No place for more than one request."""
@@ -79,17 +111,20 @@ def look(
     seconds: float = LOOK_SECONDS,
     attributes: Collection[str] = (),
     borrow: Borrow = one_by_one,
+    costs: Costs | None = None,
 ) -> Looks:
     """Look at *keys*; after *seconds*, or a request that failed, no further one is sent, and the keys left are in no mapping.
 
     Listings go first, then HEADs in the order of *keys*: a caller that needs several keys together passes them side by side. Those in
     *attributes* go by HEADs, since a listing shows none. As many HEADs are under way at once as *borrow* gives places for.
+    *costs*: what is known of the store, and learns more.
 
     Raises:
         TransientError: The store did not answer the first request.
     """
     keys = dict.fromkeys(keys)
-    looking = _Looking(store, Looks(clock), end=clock.boot() + seconds, credit=0.0, attributes=frozenset(attributes), borrow=borrow)
+    end, costs = clock.boot() + seconds, Costs() if costs is None else costs
+    looking = _Looking(store, Looks(clock), end=end, credit=0.0, attributes=frozenset(attributes), borrow=borrow, costs=costs)
     try:
         looking.look(keys)
     except TransientError as error:
@@ -112,6 +147,7 @@ class _Looking:
     credit: float
     attributes: frozenset[str]
     borrow: Borrow
+    costs: Costs
     densities: dict[tuple[str, int], float] = field(default_factory=dict)
     above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
 
@@ -143,6 +179,7 @@ class _Looking:
                 finally:
                     if more:
                         self.store.look_ahead(())  # nobody takes what answers are left
+                self.costs.of_heads(self.looks.clock.boot() - sent_at, keys=len(together))
                 start += len(together)
 
     def _heads(self, keys: Sequence[str], sent_at: float) -> None:
@@ -174,13 +211,14 @@ class _Looking:
         while keys:
             density = self.densities.get(kin, GUESS)
             limit = min(MAX_LISTED, math.ceil(len(keys) / density))
-            cost = PAGE_COST + limit * LISTED_COST
+            cost = PAGE_COST + limit * self.costs.listed
             sent_at = self.looks.clock.boot()
             if cost > min(WORTH * limit * density, self.credit) or sent_at >= self.end:
                 return
             page = self._page(folder, before(keys[0]), limit)
             if page is None:
                 return
+            self.costs.of_page(self.looks.clock.boot() - sent_at, keys=len(page.objects))
             # A store that lists by folders shows `a/` where `a` would be, before `a-`.
             end = page.last if self.store.capabilities.ordered_listing else page.last_object
             covered = [key for key in keys if not page.truncated or (end is not None and key <= end)]

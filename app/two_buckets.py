@@ -160,7 +160,8 @@ class TwoBuckets:
             store = self.target if where is Where.TARGET else self.source
             return store.list_page(prefix=prefix, start_after=start_after, delimiter=delimiter, limit=limit)
         asked = _Asked(prefix, delimiter, limit)
-        if self._capabilities is not None and not self._capabilities.ordered_listing:
+        seen = self._capabilities
+        if seen is not None and not (seen.ordered_listing or (delimiter and seen.ordered_folders)):
             return self._one_after_the_other(asked, start_after)
         return self._merged(asked, start_after)
 
@@ -231,10 +232,11 @@ class TwoBuckets:
         return self.target if self._places.in_target(key) else self.source
 
     def _merged(self, asked: _Asked, start_after: str) -> ListedPage:
-        """What both list, in byte order, as far as the shorter of the two pages goes."""
+        """What both list, in byte order, as far as the shorter of the two pages goes; by folders: up to its last object."""
         while True:
             pages = [asked.page(store, start_after) for store in (self.source, self.target)]
-            ends = [page.last or "" for page in pages if page.truncated]
+            by_object = self._capabilities is not None and not self._capabilities.ordered_listing
+            ends = [(page.last_object if by_object else page.last) or "" for page in pages if page.truncated]
             end = min(ends, default=None)
             seen = [(store, info) for store, page in zip((self.source, self.target), pages, strict=True) for info in page.objects]
             mine = [info for store, info in seen if self._of(info.key) is store and (end is None or info.key <= end)]
@@ -307,7 +309,6 @@ def probe_both(store: TwoBuckets) -> Capabilities:
     if differ:
         raise UsageError(f"REKEY_TARGET_BUCKET: the two buckets do not take the same keys for one object ({', '.join(sorted(differ))})")
     both = {name: getattr(into_target, name) and getattr(into_source, name) for name in _BOTH}
-    both["ordered_folders"] &= both["ordered_listing"]  # else a folder of both is listed one bucket after the other
     ways = into_target.fidelity.keys() | into_source.fidelity.keys()
     fates = {way: _worse(into_target.fidelity.get(way, {}), into_source.fidelity.get(way, {})) for way in sorted(ways)}
     return replace(into_source, **both, fidelity=fates)

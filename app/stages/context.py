@@ -42,6 +42,7 @@ from app.ledger.steering import SteerLedger
 from app.ledger.throttles import ThrottleLedger
 from app.ledger.uploads import UploadLedger
 from app.ledger.visits import VisitLedger
+from app.looks import Costs
 from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings
@@ -93,6 +94,7 @@ class Context:
     pace: Pace = field(default_factory=Pace)
     crowd: Crowd = field(default_factory=Crowd)
     tally: Tally = field(default_factory=Tally)
+    costs: Costs = field(default_factory=Costs)  # of looks at the run's store
     told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick
 
     @property

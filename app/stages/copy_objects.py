@@ -85,7 +85,8 @@ def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
     keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
     attributes = [move.old_key for move in moves] if by_store and needs_head(context.store.capabilities.fidelity) else ()
-    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=looking(context, batch.result.stage))
+    borrow = looking(context, batch.result.stage)
+    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=borrow, costs=context.costs)
 
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:

@@ -53,7 +53,7 @@ class RenameKeys:
         context = batch.context
         moves = batch.left[: self.chunk]
         keys = [key for move in moves for key in (move.old_key, move.new_key)]
-        looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage))
+        looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage), costs=context.costs)
         ready: list[Move] = []
         for move in moves:
             if not looks.fresh(move.old_key, move.new_key):

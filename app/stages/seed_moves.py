@@ -94,7 +94,7 @@ def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
     at = {plan.new_key: plan.row_id for plan in plans if plan.in_place and plan.reason is None}
     if not at:
         return set()
-    looks = look(context.store, list(at), clock=context.clock, borrow=looking(context, "seed"))
+    looks = look(context.store, list(at), clock=context.clock, borrow=looking(context, "seed"), costs=context.costs)
     return {plan.row_id for plan in plans if plan.in_place and looks.found.get(plan.new_key) is not None}
 
 

@@ -33,7 +33,7 @@ def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
     context = batch.context
     keys = [key for move in moves for key in (move.old_key, move.new_key)]
     claims = who_claims(context, moves, keys)
-    looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage))
+    looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage), costs=context.costs)
     # The rows after the objects: a service that removes an asset takes out the row first, so a copy that is gone while its row is there
     # was not removed with its asset, and may be written again (H22).
     with transaction(context.moves.engine, read_only=True) as connection:

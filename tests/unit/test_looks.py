@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadKeyError, DeniedError, EncryptedError, MissingObjectError, StoreUnavailableError
-from app.looks import AT_ONCE, LISTED_COST, LOOK_SECONDS, MAX_AGE_SECONDS, PAGE_COST, WASTE, before, look
+from app.looks import AT_ONCE, CHEAPEST, DEAREST, LISTED_COST, LOOK_SECONDS, MAX_AGE_SECONDS, PAGE_COST, WASTE, Costs, before, look
 from app.object_store import ListedPage, ObjectInfo
 from app.testing import Behaviour, Fault, InMemoryStore, ManualClock
 
@@ -447,3 +447,47 @@ def test_look_waits_for_no_answers_that_would_be_too_old(monkeypatch: pytest.Mon
 
     assert list(looks.found) == [f"{number}/x" for number in range(4)]
     assert stat("9/x").size == len(b"there by now")
+
+
+def test_costs_are_learned_from_what_was_sent() -> None:
+    """A guess before, and within bounds after: one slow answer says little."""
+    costs = Costs()
+    assert costs.listed == LISTED_COST
+    costs.of_page(1.0, keys=1000)  # nothing to compare it with
+    assert costs.listed == LISTED_COST
+    costs.of_heads(0.016, keys=16)
+    costs.of_page(0.003 + 0.05, keys=1000)
+    assert costs.listed == pytest.approx(1 / 20)
+    for _ in range(50):
+        costs.of_page(5.0, keys=1000)
+    assert costs.listed == DEAREST
+    for _ in range(50):
+        costs.of_page(0.001, keys=1000)
+    assert costs.listed == CHEAPEST
+
+
+@pytest.mark.parametrize(("listed", "pages"), [(0.02, True), (0.2, False)])
+def test_look_lists_a_sparse_folder_where_the_store_lists_cheaply(listed: float, *, pages: bool) -> None:
+    """Each tenth object is asked about."""
+    store = _store([f"up/{number:05}" for number in range(4000)])
+    costs = Costs()
+    keys = [f"up/{number:05}" for number in range(0, 4000, 10)]
+    stat, list_page = store.stat, store.list_page
+
+    def slow_stat(key: str) -> ObjectInfo:
+        store.clock.advance(0.0001)
+        return stat(key)
+
+    def slow_page(*, prefix: str, start_after: str, delimiter: str = "/", limit: int = 1000) -> ListedPage:
+        store.clock.advance(0.0003 + limit * listed * 0.0001)
+        return list_page(prefix=prefix, start_after=start_after, delimiter=delimiter, limit=limit)
+
+    store.stat, store.list_page = slow_stat, slow_page  # type: ignore[method-assign]
+    for _ in range(10):
+        look(store, keys, clock=store.clock, costs=costs)
+    store.calls.clear()
+    look(store, keys, clock=store.clock, costs=costs)
+    listings, heads = _counts(store)
+
+    assert (heads < 40) == pages
+    assert listings >= 1
