@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -297,3 +298,20 @@ def test_init_names_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a database URL there is nothing to do."""
     assert cli.main(["init"]) == 2
     assert capsys.readouterr().err.startswith("rekey: not set: REKEY_DATABASE_URL;")
+
+
+def test_interrupt_ends_with_its_status_wherever_it_came(tmp_path: Path) -> None:
+    """Also while a module was imported that makes a class from a text: `python -m` would then die of the signal."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import app.cli\n"
+        "def main():\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return app.cli.INTERRUPTED\n"
+        "app.cli.main = main\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    ended = subprocess.run([sys.executable, "-m", "app"], env={**os.environ, "PYTHONPATH": path}, check=False, timeout=60)
+
+    assert ended.returncode == 130
