@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import MissingObjectError, ObjectError, TransientError
+from app.look_costs import PAGE_COST, Costs, Kin
 from app.object_store import MAX_LISTED
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ Borrow = Callable[[int], AbstractContextManager[int]]  # places for so many more
 AT_ONCE = 16  # HEADs that one look has under way: one after the other, a store 100 ms away answers ten a second
 MAX_AGE_SECONDS = 5.0  # a look is this old at most when the request that relies on it is signed (S4)
 LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it can still be relied on
-# What requests cost a store, in HEADs (FACTS.md: 0.3 ms a HEAD, three times that a listing and 0.03 ms each key in it).
-PAGE_COST = 3.0
-LISTED_COST = 1 / 13  # until it is learned
-CHEAPEST, DEAREST = 1 / 40, 1 / 10
-NEWEST = 0.2  # how much one request says of what the next one takes
 GUESS = 0.4  # of what is there, how much is asked about, before a page has shown it: more in a page costs less than another page
 WORTH = 0.6  # a page is asked for where it may cost this much of the HEADs that it replaces
 WASTE = 0.5  # and as long as pages that failed to have not cost this much more in all
@@ -65,36 +61,6 @@ class Looks:
         """Raise what ended the look early: after what was seen has been used, so that a batch of many looks gets on bit by bit."""
         if self.trouble:
             raise self.trouble[0]
-
-
-class Costs:
-    """What looks at one store have taken, in seconds: a key of a page may cost a tenth of a HEAD (MinIO) or a fiftieth (SeaweedFS).
-
-    Threads may race: the next look mends it.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is known yet."""
-        self._head = 0.0
-        self._listed = 0.0
-
-    @property
-    def listed(self) -> float:
-        """A key of a page, in HEADs."""
-        return min(max(self._listed / self._head, CHEAPEST), DEAREST) if self._head and self._listed else LISTED_COST
-
-    def of_heads(self, seconds: float, *, keys: int) -> None:
-        """HEADs of so many keys, sent together, took so long."""
-        self._head = _learned(self._head, seconds / keys)
-
-    def of_page(self, seconds: float, *, keys: int) -> None:
-        """A page that showed so many keys took so long."""
-        if keys and self._head:
-            self._listed = _learned(self._listed, max(seconds - PAGE_COST * self._head, self._head * CHEAPEST) / keys)
-
-
-def _learned(known: float, seen: float) -> float:
-    return known + NEWEST * (seen - known) if known else seen
 
 
 @contextmanager
@@ -148,7 +114,7 @@ class _Looking:
     attributes: frozenset[str]
     borrow: Borrow
     costs: Costs
-    densities: dict[tuple[str, int], float] = field(default_factory=dict)
+    densities: dict[Kin, float] = field(default_factory=dict)
     above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
 
     def look(self, keys: Collection[str]) -> None:
@@ -207,18 +173,19 @@ class _Looking:
 
     def list_folder(self, folder: str, keys: Sequence[str]) -> None:
         """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""
-        kin = (folder[: folder.find("/") + 1], folder.count("/"))  # folders of the same top and depth are likely to be alike
+        kin = (folder[: folder.find("/") + 1], folder.count("/"))
         while keys:
             density = self.densities.get(kin, GUESS)
             limit = min(MAX_LISTED, math.ceil(len(keys) / density))
-            cost = PAGE_COST + limit * self.costs.listed
+            cost = PAGE_COST + limit * self.costs.listed(kin)
             sent_at = self.looks.clock.boot()
             if cost > min(WORTH * limit * density, self.credit) or sent_at >= self.end:
+                self.costs.of_none(kin)
                 return
             page = self._page(folder, before(keys[0]), limit)
             if page is None:
                 return
-            self.costs.of_page(self.looks.clock.boot() - sent_at, keys=len(page.objects))
+            self.costs.of_page(kin, self.looks.clock.boot() - sent_at, keys=len(page.objects))
             # A store that lists by folders shows `a/` where `a` would be, before `a-`.
             end = page.last if self.store.capabilities.ordered_listing else page.last_object
             covered = [key for key in keys if not page.truncated or (end is not None and key <= end)]

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, String, inspect
 from app.assets import AssetRow, Assets, TableNames
 from app.database import transaction
 from app.key_values import is_utf8
-from app.looks import LISTED_COST, PAGE_COST, WORTH
+from app.look_costs import LISTED_COST, PAGE_COST
+from app.looks import WORTH
 from app.plan.drift import RowSample
 from app.plan.entries import Entries, Entry, Role
 from app.plan.patience import patiently

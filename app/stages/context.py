@@ -42,7 +42,7 @@ from app.ledger.steering import SteerLedger
 from app.ledger.throttles import ThrottleLedger
 from app.ledger.uploads import UploadLedger
 from app.ledger.visits import VisitLedger
-from app.looks import Costs
+from app.look_costs import Costs
 from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings

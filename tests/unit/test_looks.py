@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadKeyError, DeniedError, EncryptedError, MissingObjectError, StoreUnavailableError
-from app.looks import AT_ONCE, CHEAPEST, DEAREST, LISTED_COST, LOOK_SECONDS, MAX_AGE_SECONDS, PAGE_COST, WASTE, Costs, before, look
+from app.look_costs import CHEAPEST, DEAREST, LISTED_COST, MOST_KINS, PAGE_COST, Costs
+from app.looks import AT_ONCE, LOOK_SECONDS, MAX_AGE_SECONDS, WASTE, before, look
 from app.object_store import ListedPage, ObjectInfo
 from app.testing import Behaviour, Fault, InMemoryStore, ManualClock
 
@@ -451,19 +452,41 @@ def test_look_waits_for_no_answers_that_would_be_too_old(monkeypatch: pytest.Mon
 
 def test_costs_are_learned_from_what_was_sent() -> None:
     """A guess before, and within bounds after: one slow answer says little."""
-    costs = Costs()
-    assert costs.listed == LISTED_COST
-    costs.of_page(1.0, keys=1000)  # nothing to compare it with
-    assert costs.listed == LISTED_COST
+    costs, here, there = Costs(), ("up/", 1), ("clients/", 3)
+    assert costs.listed(here) == LISTED_COST
+    costs.of_page(here, 1.0, keys=1000)  # nothing to compare it with
+    assert costs.listed(here) == LISTED_COST
     costs.of_heads(0.016, keys=16)
-    costs.of_page(0.003 + 0.05, keys=1000)
-    assert costs.listed == pytest.approx(1 / 20)
+    costs.of_page(here, 0.003 + 0.05, keys=1000)
+    assert costs.listed(here) == pytest.approx(1 / 20)
     for _ in range(50):
-        costs.of_page(5.0, keys=1000)
-    assert costs.listed == DEAREST
+        costs.of_page(here, 5.0, keys=1000)
+    assert (costs.listed(here), costs.listed(there)) == (DEAREST, LISTED_COST)
     for _ in range(50):
-        costs.of_page(0.001, keys=1000)
-    assert costs.listed == CHEAPEST
+        costs.of_page(there, 0.001, keys=1000)
+    assert costs.listed(there) == CHEAPEST
+
+
+def test_dear_page_is_tried_again_some_time() -> None:
+    """It was one slow answer, perhaps."""
+    costs, here = Costs(), ("up/", 1)
+    costs.of_heads(0.001, keys=1)
+    costs.of_page(here, 10.0, keys=1000)
+    assert costs.listed(here) == DEAREST
+    for _ in range(300):
+        costs.of_none(here)
+
+    assert costs.listed(here) < 2 * LISTED_COST
+
+
+def test_costs_keep_a_bounded_number_of_folders() -> None:
+    """Each client may have a top folder of its own."""
+    costs = Costs()
+    costs.of_heads(0.001, keys=1)
+    for client in range(5 * MOST_KINS):
+        costs.of_page((f"{client}/", 1), 0.02, keys=10)
+
+    assert len(costs._listed) <= MOST_KINS
 
 
 @pytest.mark.parametrize(("listed", "pages"), [(0.02, True), (0.2, False)])
