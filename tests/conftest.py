@@ -62,6 +62,12 @@ def redis_server() -> Iterator[servers.RedisServer]:
     yield from _running(servers.redis_server())
 
 
+@pytest.fixture(scope="module")
+def redis_of_its_own() -> Iterator[servers.RedisServer]:
+    """One that nobody else has set up: Redis goes on showing the first certificate that it was given, whatever it is told later."""
+    yield from _running(servers.redis_server())
+
+
 @pytest.fixture
 def redis_url(redis_server: servers.RedisServer) -> str:
     """URL of the broker, emptied for this test."""

@@ -214,9 +214,16 @@ class Service:
         wrong += [f"there is an object {key!r}" for key in sorted(objects - expected)]
         wrong += [f"there is no object {key!r}" for key in sorted(expected - objects)]
         there = [asset for asset in by_id.values() if asset.new_key in objects]
-        seen = _in_parallel(lambda asset: self.bucket.get(asset.new_key), there)
+        seen = _in_parallel(lambda asset: self._recounted(asset.new_key), there)
         wrong += [f"{asset.new_key!r} has changed" for asset, content in zip(there, seen, strict=True) if content != asset.content]
         return wrong
+
+    def _recounted(self, key: str) -> Content | None:
+        """What is at *key*; asked once more where the connection, which has lain idle for the length of a run, was being closed."""
+        try:
+            return self.bucket.get(key)
+        except urllib3.exceptions.ProtocolError:
+            return self.bucket.get(key)
 
     def close(self) -> None:
         """Close the connections."""

@@ -90,7 +90,7 @@ def plain(line: str) -> str:
 
 @pytest.fixture(scope="module")
 def deployment(
-    postgres: SqlServer, minio: S3Server, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    postgres: SqlServer, minio: S3Server, redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """As operated with care: users who have the page's rights and no others, connections to database and broker that are encrypted."""
     url, roles, user, folder = postgres.make_database(), Roles(postgres), User(minio, BUCKET), tmp_path_factory.mktemp("least")
@@ -99,7 +99,7 @@ def deployment(
     authority = Authority(folder, "ours")
     rights = BROKER_RIGHTS.replace("rekey:", PREFIX)
     with (
-        redis_with_tls(redis_server, authority, user="rekey", password="s3cret-pass", rights=rights) as broker,
+        redis_with_tls(redis_of_its_own, authority, user="rekey", password="s3cret-pass", rights=rights) as broker,
         postgres_with_tls(postgres, authority),
     ):
         worker, reader = (over_tls(roles.urls(url)[role], authority.ca) for role in ("rekey_worker", "rekey_reader"))

@@ -36,10 +36,10 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Au
 
 
 @pytest.fixture(scope="module")
-def broker(redis_server: RedisServer, authorities: tuple[Authority, Authority]) -> Iterator[str]:
+def broker(redis_of_its_own: RedisServer, authorities: tuple[Authority, Authority]) -> Iterator[str]:
     """The URL of a broker with TLS, without what verifies it."""
     rights = BROKER_RIGHTS.replace("...", PASSWORD)
-    with redis_with_tls(redis_server, authorities[0], user="rekey", password=PASSWORD, rights=rights) as url:
+    with redis_with_tls(redis_of_its_own, authorities[0], user="rekey", password=PASSWORD, rights=rights) as url:
         yield url
 
 

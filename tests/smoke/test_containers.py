@@ -174,8 +174,8 @@ def test_old_and_new_workers_run_side_by_side(
     deployment = another("upgraded", tag=old_tag, REKEY_QUEUE_PREFIX="upgraded:")
     old = start(tag=old_tag, **deployment.settings)
     wait_until(lambda: fleet.consuming(old.logs(), STAGES), seconds=PATIENCE_SECONDS)
-    assets = deployment.begin(deployment.fill(100), "--copy-rate", "1")  # until both have had their share, on however busy a machine
-    deployment.wait_for_copies(assets, 0.1)
+    assets = deployment.begin(deployment.fill(300), "--copy-rate", "3")  # until both have had their share, on however busy a machine
+    deployment.wait_for_copies(assets, 0.03)
 
     new = start(**deployment.settings)
     assert new.run("rekey", "init")[0] == 0
