@@ -6,11 +6,11 @@ conditions that they would be written under anyway, only a request later. Looks:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from app.ledger.records import Move
-from app.looks import AT_ONCE, Borrow
+from app.looks import AT_ONCE, Borrow, Looks, look
 from app.spacing import is_spaced
 from app.stages.context import Batch, Context
 
@@ -23,9 +23,12 @@ def most_requests(concurrency: int) -> int:
     return max(A_TASK * concurrency, min(AT_ONCE * concurrency, MOST_LOOKS))
 
 
-def looking(context: Context, stage: str) -> Borrow:
-    """Places for the looks of one of *stage*'s tasks, beside its own."""
+def look_at(context: Context, stage: str, keys: Collection[str], *, attributes: Collection[str] = ()) -> Looks:
+    """``app.looks.look`` by one of *stage*'s tasks: with the places that are free beside its own, and what is known of the store."""
+    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=_places(context, stage), costs=context.costs)
 
+
+def _places(context: Context, stage: str) -> Borrow:
     @contextmanager
     def borrow(wanted: int) -> Iterator[int]:
         lent = 0 if is_spaced() else context.crowd.lend(wanted, most=most_requests(context.concurrency(stage)))

@@ -18,10 +18,10 @@ from app.errors import ConditionFailedError, FidelityError, MissingObjectError, 
 from app.fidelity import needs_head
 from app.folding import are_two
 from app.ledger.records import Move, Outcome
-from app.looks import Looks, look
+from app.looks import Looks
 from app.object_store import ReadObject
 from app.stages import going_back
-from app.stages.ahead import ahead, looking
+from app.stages.ahead import ahead, look_at
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, failed, nothing_written, park, refused
 from app.stages.naming import Claims, who_claims
@@ -85,8 +85,7 @@ def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
     keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
     attributes = [move.old_key for move in moves] if by_store and needs_head(context.store.capabilities.fidelity) else ()
-    borrow = looking(context, batch.result.stage)
-    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=borrow, costs=context.costs)
+    return look_at(context, batch.result.stage, keys, attributes=attributes)
 
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:

@@ -16,10 +16,10 @@ from app.database import transaction
 from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RolledBackError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.ledger.visits import add_visits
-from app.looks import Looks, look
+from app.looks import Looks
 from app.object_store import MAX_LISTED
 from app.stages import going_back
-from app.stages.ahead import looking
+from app.stages.ahead import look_at
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, again
 from app.stages.last_looks import before_switch
@@ -53,7 +53,7 @@ class RenameKeys:
         context = batch.context
         moves = batch.left[: self.chunk]
         keys = [key for move in moves for key in (move.old_key, move.new_key)]
-        looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage), costs=context.costs)
+        looks = look_at(context, batch.result.stage, keys)
         ready: list[Move] = []
         for move in moves:
             if not looks.fresh(move.old_key, move.new_key):

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from app.ledger.ladders import Ladder
 from app.ledger.records import Run
-from app.looks import look
 from app.planning import Plan
-from app.stages.ahead import looking
+from app.stages.ahead import look_at
 from app.stages.context import Context
 from app.stages.noting import drop_mark, mark_journal
 from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, read_page
@@ -94,7 +93,7 @@ def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
     at = {plan.new_key: plan.row_id for plan in plans if plan.in_place and plan.reason is None}
     if not at:
         return set()
-    looks = look(context.store, list(at), clock=context.clock, borrow=looking(context, "seed"), costs=context.costs)
+    looks = look_at(context, SEED, at)
     return {plan.row_id for plan in plans if plan.in_place and looks.found.get(plan.new_key) is not None}
 
 

@@ -9,9 +9,9 @@ from app.assets import AssetRow
 from app.database import read_now, transaction
 from app.ledger.moves import Other
 from app.ledger.records import Move, Run
-from app.looks import Looks, look
+from app.looks import Looks
 from app.object_store import ObjectInfo
-from app.stages.ahead import looking
+from app.stages.ahead import look_at
 from app.stages.context import Batch
 from app.stages.naming import Claims, who_claims
 
@@ -33,7 +33,7 @@ def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
     context = batch.context
     keys = [key for move in moves for key in (move.old_key, move.new_key)]
     claims = who_claims(context, moves, keys)
-    looks = look(context.store, keys, clock=context.clock, borrow=looking(context, batch.result.stage), costs=context.costs)
+    looks = look_at(context, batch.result.stage, keys)
     # The rows after the objects: a service that removes an asset takes out the row first, so a copy that is gone while its row is there
     # was not removed with its asset, and may be written again (H22).
     with transaction(context.moves.engine, read_only=True) as connection:

@@ -93,9 +93,11 @@ def _is_taken(context: Context, key: str, looks: Looks) -> bool:
     """Whether an object was at the new key *key* when it was looked at, not long ago."""
     if not looks.fresh(key):
         return is_there(context, key)
-    if key in looks.failed:
-        raise looks.failed[key]
-    return looks.found[key] is not None
+    try:
+        _looked_at(looks, key)
+    except MissingObjectError:
+        return False
+    return True
 
 
 def is_there(context: Context, key: str) -> bool:
