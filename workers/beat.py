@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from celery import beat
+from kombu.connection import Connection
 from kombu.messaging import Producer
 
 from app.celery_app import RECONCILE_QUEUE
@@ -51,6 +52,18 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc] # celery has no types
             self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # noqa: BLE001 - as Celery does: whatever it was, the next tick tries again
             _log.warning("the broker took no message: %s", error, extra={"action": "broker_warning"})
+            self._renew()
+
+    def _renew(self) -> None:
+        """Publish over another connection from now on.
+
+        A channel whose connection broke while a message was on its way may be closed for good: kombu closes it before it connects again,
+        and puts another in its place only when that succeeds at once. It then fails at its first use, before anything that would repair it.
+        """
+        self.connection.collect()  # type: ignore[no-untyped-call] # kombu's types are not complete
+        self.connection: Connection = self.app.connection_for_write()
+        # Connects when it is used, within the bounds of a publish; Celery's own way of making one waits for the broker without an end.
+        self.producer = self.Producer(self.connection, auto_declare=False)
 
     def apply_async(self, entry: Any, producer: Producer | None = None, advance: bool = True, **kwargs: Any) -> Any:  # noqa: ANN401, FBT001, FBT002 - Celery's own signature
         """Publish a due task, unless enough of its like wait already."""

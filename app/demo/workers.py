@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -33,6 +34,9 @@ class Workers:
         self._folder = folder
         self._secrets = tuple(secrets)
         self._process: subprocess.Popen[bytes] | None = None
+        # A pipe of which each of them holds the other end: it comes to its end with the last of them. Those of a supervisor that was
+        # killed are nobody's children, and in sessions of their own.
+        self._alive: int | None = None
 
     @property
     def log(self) -> Path:
@@ -46,15 +50,20 @@ class Workers:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         environment["TMPDIR"] = str(self._folder)  # heartbeats
         with self.log.open("ab") as log, deferred():
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "workers", "--follow", str(os.getpid())],
-                cwd=self._folder,  # no rekey.toml of the user's
-                env=environment | dict(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us
-            )
+            self._alive, held = os.pipe()
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [sys.executable, "-m", "workers", "--follow", str(os.getpid())],
+                    cwd=self._folder,  # no rekey.toml of the user's
+                    env=environment | dict(self._settings),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is for us
+                    pass_fds=(held,),
+                )
+            finally:
+                os.close(held)
 
     def check(self) -> None:
         """Raise DemonstrationError if they have ended."""
@@ -73,7 +82,7 @@ class Workers:
         return redact("the workers' log ends: " + " | ".join(last), self._secrets) if last else "the workers' log is empty"
 
     def stop(self) -> None:
-        """Stop them in good order, insist after a while; safe to repeat."""
+        """Stop them in good order, insist after a while, and wait for the last of them; safe to repeat."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -84,4 +93,12 @@ class Workers:
                 process.wait(None if until is None else max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 continue
-            return
+            break
+        self._wait_for_the_last()
+
+    def _wait_for_the_last(self) -> None:
+        """Wait for the workers of a supervisor that was killed: the kernel has told them to end."""
+        alive, self._alive = self._alive, None
+        if alive is not None:
+            select.select([alive], [], [], KILL_SECONDS)
+            os.close(alive)

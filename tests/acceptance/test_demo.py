@@ -19,7 +19,6 @@ from app.embedded.broker import find_broker
 from app.embedded.store import find_store
 from app.errors import UsageError
 from app.install import HOME
-from tests.integration.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,7 +236,7 @@ def test_demo_says_why_when_its_workers_die(demo: Demo) -> None:
     assert status == 1, demo.err
     assert "rekey: the workers ended with status -9; the workers' log" in demo.err
     assert "Traceback" not in demo.err
-    wait_until(lambda: demo.left_behind() == [], seconds=10)  # the killed one's children have nobody who waits for them
+    assert demo.left_behind() == []
 
 
 def test_demo_keeps_its_folder_when_it_is_asked_to(demo: Demo) -> None:
