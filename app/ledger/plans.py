@@ -58,6 +58,20 @@ def fresh_row(move: Move, now: int, *, first_stage: str, hint_us: int) -> dict[s
     }
 
 
+def _of_plan(number: int, plan: Plan) -> dict[str, Any]:
+    """The columns of a planned move that only its plan says."""
+    return {
+        "id": number,
+        "row_id": plan.row_id,
+        "client": plan.client,
+        "old_key": plan.old_key,
+        "new_key": plan.new_key,
+        "old_hash": plan.old_hash,
+        "new_hash": plan.new_hash,
+        "live_hash": plan.new_hash,
+    }
+
+
 class PlanLedger:
     """Inserts pages of plans."""
 
@@ -128,11 +142,17 @@ class PlanLedger:
             taken = {bytes(value) for value in live}
             now = read_now(connection)
             rows, copy_ids = [], []
+            form: dict[str, Any] = {}  # of the moves that are simply planned, nearly all of a page: they differ in what their plan says
             for number, plan in enumerate(plans, start=next_move):
                 chosen = plan.with_own_key() if plan.new_hash in taken else plan
-                row = self._row(
-                    run, number, chosen, now, grace_seconds=grace_seconds, seen=plan.row_id in in_place, taken=chosen.new_hash in taken
-                )
+                plain = chosen.reason is None and not chosen.in_place and chosen.new_hash not in taken
+                if plain and form:
+                    row = form | _of_plan(number, chosen)
+                else:
+                    row = self._row(
+                        run, number, chosen, now, grace_seconds=grace_seconds, seen=plan.row_id in in_place, taken=chosen.new_hash in taken
+                    )
+                    form = row if plain else form
                 if row["state"] == MoveState.PLANNED:
                     taken.add(chosen.new_hash)
                     copy_ids.append(number)

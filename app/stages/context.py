@@ -47,7 +47,9 @@ from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings
 from app.stages.crowd import Crowd
+from app.stages.in_flight import InFlight
 from app.stages.pace import Pace
+from app.stages.pages_ahead import PagesAhead
 from app.stages.tally import Tally
 from app.stages.watch import RunWatch
 from app.states import MoveState, ParkedReason
@@ -95,6 +97,8 @@ class Context:
     crowd: Crowd = field(default_factory=Crowd)
     tally: Tally = field(default_factory=Tally)
     costs: Costs = field(default_factory=Costs)  # of looks at the run's store
+    in_flight: InFlight = field(default_factory=InFlight)  # of the run's moves, as the seed knows it
+    pages: PagesAhead | None = None  # of rows, for the seed; None: it reads each when it comes to it
     told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick
 
     @property

@@ -14,7 +14,7 @@ from app.planning import Plan
 from app.stages.ahead import look_at
 from app.stages.context import Context
 from app.stages.noting import drop_mark, mark_journal
-from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, read_page
+from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, next_page
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
 
@@ -42,9 +42,10 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         return Seeded(summary=f"held: {held}")
     if run.kind is RunKind.ROLLBACK:
         summary, ids = plan_page(run, context=context)
+        context.in_flight.add(len(ids or []))
         return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
     ladder = context.ladders.find(run)  # after the run was read: a page of a step that is over by now is refused by its pass
-    page = read_page(run, ladder, context=context)
+    page = next_page(run, ladder, context=context)
     if not page.rows and page.beyond is None:
         return _end_of_pass(run, ladder, context)
     # Numbered in the order of their new keys: a batch's targets then lie side by side, and one page of a listing shows many (app.looks).
@@ -59,6 +60,7 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
     if planned is None:
         drop_mark(mark, context)
         return Seeded(summary="another seed was faster")
+    context.in_flight.add(len(planned.copy_ids))
     batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))
     return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page.rows)} rows planned", batches=batches, more=True)
 
@@ -67,8 +69,9 @@ def _held(run: Run, context: Context) -> str | None:
     """Why nothing is planned just now."""
     if run.rates.get(SEED) == 0:  # as the reconciler has decided (app.throttling)
         return "the queues are full"
-    in_flight = context.queues.in_flight(run)
-    return f"{in_flight} moves are in flight" if in_flight >= context.settings.max_in_flight else None
+    most = context.settings.max_in_flight
+    moves = context.in_flight.find(lambda: context.queues.in_flight(run), most=most, now=context.clock.boot())
+    return f"{moves} moves are in flight" if moves >= most else None
 
 
 def _is_first(run: Run, ladder: Ladder | None) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -32,8 +33,21 @@ def is_full(ladder: Ladder | None) -> bool:
     return ladder is not None and (ladder.here.is_nobodys or ladder.room == 0)
 
 
-def read_page(run: Run, ladder: Ladder | None, *, context: Context) -> Page:
-    """The next page from the cursor of *run*; an empty one at the end of its step."""
+def next_page(run: Run, ladder: Ladder | None, *, context: Context) -> Page:
+    """The next page from the cursor of *run*, an empty one at the end of its step; begins to read the one after it.
+
+    Not where the run has steps: how much a step takes of a page depends on what was planned before.
+    """
+    if ladder is not None or context.pages is None:
+        return _read(run, ladder, context)
+    page = context.pages.take(run) or _read(run, None, context)
+    if page.beyond is not None:
+        following = replace(run, seed_cursor=page.beyond)
+        context.pages.begin(following, partial(_read, following, None, context))
+    return page
+
+
+def _read(run: Run, ladder: Ladder | None, context: Context) -> Page:
     if is_full(ladder):
         return Page()
     step = ladder.here if ladder else Step()

@@ -10,8 +10,10 @@ from app import assets, row_ids
 from app.assets import AssetRow, Assets
 from app.stages import seed_moves as stage
 from app.stages import seed_pages
+from app.stages.pages_ahead import PagesAhead
 from app.states import MoveState, ParkedReason
 from tests.builders import World
+from tests.unit.stages.at_once import AtOnce
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """One kind of store is enough: the seed only looks."""
-    return World(tmp_path)
+@pytest.fixture(params=["each in its turn", "the next one ahead"])
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    """One kind of store is enough: the seed only looks. Its pages are read in both ways, with the same end."""
+    made = World(tmp_path)
+    if request.param == "the next one ahead":
+        made.context = made.worker(pages=PagesAhead(made.clock, reader=AtOnce()))
+    return made
 
 
 @pytest.fixture
