@@ -169,7 +169,7 @@ def transaction(engine: Engine, *, read_only: bool = False, single: bool = False
     committing = alone
     with translated():
         try:
-            with engine.connect() as connection:
+            with _connected(engine) as connection:
                 options: dict[str, Any] = ({READ_ONLY: True} if read_only else {}) | ({"isolation_level": "AUTOCOMMIT"} if alone else {})
                 if options:
                     connection = connection.execution_options(**options)  # noqa: PLW2901 - the same connection, configured
@@ -195,6 +195,19 @@ def translated() -> Iterator[None]:
             kind = RowLockedError if _is_lock_timeout(error) else RolledBackError if _is_ended(error) else DatabaseUnavailableError
             raise kind(f"the database did not answer: {brief(error)}") from error
         raise
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """A connection; a server that cannot be reached, or knows no such name, password or database, is no end of the world for a worker."""
+    try:
+        connection = engine.connect()
+    except exc.DBAPIError as error:
+        if _is_sqlite(error.orig):
+            raise
+        raise DatabaseUnavailableError(f"the database did not answer: {brief(error)}; is REKEY_DATABASE_URL right?") from error
+    with connection:
+        yield connection
 
 
 def _is_lock_timeout(error: exc.DBAPIError) -> bool:

@@ -134,7 +134,7 @@ def test_flower_in_a_browser_shows_the_workers_and_a_finished_chain(stack: Stack
 @pytest.mark.parametrize(
     ("given", "status", "said"),
     [
-        ({"REKEY_DATABASE_URL": "postgresql://rekey:wrong@postgres/rekey"}, 1, "password authentication failed for user"),
+        ({"REKEY_DATABASE_URL": "postgresql://rekey:wrong@postgres/rekey"}, 1, "REKEY_DATABASE_URL"),
         ({"REKEY_S3_SECRET_KEY": "wrong0word"}, 2, "REKEY_S3_SECRET_KEY"),
     ],
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import exc, select, text
+from sqlalchemy import exc, make_url, select, text
 
 from app import database
 from app.database import database_now, open_engine, read_now, refuse_replica, transaction
@@ -49,6 +49,17 @@ def server_engine(server: SqlServer) -> Iterator[Engine]:
     yield opened
     opened.dispose()
     server.drop_database(url)
+
+
+@pytest.mark.parametrize("wrong", [{"password": "wrong0word"}, {"database": "nowhere"}, {"port": 1}])
+def test_connection_that_cannot_be_made_names_its_setting(server: SqlServer, wrong: dict[str, Any]) -> None:
+    """A wrong password, database or port; the password is not told."""
+    url = make_url(server.url).set(**wrong)
+    engine = open_engine(url.render_as_string(hide_password=False), pool_size=1)
+
+    with pytest.raises(DatabaseUnavailableError, match=r"is REKEY_DATABASE_URL right\?$") as raised, transaction(engine):
+        pass
+    assert str(url.password) not in str(raised.value)
 
 
 def test_clock_is_utc_in_microseconds(engine: Engine) -> None:
