@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from celery import beat
@@ -60,7 +61,8 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc] # celery has no types
         A channel whose connection broke while a message was on its way may be closed for good: kombu closes it before it connects again,
         and puts another in its place only when that succeeds at once. It then fails at its first use, before anything that would repair it.
         """
-        self.connection.collect()  # type: ignore[no-untyped-call] # kombu's types are not complete
+        with suppress(Exception):  # what it says no longer matters, and would end beat
+            self.connection.collect()  # type: ignore[no-untyped-call] # kombu's types are not complete
         self.connection: Connection = self.app.connection_for_write()
         # Connects when it is used, within the bounds of a publish; Celery's own way of making one waits for the broker without an end.
         self.producer = self.Producer(self.connection, auto_declare=False)
