@@ -23,7 +23,7 @@ from app import logs, minio_store, pulse, resources  # noqa: F401 - minio is the
 from app.celery_app import celery
 from app.doctor.broker import eviction
 from app.errors import RekeyError
-from workers import memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
+from workers import broker_clients, memory, profiles, stop, unacknowledged  # noqa: F401 - they connect and replace by themselves
 from workers.batch_log import name_batch
 from workers.health import HEARTBEAT_SECONDS, Heartbeat, sweep
 
