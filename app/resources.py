@@ -39,6 +39,7 @@ from app.settings import Settings, load
 from app.stages.ahead import most_requests
 from app.stages.context import Context
 from app.stages.crowd import Crowd
+from app.stages.in_flight import InFlight
 from app.stages.pages_ahead import PagesAhead
 from app.stages.tally import NOTE_SECONDS, Tally, after
 from app.stages.watch import RunWatch
@@ -302,6 +303,7 @@ def _context(run: Run) -> _Served:
         room=_room,
         crowd=_crowd,
         tally=_tally,
+        in_flight=InFlight(),
         pages=PagesAhead(BootClock()),
     )
     return _Served(context=made, store=opened_store, knobs=run.knobs)

@@ -97,7 +97,7 @@ class Context:
     crowd: Crowd = field(default_factory=Crowd)
     tally: Tally = field(default_factory=Tally)
     costs: Costs = field(default_factory=Costs)  # of looks at the run's store
-    in_flight: InFlight = field(default_factory=InFlight)  # of the run's moves, as the seed knows it
+    in_flight: InFlight | None = None  # of the run's moves, as the seed knows it; None: it counts for each page
     pages: PagesAhead | None = None  # of rows, for the seed; None: it reads each when it comes to it
     told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick
 

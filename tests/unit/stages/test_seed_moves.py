@@ -10,6 +10,7 @@ from app import assets, row_ids
 from app.assets import AssetRow, Assets
 from app.stages import seed_moves as stage
 from app.stages import seed_pages
+from app.stages.in_flight import InFlight
 from app.stages.pages_ahead import PagesAhead
 from app.states import MoveState, ParkedReason
 from tests.builders import World
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["each in its turn", "the next one ahead"])
 def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    """One kind of store is enough: the seed only looks. Its pages are read in both ways, with the same end."""
+    """One kind of store is enough: the seed only looks. Pages are read, and moves in flight counted, in both ways, with the same end."""
     made = World(tmp_path)
     if request.param == "the next one ahead":
-        made.context = made.worker(pages=PagesAhead(made.clock, reader=AtOnce()))
+        made.context = made.worker(pages=PagesAhead(made.clock, reader=AtOnce()), in_flight=InFlight())
     return made
 
 
@@ -128,10 +129,14 @@ def test_message_from_an_earlier_pass_changes_nothing(world: World) -> None:
     assert world.run == before
 
 
-def test_seed_stops_above_max_in_flight_and_is_restarted_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("known", [None, InFlight()])
+def test_seed_stops_above_max_in_flight_and_is_restarted_below(
+    known: InFlight | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It never sleeps; the reconciler starts it again (H27)."""
     monkeypatch.setattr(seed_pages, "PAGE_ROWS", 3)
     world = World(tmp_path, settings={"max_in_flight": 3})
+    world.context = world.worker(in_flight=known)
     for number in range(1, 8):
         world.add(number)
     first = stage.seed_moves(world.run, context=world.context)
