@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import exc
@@ -97,7 +98,7 @@ class Context:
     crowd: Crowd = field(default_factory=Crowd)
     tally: Tally = field(default_factory=Tally)
     costs: Costs = field(default_factory=Costs)  # of looks at the run's store
-    in_flight: InFlight | None = None  # of the run's moves, as the seed knows it; None: it counts for each page
+    in_flight: InFlight = field(default_factory=partial(InFlight, seconds=0))  # of the run's moves, as the seed knows it
     pages: PagesAhead | None = None  # of rows, for the seed; None: it reads each when it comes to it
     told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick
 

@@ -42,7 +42,7 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
         return Seeded(summary=f"held: {held}")
     if run.kind is RunKind.ROLLBACK:
         summary, ids = plan_page(run, context=context)
-        _sent(len(ids or []), context)
+        context.in_flight.add(len(ids or []))
         return Seeded(summary=summary, batches=split(ids or [], size=batch_size(run, 0, context)), more=ids is not None)
     ladder = context.ladders.find(run)  # after the run was read: a page of a step that is over by now is refused by its pass
     page = next_page(run, ladder, context=context)
@@ -60,7 +60,7 @@ def seed_moves(run: Run, *, context: Context) -> Seeded:
     if planned is None:
         drop_mark(mark, context)
         return Seeded(summary="another seed was faster")
-    _sent(len(planned.copy_ids), context)
+    context.in_flight.add(len(planned.copy_ids))
     batches = split(planned.copy_ids, size=batch_size(run, planned.examined, context))
     return Seeded(summary=f"pass {run.seed_pass}: {len(planned.copy_ids)} of {len(page.rows)} rows planned", batches=batches, more=True)
 
@@ -69,19 +69,9 @@ def _held(run: Run, context: Context) -> str | None:
     """Why nothing is planned just now."""
     if run.rates.get(SEED) == 0:  # as the reconciler has decided (app.throttling)
         return "the queues are full"
-    most, known = context.settings.max_in_flight, context.in_flight
-
-    def count() -> int:
-        return context.queues.in_flight(run)
-
-    moves = count() if known is None else known.find(count, most=most, now=context.clock.boot())
+    most = context.settings.max_in_flight
+    moves = context.in_flight.find(lambda: context.queues.in_flight(run), most=most, now=context.clock.boot())
     return f"{moves} moves are in flight" if moves >= most else None
-
-
-def _sent(moves: int, context: Context) -> None:
-    """So many more are about to be in flight."""
-    if context.in_flight is not None:
-        context.in_flight.add(moves)
 
 
 def _is_first(run: Run, ladder: Ladder | None) -> bool:
