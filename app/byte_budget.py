@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+Admit = Callable[[int], None]
 
 DEFAULT_BYTES = 12 * 1024 * 1024  # and as much again on their way; threads and libraries take 114 MiB of the 150 that a worker may have
+
+
+class Budget(Protocol):
+    """Where room for bodies comes from."""
+
+    def share(self) -> AbstractContextManager[Admit]:
+        """As ``ByteBudget.share``."""
 
 
 class ByteBudget:
@@ -35,15 +46,18 @@ class ByteBudget:
             yield
 
     @contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
+    def share(self, *, make_room: Callable[[], None] = lambda: None) -> Iterator[Admit]:
         """Give a function that waits for room for so many bytes more; all of it is given back at the end of the block.
 
-        Only the first call waits: who holds a body and asks for another could wait for somebody who does the same.
+        Only the first call waits: who holds a body and asks for another could wait for somebody who does the same. So who has several
+        shares lets *make_room*, which is called before a wait, give the others back.
         """
         mine = 0
 
         def admit(size: int) -> None:
             nonlocal mine
+            if mine == 0 and not self._has_room(size):
+                make_room()
             self._admit(size, wait=mine == 0)
             mine += size
 
@@ -53,6 +67,9 @@ class ByteBudget:
             with self._changed:
                 self._held -= mine
                 self._changed.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        return not self._waiting and (self._held == 0 or self._held + size <= self._limit)
 
     def _admit(self, size: int, *, wait: bool) -> None:
         with self._changed:
@@ -66,3 +83,15 @@ class ByteBudget:
                     self._waiting.remove(ticket)
                     self._changed.notify_all()
             self._held += size
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOut:
+    """A budget of which one task has several shares: it ends the others by *make_room* before it waits for one more."""
+
+    budget: ByteBudget
+    make_room: Callable[[], None]
+
+    def share(self) -> AbstractContextManager[Admit]:
+        """As ``ByteBudget.share``."""
+        return self.budget.share(make_room=self.make_room)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.byte_budget import ByteBudget
+from app.byte_budget import Budget
 from app.copying import Copied
 from app.errors import ConditionFailedError, MissingObjectError, ProofError
 from app.object_store import ObjectInfo, ObjectStore
@@ -34,7 +34,7 @@ def see_readable(store: ObjectStore, copy: ObjectInfo) -> None:
         raise ProofError(copy.key, "a GET shows another object than the one that was written")
 
 
-def compare_bytes(store: ObjectStore, copied: Copied, *, keeper: Keeps, budget: ByteBudget) -> None:
+def compare_bytes(store: ObjectStore, copied: Copied, *, keeper: Keeps, budget: Budget) -> None:
     """Read source and copy, each pinned to its version, and compare them.
 
     A source that has changed meanwhile ends it: the look before the switch finds that too, and it is copied again.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from app.attributes import Load, comparable, load_of
-from app.byte_budget import ByteBudget
+from app.byte_budget import Budget
 from app.errors import ProofError, RekeyError, UnansweredError
 from app.fidelity import Way
 from app.fidelity_rules import Attribute, Policy
@@ -36,6 +36,19 @@ class Copied:
     lost: frozenset[Attribute] = frozenset()  # what the source has and the copy has not
 
 
+Steps = Generator[None, None, Copied]  # yields while a write is under way, whose answer it takes when it goes on
+
+
+def at_once(steps: Steps) -> Copied:
+    """Let *steps* go on to their end, with nothing else meanwhile."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            copied: Copied = done.value
+            return copied
+
+
 def copy_through(
     store: ObjectStore,
     key: str,
@@ -44,10 +57,10 @@ def copy_through(
     condition: Condition,
     deadline: Deadline,
     max_bytes: int,
-    budget: ByteBudget,
+    budget: Budget,
     keeper: Keeper,
     policy: Policy,
-) -> Copied:
+) -> Steps:
     """GET and conditional PUT, or by parts above *max_bytes*. The bytes written are of exactly one version: the one read.
 
     Raises:
@@ -58,7 +71,9 @@ def copy_through(
         _refuse_folder(read.info)
         if read.body is not None:
             load = load_of(store, read, new_key, Way.PUT, policy)
-            written = store.put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
+            writing = store.begin_put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
+            yield
+            written = writing.result()
             return Copied(source=read.info, copy=proved(store, read.info, written), lost=load.lost)
     return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper, policy=policy)
 
@@ -103,9 +118,11 @@ def copy_by_parts(
 
 def copy_by_store(
     store: ObjectStore, source: ObjectInfo, new_key: str, *, condition: Condition | None, deadline: Deadline, load: Load
-) -> Copied:
+) -> Steps:
     """CopyObject of exactly *source*; *condition* None only on the operator's word that nobody else writes there."""
-    written = store.copy(source, new_key, condition=condition, deadline=deadline, headers=load.attributes.headers)
+    writing = store.begin_copy(source, new_key, condition=condition, deadline=deadline, headers=load.attributes.headers)
+    yield
+    written = writing.result()
     return Copied(source=source, copy=proved(store, source, written), lost=load.lost)
 
 
@@ -140,7 +157,7 @@ def is_equal(
     other: str,
     *,
     max_bytes: int,
-    budget: ByteBudget,
+    budget: Budget,
     policy: Policy,
     joined: Collection[tuple[str, str]] = (),
 ) -> tuple[ReadObject, ReadObject] | None:

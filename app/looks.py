@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import MissingObjectError, ObjectError, TransientError
 from app.look_costs import PAGE_COST, Costs, Kin
-from app.object_store import MAX_LISTED
+from app.object_store import MAX_LISTED, PageAsked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -100,6 +100,15 @@ def look(
     return looking.looks
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A page that was asked for: names at most, when by the boot clock, and how many were sent together."""
+
+    limit: int
+    at: float
+    together: int = 1
+
+
 @dataclass(slots=True)
 class _Looking:
     """One look under way. *credit*: what listing may still waste, in HEADs. *densities*: of what is there, how much is asked about.
@@ -125,8 +134,7 @@ class _Looking:
                 if _PLAIN(key) and key not in self.attributes:
                     folders[key[: key.rfind("/") + 1]].append(key)
             self.credit = WASTE * sum(map(len, folders.values()))
-            for folder, members in sorted(folders.items(), key=lambda item: -len(item[1])):
-                self.list_folder(folder, sorted(members))
+            self.list_folders([(folder, sorted(members)) for folder, members in sorted(folders.items(), key=lambda item: -len(item[1]))])
         self.head([key for key in keys if key not in self.looks.sent_at])
 
     def head(self, keys: Sequence[str]) -> None:
@@ -171,21 +179,57 @@ class _Looking:
         read = self.looks.read[key] = self.store.head(key)
         return read.info
 
-    def list_folder(self, folder: str, keys: Sequence[str]) -> None:
-        """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than their HEADs."""
-        kin = (folder[: folder.find("/") + 1], folder.count("/"))
+    def list_folders(self, folders: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Look at the sorted keys of each folder by pages; the first ones of several are under way at once where it is known how dense."""
+        start = 0
+        while start < len(folders):
+            with self.borrow(min(len(folders) - start, AT_ONCE) - 1) as more:
+                pages = self._askable(folders[start : start + 1 + more]) if more else []
+                sent_at = self.looks.clock.boot()
+                begun = self.store.list_ahead(pages) if len(pages) > 1 else 0
+                try:
+                    for number, (folder, keys) in enumerate(folders[start : start + max(1, begun)]):
+                        self.list_folder(folder, keys, _Sent(pages[number].limit, sent_at, begun) if begun else None)
+                finally:
+                    if begun:
+                        self.store.list_ahead(())  # nobody takes what answers are left
+            start += max(1, begun)
+
+    def _askable(self, folders: Sequence[tuple[str, Sequence[str]]]) -> list[PageAsked]:
+        """The pages of the first of *folders* that may be asked for together: those that pay even if all before them are waste."""
+        pages: list[PageAsked] = []
+        credit = self.credit
+        for folder, keys in folders:
+            kin = _kin(folder)
+            limit, cost = self._page_of(kin, keys)
+            if kin not in self.densities or not self._pays(kin, limit, cost, credit):
+                break
+            credit -= cost
+            pages.append(PageAsked(folder, before(keys[0]), limit=limit))
+        return pages
+
+    def _page_of(self, kin: Kin, keys: Sequence[str]) -> tuple[int, float]:
+        """How many names to ask for, to see *keys*, and what such a page costs, in HEADs."""
+        limit = min(MAX_LISTED, math.ceil(len(keys) / self.densities.get(kin, GUESS)))
+        return limit, PAGE_COST + limit * self.costs.listed(kin)
+
+    def _pays(self, kin: Kin, limit: int, cost: float, credit: float) -> bool:
+        return cost <= min(WORTH * limit * self.densities.get(kin, GUESS), credit)
+
+    def list_folder(self, folder: str, keys: Sequence[str], first: _Sent | None) -> None:
+        """Look at the sorted *keys* of one folder by pages, as long as that is cheaper than HEADs; the *first* may be sent already."""
+        kin = _kin(folder)
         while keys:
-            density = self.densities.get(kin, GUESS)
-            limit = min(MAX_LISTED, math.ceil(len(keys) / density))
-            cost = PAGE_COST + limit * self.costs.listed(kin)
-            sent_at = self.looks.clock.boot()
-            if cost > min(WORTH * limit * density, self.credit) or sent_at >= self.end:
+            limit, cost = self._page_of(kin, keys)
+            sent = first or _Sent(limit, self.looks.clock.boot())
+            if first is None and (not self._pays(kin, limit, cost, self.credit) or sent.at >= self.end):
                 self.costs.of_none(kin)
                 return
-            page = self._page(folder, before(keys[0]), limit)
+            first = None
+            page = self._page(folder, before(keys[0]), sent.limit)
             if page is None:
                 return
-            self.costs.of_page(kin, self.looks.clock.boot() - sent_at, keys=len(page.objects))
+            self.costs.of_page(kin, (self.looks.clock.boot() - sent.at) / sent.together, keys=len(page.objects))
             # A store that lists by folders shows `a/` where `a` would be, before `a-`.
             end = page.last if self.store.capabilities.ordered_listing else page.last_object
             covered = [key for key in keys if not page.truncated or (end is not None and key <= end)]
@@ -193,7 +237,7 @@ class _Looking:
             if any(key not in seen for key in covered) and self.hides(folder):
                 return  # what the page lacks may be there all the same
             self.looks.found.update({key: seen.get(key) for key in covered})
-            self.looks.sent_at.update(dict.fromkeys(covered, sent_at))
+            self.looks.sent_at.update(dict.fromkeys(covered, sent.at))
             self.credit -= max(cost - len(covered), 0.0)
             if not covered:
                 return
@@ -230,6 +274,10 @@ class _Looking:
             self.credit = 0.0
             return None
         return page if _is_sound(page, folder, start_after) else None
+
+
+def _kin(folder: str) -> Kin:
+    return folder[: folder.find("/") + 1], folder.count("/")
 
 
 def before(key: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from hashlib import md5
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode
@@ -35,13 +36,15 @@ from app.object_store import (
     ListedPage,
     ObjectAttributes,
     ObjectInfo,
+    PageAsked,
     ReadObject,
     Seconds,
+    Writing,
 )
 from app.s3_acl import read_acl
 from app.s3_ahead import ReadsAhead
 from app.s3_bucket import Lifecycle, Notice, Replication
-from app.s3_client import MIN_WRITE_SECONDS, Reply, S3Client
+from app.s3_client import MIN_WRITE_SECONDS, BegunRead, Reply, S3Client
 from app.s3_delete import delete_objects
 from app.s3_errors import proof_missing, store_error
 from app.s3_http import Answer, SocketTransport, Transport, tls_context
@@ -102,8 +105,13 @@ class MinioStore:
             clock=clock,
             credentials=ProvidedCredentials(self._provider),
         )
-        self._ahead = ReadsAhead(self._client, "GET", TELL_CHECKSUMS, clock=clock)
-        self._looks_ahead = {attributes: ReadsAhead(self._client, "HEAD", headers, clock=clock) for attributes, headers in _LOOKS.items()}
+        begin = self._client.begin
+        self._ahead = ReadsAhead[str](self._client, lambda key: begin("GET", key, None, TELL_CHECKSUMS), clock=clock)
+        self._looks_ahead = {
+            attributes: ReadsAhead[str](self._client, partial(_begin_head, self._client, headers), clock=clock)
+            for attributes, headers in _LOOKS.items()
+        }
+        self._pages_ahead = ReadsAhead[PageAsked](self._client, lambda page: begin("GET", None, _page_query(page), {}), clock=clock)
 
     def __repr__(self) -> str:
         return f"MinioStore({self._host}/{self._bucket})"
@@ -161,20 +169,24 @@ class MinioStore:
 
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""
-        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit)}
-        query.update({"prefix": prefix, "start-after": start_after, "delimiter": delimiter})
-        body = success(self._client.read("GET", None, {name: value for name, value in query.items() if value}), prefix)
+        page = PageAsked(prefix, start_after, delimiter, limit)
+        begun = self._pages_ahead.take(page)
+        reply = self._client.take(begun) if begun is not None else self._client.read("GET", None, _page_query(page))
+        body = success(reply, prefix)
         try:
             return s3_xml.read_page(body)
         except s3_xml.XmlError as error:
             raise StoreRequestError(prefix, str(error)) from error
 
-    def read_ahead(self, key: str | None) -> None:
-        """Send the GET now that this thread's next ``read`` of *key* takes the answer of; None: drop those that are sent."""
-        if key is None:
-            self._ahead.drop()
-        else:
-            self._ahead.begin(key)
+    def list_ahead(self, pages: Sequence[PageAsked]) -> int:
+        """Send the requests now that this thread's next listings of those pages take the answers of."""
+        self._pages_ahead.drop()
+        return self._pages_ahead.begin_all(pages)
+
+    def read_ahead(self, keys: Sequence[str]) -> int:
+        """Send the GETs now that this thread's next reads of those keys take the answers of."""
+        self._ahead.drop(but=keys)
+        return self._ahead.begin_all(keys)
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET with all attributes that a write can carry on; *admit* is called before the body is read."""
@@ -228,21 +240,34 @@ class MinioStore:
 
     def put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> ObjectInfo:
         """PUT. The ``last_modified`` returned is an upper bound (the answer's Date)."""
+        return self.begin_put(key, body, attributes, condition=condition, deadline=deadline).result()
+
+    def begin_put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> Writing:
+        """A PUT whose answer is taken later."""
         headers = {**attributes.headers, **attributes.checksums, **condition_headers(condition)}
         if any(name.startswith("x-amz-object-lock-") for name in headers):
             headers["content-md5"] = b64encode(md5(body, usedforsecurity=False).digest()).decode()  # S3 asks for it with a lock
-        reply = self._client.write("PUT", key, headers=headers, body=body, deadline=deadline)
+        begun = self._client.begin_write("PUT", key, headers, body=body, deadline=deadline)
+        return _Writing(lambda: self._put(key, len(body), condition, self._client.take_write(begun)))
+
+    def _put(self, key: str, size: int, condition: Condition | None, reply: Reply) -> ObjectInfo:
         written(reply, key, condition)
         etag = reply.answer.headers.get("etag", "").strip('"')
         if not etag:
             raise proof_missing(key, reply.answer.headers)
-        return self._written(key, etag, len(body), reply)
+        return self._written(key, etag, size, reply)
 
     def copy(
         self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """CopyObject of exactly *source*."""
-        return self.copy_from(self.path(source.key), source, key, condition=condition, deadline=deadline, headers=headers)
+        return self.begin_copy(source, key, condition=condition, deadline=deadline, headers=headers).result()
+
+    def begin_copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> Writing:
+        """A CopyObject whose answer is taken later."""
+        return self.begin_copy_from(self.path(source.key), source, key, condition=condition, deadline=deadline, headers=headers)
 
     def path(self, key: str) -> str:
         """What x-amz-copy-source calls an object of this bucket: MinIO takes a key with a slash before it anywhere but there (tried)."""
@@ -251,16 +276,19 @@ class MinioStore:
             key = Equivalence.of(seen).canonical(key)
         return self._client.path(key)
 
-    def copy_from(
+    def begin_copy_from(
         self, path: str, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None
-    ) -> ObjectInfo:
+    ) -> Writing:
         """CopyObject of exactly *source*, which may lie in another bucket of the endpoint, as *path* says."""
         asked = {
             **(headers or {}),
             **self._source_headers(path, source),
             **condition_headers(condition),
         }
-        reply = self._client.write("PUT", key, headers=asked, deadline=deadline)
+        begun = self._client.begin_write("PUT", key, asked, deadline=deadline)
+        return _Writing(lambda: self._copied(source, key, condition, self._client.take_write(begun)))
+
+    def _copied(self, source: ObjectInfo, key: str, condition: Condition | None, reply: Reply) -> ObjectInfo:
         try:
             body = success(reply, source.key)
         except ConditionFailedError as error:
@@ -406,6 +434,27 @@ class MinioStore:
             # An upper bound: some servers make their Date once a second, so that an object is a second younger than its answer says.
             modified = self.store_time() + 2 if reply.date is None else reply.date + 1
         return ObjectInfo(key=key, etag=etag, size=size, last_modified=modified, version_id=read_version(reply.answer.headers))
+
+
+def _begin_head(client: S3Client, headers: Mapping[str, str], key: str) -> BegunRead:
+    return client.begin("HEAD", key, None, headers)
+
+
+def _page_query(page: PageAsked) -> dict[str, str]:
+    query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page.limit)}
+    query.update({"prefix": page.prefix, "start-after": page.start_after, "delimiter": page.delimiter})
+    return {name: value for name, value in query.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """A write under way."""
+
+    take: Callable[[], ObjectInfo]
+
+    def result(self) -> ObjectInfo:
+        """The version written."""
+        return self.take()
 
 
 def _admin_error(bucket: str, error: MinioAdminException) -> ObjectError:

@@ -140,6 +140,16 @@ class Deadline(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PageAsked:
+    """One page of a listing: up to *limit* of the objects under *prefix* from *start_after* on, *delimiter* ending folders."""
+
+    prefix: str
+    start_after: str
+    delimiter: str = "/"
+    limit: int = MAX_LISTED
+
+
+@dataclass(frozen=True, slots=True)
 class Seconds:
     """A deadline that is always as far away, for requests that no lease covers."""
 
@@ -148,6 +158,13 @@ class Seconds:
     def remaining(self) -> float:
         """The seconds given."""
         return self.seconds
+
+
+class Writing(Protocol):
+    """A write that was sent, and may be carried out from now on; its answer is taken once."""
+
+    def result(self) -> ObjectInfo:
+        """The version written. Raises what ``put`` or ``copy`` does."""
 
 
 class ObjectStore(Protocol):
@@ -178,8 +195,17 @@ class ObjectStore(Protocol):
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after* (never a continuation token: M1)."""
 
-    def read_ahead(self, key: str | None) -> None:
-        """A hint: this thread's next ``read`` of *key* may give what is there from now on; None: it reads none of those after all."""
+    def list_ahead(self, pages: Sequence[PageAsked]) -> int:
+        """A hint: this thread's next ``list_page`` of the first of *pages* may give what is there from now on.
+
+        None of those that were named before is listed after all. Gives how many of *pages* are asked for at once now.
+        """
+
+    def read_ahead(self, keys: Sequence[str]) -> int:
+        """A hint: this thread's next ``read`` of the first of *keys* may give what is there since it was first named.
+
+        Nothing else that was named before is read after all. Gives how many of *keys* are asked for by now.
+        """
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET with all attributes that a write can carry on. Raises as ``stat``, and ArchivedError.
@@ -213,6 +239,14 @@ class ObjectStore(Protocol):
         *headers*: what the store does not take over by itself (storage class, encryption, ACL, locks); metadata and tags come along.
         Raises ConditionFailedError for either condition, MissingObjectError.
         """
+
+    def begin_put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> Writing:
+        """``put``, whose answer is taken later. Raises only what keeps the request from being sent, and UnansweredError."""
+
+    def begin_copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> Writing:
+        """``copy``, whose answer is taken later. Raises as ``begin_put``."""
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload and give its id."""

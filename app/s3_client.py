@@ -50,6 +50,15 @@ class BegunRead:
     date: int
 
 
+@dataclass(frozen=True, slots=True)
+class BegunWrite:
+    """A write that was sent."""
+
+    request: Begun
+    expires_at: int  # the end of its signature, UTC seconds
+    seconds: float  # that its whole answer may take
+
+
 class S3Client:
     """Sends signed requests about one bucket (path-style) over a transport; counts no error as success, repeats nothing."""
 
@@ -102,10 +111,10 @@ class S3Client:
         """Connections that are open and free."""
         return self._transport.kept
 
-    def begin(self, method: str, key: str, headers: Mapping[str, str]) -> BegunRead:
+    def begin(self, method: str, key: str | None, query: Mapping[str, str] | None, headers: Mapping[str, str]) -> BegunRead:
         """Send a read whose answer is taken later, or never."""
         date = int(self.store_time())
-        target, signed = self._signed_read(method, key, None, headers, date)
+        target, signed = self._signed_read(method, key, query, headers, date)
         try:
             return BegunRead(self._transport.begin(method, target, signed, timeout=self._timeout), date)
         except UnansweredError as error:
@@ -156,15 +165,39 @@ class S3Client:
 
         No deadline means that the request may come as late as the time-out allows.
         """
+        sent = headers or {}
+        target, expires_at, seconds = self._signed_write(method, key, query, sent, deadline=deadline, signed_ago=signed_ago)
+        return self._observe(self._transport.send(method, target, sent, body, timeout=seconds), expires_at)
+
+    def begin_write(self, method: str, key: str, headers: Mapping[str, str], *, body: bytes = b"", deadline: Deadline) -> BegunWrite:
+        """Send such a request, whose answer is taken later."""
+        target, expires_at, seconds = self._signed_write(method, key, None, headers, deadline=deadline)
+        return BegunWrite(self._transport.begin(method, target, headers, body, timeout=seconds), expires_at, seconds)
+
+    def take_write(self, begun: BegunWrite) -> Reply:
+        """The answer to that: within the time that it has, and what has come by then is read in any case."""
+        left = begun.request.sent_at + begun.seconds - self._clock.boot()
+        return self._observe(begun.request.answer(timeout=max(left, MIN_WRITE_SECONDS)), begun.expires_at)
+
+    def _signed_write(
+        self,
+        method: str,
+        key: str | None,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        *,
+        deadline: Deadline | None,
+        signed_ago: int = 0,
+    ) -> tuple[str, int, float]:
+        """The target to send, the UTC second in which the signature ends, and the seconds that the answer may take."""
         date = int(self.store_time()) - signed_ago
         seconds = self._timeout if deadline is None else min(self._timeout, deadline.remaining())
         if seconds < MIN_WRITE_SECONDS:
             raise LeaseLostError("the lease ends before the request could be carried out")
         expires = math.floor(seconds)
         pairs = [(name, encode_value(value)) for name, value in query.items()] if query else []
-        sent = headers or {}
-        target = self._signer.in_query(method, self.path(key), pairs, sent, who=self._credentials(), date=date, expires=expires)
-        return self._observe(self._transport.send(method, target, sent, body, timeout=seconds), date + expires)
+        target = self._signer.in_query(method, self.path(key), pairs, headers, who=self._credentials(), date=date, expires=expires)
+        return target, date + expires, seconds
 
     def head_error(self, reply: Reply, key: str) -> RekeyError:
         """What a failed HEAD means: it has no body, and a 400 may be SSE-C, an expired token or a bad key; one byte's GET says which."""

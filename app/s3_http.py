@@ -69,8 +69,8 @@ class Transport(Protocol):
         Raises StoreUnavailableError if the request cannot have arrived, UnansweredError if it may have.
         """
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> Begun:
-        """Send a request without a body whose answer is taken later, or never. Raises as ``send``."""
+    def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> Begun:
+        """Send a request whose answer is taken later, or, of a read, never. Raises as ``send``."""
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -128,9 +128,9 @@ class SocketTransport:
         """The whole answer within *timeout* seconds."""
         return self._take(self._begin(method, target, headers, body, timeout=timeout), max_body, admit)
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> Begun:
-        """Send a request without a body whose answer is taken later: it waits in the connection's buffers, and in no memory of ours."""
-        return self._begin(method, target, headers, b"", timeout=timeout)
+    def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> Begun:
+        """Send a request whose answer is taken later: it waits in the connection's buffers, and in no memory of ours."""
+        return self._begin(method, target, headers, body, timeout=timeout)
 
     def _begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes, *, timeout: float) -> _Begun:
         request = self._head(method, target, headers, body)

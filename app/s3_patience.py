@@ -60,14 +60,14 @@ class PatientTransport:
 
         return self._ask(ask, ask, end=end)
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> Begun:
+    def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> Begun:
         """Send a request whose answer is taken later."""
         self._space(timeout)
-        begun = self._transport.begin(method, target, headers, timeout=timeout)
+        begun = self._transport.begin(method, target, headers, body, timeout=timeout)
 
         def answer(timeout: float, max_body: int | None, admit: Callable[[int], None] | None) -> Answer:
             def ask(left: float) -> Answer:
-                return self._transport.send(method, target, headers, timeout=left, max_body=max_body, admit=admit)
+                return self._transport.send(method, target, headers, body, timeout=left, max_body=max_body, admit=admit)
 
             first = partial(begun.answer, max_body=max_body, admit=admit)
             return self._ask(lambda left: first(timeout=left), ask, end=self._now() + timeout)

@@ -24,7 +24,9 @@ from app.object_store import (
     ObjectAttributes,
     ObjectInfo,
     ObjectStore,
+    PageAsked,
     ReadObject,
+    Writing,
 )
 from app.placing import Placing, Where
 from app.probe import ProbedStore, probe
@@ -42,10 +44,10 @@ class OneBucket(ProbedStore, Protocol):
     def path(self, key: str) -> str:
         """What x-amz-copy-source calls the object."""
 
-    def copy_from(
+    def begin_copy_from(
         self, path: str, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None
-    ) -> ObjectInfo:
-        """``copy`` of what the other bucket calls *path*."""
+    ) -> Writing:
+        """``begin_copy`` of what the other bucket calls *path*."""
 
     def copy_part_from(
         self, path: str, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline
@@ -118,16 +120,28 @@ class TwoBuckets:
 
     def look_ahead(self, keys: Sequence[str], *, attributes: bool = False) -> int:
         """Send HEADs to each bucket."""
+        return self._ahead(keys, lambda store, mine: store.look_ahead(mine, attributes=attributes))
+
+    def list_ahead(self, pages: Sequence[PageAsked]) -> int:
+        """Begin those whose folders lie in one bucket; a page of both is asked for when it is listed."""
+        places = [self._places.children(page.prefix) if page.delimiter else Where.BOTH for page in pages]
+        begun: set[PageAsked] = set()
+        for where, store in ((Where.SOURCE, self.source), (Where.TARGET, self.target)):
+            mine = [page for page, place in zip(pages, places, strict=True) if place is where]
+            begun.update(mine[: store.list_ahead(mine)])
+        return next((number for number, page in enumerate(pages) if page not in begun), len(pages))
+
+    def _ahead(self, keys: Sequence[str], begin: Callable[[OneBucket, Sequence[str]], int]) -> int:
+        """Let each bucket's store *begin* with those of *keys* that are its own; gives how many of *keys* are asked for in a row."""
         begun: set[str] = set()
         for store in (self.source, self.target):
             mine = [key for key in keys if self._of(key) is store]
-            begun.update(mine[: store.look_ahead(mine, attributes=attributes)])
+            begun.update(mine[: begin(store, mine)])
         return next((number for number, key in enumerate(keys) if key not in begun), len(keys))
 
-    def read_ahead(self, key: str | None) -> None:
-        """Begin a GET, or drop those begun."""
-        for store in (self.source, self.target) if key is None else (self._of(key),):
-            store.read_ahead(key)
+    def read_ahead(self, keys: Sequence[str]) -> int:
+        """Send GETs to each bucket."""
+        return self._ahead(keys, lambda store, mine: store.read_ahead(mine))
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""
@@ -173,8 +187,18 @@ class TwoBuckets:
         self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
     ) -> ObjectInfo:
         """CopyObject of exactly *source*, from its bucket into that of *key*."""
+        return self.begin_copy(source, key, condition=condition, deadline=deadline, headers=headers).result()
+
+    def begin_put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> Writing:
+        """A PUT whose answer is taken later."""
+        return self._of(key).begin_put(key, body, attributes, condition=condition, deadline=deadline)
+
+    def begin_copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> Writing:
+        """A CopyObject whose answer is taken later."""
         path = self._of(source.key).path(source.key)
-        return self._of(key).copy_from(path, source, key, condition=condition, deadline=deadline, headers=headers)
+        return self._of(key).begin_copy_from(path, source, key, condition=condition, deadline=deadline, headers=headers)
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload."""

@@ -1,20 +1,25 @@
-"""More requests of one task under way at once, where the machine has room: what a far store gets done is bounded by them.
+"""More requests of one task under way at once: those that it holds places for, and more where the machine has room.
 
-Reads ahead: while a task waits for a write, the store sends it the next object already. The bytes that were read are written under the
-conditions that they would be written under anyway, only a request later. Looks: a task sends several HEADs before it takes their answers.
+Copies: a task has several of them under way together (app.stages.together). Reads ahead: while it waits for their writes, the store
+sends it the next objects already. The bytes that were read are written under the conditions that they would be written under anyway, only
+a request later. Looks: a task sends several HEADs before it takes their answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from app.ledger.records import Move
+from app.ledger.records import Move, Run
 from app.looks import AT_ONCE, Borrow, Looks, look
 from app.spacing import is_spaced
 from app.stages.context import Batch, Context
+from app.states import RunKind
 
-A_TASK = 2  # requests: a write, and the read of what comes next
+COPY = "copy"  # the stage that has several objects under way
+TOGETHER = 10  # copies of one task: more of them cost a store on the same processors more a request than they save here
+TASKS = 2  # that the places are for at least, so that one has requests under way while another one claims
+A_TASK = 2  # requests for a place: a write, and the read of what comes next
 MOST_LOOKS = 256  # of one process: as many connections, each a file and some kilobytes
 
 
@@ -23,17 +28,34 @@ def most_requests(concurrency: int) -> int:
     return max(A_TASK * concurrency, min(AT_ONCE * concurrency, MOST_LOOKS))
 
 
-def look_at(context: Context, stage: str, keys: Collection[str], *, attributes: Collection[str] = ()) -> Looks:
-    """``app.looks.look`` by one of *stage*'s tasks: with the places that are free beside its own, and what is known of the store."""
-    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=_places(context, stage), costs=context.costs)
+def places(context: Context, run: Run, stage: str) -> int:
+    """How many requests a task of *stage* has under way in its own right.
+
+    One where the run's rate is bounded, so that they are evenly spread; and in a rollback, where several moves may go back to one object.
+    """
+    if stage != COPY or run.kind is RunKind.ROLLBACK or context.watch.rate(run, stage):
+        return 1
+    concurrency = context.concurrency(stage)
+    return max(1, concurrency // max(TASKS, -(-concurrency // TOGETHER)))  # as many to each, so that none of the concurrency is left over
 
 
-def _places(context: Context, stage: str) -> Borrow:
+def tasks_at_once(context: Context, run: Run, stage: str) -> int:
+    """How many tasks of *stage* a process works on at the same time: all together have as many requests under way as its concurrency."""
+    return max(1, context.concurrency(stage) // places(context, run, stage))
+
+
+def look_at(context: Context, stage: str, keys: Collection[str], *, attributes: Collection[str] = (), own: int = 1) -> Looks:
+    """``app.looks.look`` by one of *stage*'s tasks: with its *own* places, those that are free, and what is known of the store."""
+    return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=_places(context, stage, own), costs=context.costs)
+
+
+def _places(context: Context, stage: str, own: int) -> Borrow:
     @contextmanager
     def borrow(wanted: int) -> Iterator[int]:
-        lent = 0 if is_spaced() else context.crowd.lend(wanted, most=most_requests(context.concurrency(stage)))
+        mine = min(wanted, own - 1)
+        lent = 0 if is_spaced() else context.crowd.lend(wanted - mine, most=most_requests(context.concurrency(stage)))
         try:
-            yield lent
+            yield mine + lent
         finally:
             context.crowd.give_back(lent)
 
@@ -41,15 +63,20 @@ def _places(context: Context, stage: str) -> Borrow:
 
 
 @contextmanager
-def ahead(batch: Batch, following: Move | None) -> Iterator[None]:
-    """Begin the read of *following*'s object, if nobody needs the place for one more request; the block is the write before it."""
+def ahead(batch: Batch, following: Sequence[Move]) -> Iterator[None]:
+    """Begin the reads of *following*'s objects, as far as nobody needs the places; the block is the writes before them."""
     context, stage = batch.context, batch.result.stage
-    wanted = following is not None and following.new_key and not following.same_object and not is_spaced()
-    if following is None or not wanted or not context.crowd.lend(1, most=A_TASK * context.concurrency(stage)):
-        yield
-        return
-    context.store.read_ahead(following.old_key)
+    lent = 0 if is_spaced() or not following else context.crowd.lend(len(following), most=A_TASK * context.concurrency(stage))
     try:
+        if lent:
+            read_ahead(context, following[:lent])
         yield
     finally:
-        context.crowd.give_back(1)
+        context.crowd.give_back(lent)
+
+
+def read_ahead(context: Context, moves: Sequence[Move]) -> int:
+    """Begin the reads of the objects of the first of *moves*, and of no other; gives of how many moves, those that need none among them."""
+    read = [move for move in moves if move.new_key and not move.same_object]
+    begun = context.store.read_ahead([move.old_key for move in read])
+    return len(moves) if begun == len(read) else moves.index(read[begun])

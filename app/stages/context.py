@@ -14,7 +14,7 @@ from sqlalchemy import exc
 
 from app import backoff
 from app.assets import Assets
-from app.byte_budget import ByteBudget
+from app.byte_budget import Budget, ByteBudget
 from app.clock import Clock
 from app.copying import is_equal
 from app.database import transaction
@@ -86,7 +86,7 @@ class Context:
     rules: Rules
     settings: Settings
     clock: Clock
-    budget: ByteBudget
+    budget: Budget
     stopping: Callable[[], bool]
     steering: SteerLedger
     reopening: ReopenLedger
@@ -213,6 +213,7 @@ class Batch:
         self._flushed = started
         self.completing: frozenset[tuple[int, int]] = frozenset()  # moves with an upload on record that may have become their copy
         self.given_back = 0  # moves for which there was no time
+        self.end_others: Callable[[], None] | None = None  # takes what came of the writes of other moves that are under way
 
     @property
     def left(self) -> list[Move]:
@@ -241,6 +242,8 @@ class Batch:
 
     def part_from(self, move: Move) -> None:
         """Give back all but *move*, which will take long: others need not wait for it."""
+        if self.end_others is not None:
+            self.end_others()
         others = [other for other in self.left if other.run_no != move.run_no or other.id != move.id]
         if others:
             self.flush()

@@ -8,31 +8,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 from app.assets import AssetRow
 from app.attributes import missing
 from app.copying import Copied
 from app.database import transaction
-from app.errors import ConditionFailedError, FidelityError, MissingObjectError, ObjectError, UnansweredError
+from app.errors import ConditionFailedError, FidelityError, MissingObjectError
 from app.fidelity import needs_head
 from app.folding import are_two
 from app.ledger.records import Move, Outcome
 from app.looks import Looks
 from app.object_store import ReadObject
+from app.spacing import is_spaced
 from app.stages import going_back
-from app.stages.ahead import ahead, look_at
+from app.stages.ahead import ahead, look_at, places, read_ahead
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, Context, again, failed, nothing_written, park, refused
+from app.stages.context import Batch, Context, again, failed, nothing_written, park
 from app.stages.naming import Claims, who_claims
 from app.stages.proving import disproved, prove
 from app.stages.replanning import replan, with_own_key
+from app.stages.together import Steps, Together
 from app.stages.writing import is_there, is_vouched_for, looks_first, perhaps_not_ours, write
 from app.states import MoveState, ParkedReason, RunKind
 
+LOOKED_AT = 50  # moves whose objects are looked at for one chunk of copies
 WAIT_SECONDS = 2.0  # for the old object of another move to go; doubling, to LONGEST_WAIT_SECONDS
 LONGEST_WAIT_SECONDS = 15.0
 REFUSED_FOR_NOTHING = 2  # so often a write may be refused as if an object were there, and none is: it was there a moment ago, perhaps
+LARGE_TOGETHER = 4 * 1024**2  # bytes of objects that are under way together: a store may lock an object whose reader lets it wait
 MISSED_LOOKS = 3  # a present object may answer 404 while drives are out (case 16): it is missing only after checks spread in time
 
 
@@ -40,60 +43,68 @@ MISSED_LOOKS = 3  # a present object may answer 404 while drives are out (case 1
 class CopyObjects:
     """Copies a batch of planned moves."""
 
-    chunk: int = 50  # so many requests, one after the other, rarely outlast the task
+    chunk: int = 200  # so many requests, some of them at the same time, rarely outlast the task
 
     def act(self, batch: Batch) -> None:
-        """Copy the next chunk."""
-        moves = batch.left[: self.chunk]
+        """Copy the next chunk; where the store copies by itself, no more than is copied while the looks before it are new enough."""
+        moves = batch.left[: LOOKED_AT if _looks_before(batch) else self.chunk]
         context = batch.context
         claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
         if any(move.claims > 1 for move in moves):
             batch.completing = context.uploads.completing(batch.run)
         sources = _looks(batch, moves)
         try:
-            self._copy(batch, moves, claims=claims, sources=sources)
+            with Together(batch) as together:
+                _copy(batch, moves, together, claims=claims, sources=sources)
         finally:
-            context.store.read_ahead(None)
+            context.store.read_ahead(())
         if sources is not None:
             sources.complain()
 
-    def _copy(self, batch: Batch, moves: Sequence[Move], *, claims: Claims, sources: Looks | None) -> None:
-        context = batch.context
-        for move, following in zip_longest(moves, moves[1:]):
+
+def _copy(batch: Batch, moves: Sequence[Move], together: Together, *, claims: Claims, sources: Looks | None) -> None:
+    """Copy *moves*, some of them at the same time, the next ones' objects being read while those are written."""
+    own = 1 if is_spaced() else places(batch.context, batch.run, batch.result.stage)
+    left = list(moves)
+    while left:
+        size = max(1, min(own, LARGE_TOGETHER // max(1, together.largest)))
+        if sources is None and size > 1:
+            size = max(1, read_ahead(batch.context, left[:size]))
+        now, left = left[:size], left[size:]
+        for move in now:
             if not batch.holds(move):
                 continue  # given back, since another one takes long
             if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
-                break  # the runner gives the rest back, or comes again with new looks
+                return  # the runner gives the rest back, or comes again with new looks
             batch.flush_sometimes()
-            try:
-                with ahead(batch, following if sources is None else None):
-                    outcome = copy_one(batch, move, claims=claims, sources=sources)
-            except ObjectError as error:
-                outcome = refused(move, error, settings=context.settings)
-            except UnansweredError as error:
-                batch.unanswered(move, error)
-                raise
-            batch.add(outcome, say="waiting" if outcome.move.waiting else None)
+            together.begin(move, copy_one(batch, move, claims=claims, sources=sources))
+        with ahead(batch, left[:size] if sources is None else ()):
+            together.finish()
+
+
+def _looks_before(batch: Batch) -> bool:
+    return batch.run.kind is RunKind.ROLLBACK or looks_first(batch.context)
 
 
 def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
     """What has to be known of the objects before the copy: of a rollback, or on the operator's word, what is at both keys."""
     context = batch.context
-    by_store = looks_first(context)
-    if batch.run.kind is not RunKind.ROLLBACK and not by_store:
+    if not _looks_before(batch):
         return None
+    by_store = looks_first(context)
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
     keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
     attributes = [move.old_key for move in moves] if by_store and needs_head(context.store.capabilities.fidelity) else ()
-    return look_at(context, batch.result.stage, keys, attributes=attributes)
+    stage = batch.result.stage
+    return look_at(context, stage, keys, attributes=attributes, own=places(context, batch.run, stage))
 
 
-def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Outcome:
-    """Copy one object, or say why not."""
+def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Steps:
+    """Copy one object, or say why not; yields while its write is under way."""
     if move.waiting:
         move = replace(move, waiting=False)  # unless it still has to
     try:
-        return _attempt(batch, move, claims, sources)
+        return (yield from _attempt(batch, move, claims, sources))
     except ConditionFailedError:
         try:
             return _occupied(batch, move, sources)
@@ -108,7 +119,7 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
         return there
 
 
-def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) -> Outcome:
+def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) -> Steps:
     context = batch.context
     if not move.new_key:  # it was parked for a name that gave no key, and sent on again
         return replan(batch, move, _row_of(context, move))
@@ -125,7 +136,7 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
         sources = sources if looks_first(context) else None
     if (move.run_no, move.id) in batch.completing and _may_be_completed(context, move):
         raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
-    copied = write(batch, move, sources)
+    copied = yield from write(batch, move, sources)
     return disproved(batch, move, copied) or _copied(move, copied, recorded=True)
 
 

@@ -9,14 +9,16 @@ concurrency.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 LEAST = 8
-BEGIN = 16
+BEGIN = 32
 BUSY = 0.92  # of the machine's processors, or of the one that an interpreter can use
 ADAPT_SECONDS = 0.5
 LEND = 0.8
@@ -45,7 +47,8 @@ class Crowd:
         self._free = threading.Condition()
         self._limit = float(BEGIN)
         self._working = 0
-        self._waiting = 0
+        self._waiting = 0  # for a place that the limit leaves no room for
+        self._of: Counter[str] = Counter()  # places of each kind of task
         self._machine = 0.0  # how much of it was busy, last
         self._read = (now(), time.process_time(), *load())
 
@@ -55,21 +58,31 @@ class Crowd:
         return int(self._limit)
 
     @contextmanager
-    def place(self, *, seconds: float, stopping: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-        """Hold a place for the length of a block; waits *seconds* for one at most. False: the worker is to stop, do nothing."""
+    def place(
+        self, *, seconds: float, stopping: Callable[[], bool] = lambda: False, size: int = 1, kind: str = "", most: float = math.inf
+    ) -> Iterator[bool]:
+        """Hold a place for the length of a block; waits *seconds* for one at most. False: the worker is to stop, do nothing.
+
+        A task that has *size* requests under way takes so many places. Those of its *kind* have *most* together.
+        """
         end = self._now() + seconds
         with self._free:
             self._adapt()
-            self._waiting += 1
-            while self._working >= self.limit and not stopping() and self._now() < end:
+            while not stopping() and self._now() < end:
+                over = self._working > 0 and self._working + size > self.limit
+                if not over and (not self._of[kind] or self._of[kind] + size <= most):
+                    break
+                self._waiting += over
                 self._free.wait(ADAPT_SECONDS)
                 self._adapt()
-            self._waiting -= 1
-            self._working += 1
+                self._waiting -= over
+            self._working += size
+            self._of[kind] += size
         try:
             yield not stopping()
         finally:
-            self.give_back(1)
+            self._of[kind] -= size
+            self.give_back(size)
 
     def lend(self, wanted: int, *, most: int) -> int:
         """Places for *wanted* more requests of a task that has its own already; gives how many, of those that are free below *most*.
@@ -87,10 +100,12 @@ class Crowd:
 
     def give_back(self, lent: int) -> None:
         """Give lent places back."""
+        if not lent:
+            return
         with self._free:
             self._working -= lent
             self._adapt()
-            self._free.notify(lent)
+            self._free.notify_all()
 
     def _adapt(self) -> None:
         """Fewer places where the processors are busy, more where they are not."""
@@ -103,6 +118,6 @@ class Crowd:
         machine = self._machine = (busy_now - busy) / (whole_now - whole) if whole_now > whole else 0.0
         if machine > BUSY or (own_now - own) / (now - at) > BUSY:
             self._limit = max(float(LEAST), self._limit * SHRINK)
-        elif self._working >= self.limit - 1:  # more are of use only where all places are taken
+        elif self._waiting or self._working >= self.limit - 1:  # more are of use only where all places are taken, or too few are left
             self._limit = self._limit * (GROW if machine > IDLE else GROW_IDLE) + 1
             self._free.notify_all()

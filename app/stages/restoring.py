@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.copying import copy_through
+from app.copying import at_once, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity_rules import LENIENT
 from app.ledger.records import Move, Outcome
@@ -26,16 +26,18 @@ def restore(batch: Batch, move: Move) -> Outcome:
 def _put_back(batch: Batch, move: Move) -> Outcome:
     context = batch.context
     try:
-        copy_through(
-            context.store,
-            move.new_key,
-            move.old_key,
-            condition=IfAbsent(),
-            deadline=batch.lease,
-            max_bytes=context.settings.inline_bytes,
-            budget=context.budget,
-            keeper=BatchKeeper(batch, move),
-            policy=LENIENT,  # bytes that a row names are worth more than what goes with them
+        at_once(
+            copy_through(
+                context.store,
+                move.new_key,
+                move.old_key,
+                condition=IfAbsent(),
+                deadline=batch.lease,
+                max_bytes=context.settings.inline_bytes,
+                budget=context.budget,
+                keeper=BatchKeeper(batch, move),
+                policy=LENIENT,  # bytes that a row names are worth more than what goes with them
+            )
         )
     except (ConditionFailedError, MissingObjectError) as error:
         return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")

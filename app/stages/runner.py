@@ -15,6 +15,7 @@ from typing import Protocol
 from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostError, StoreUnavailableError, UnansweredError
 from app.ledger.records import Run
 from app.spacing import spaced
+from app.stages.ahead import places
 from app.stages.cancelling import CancelMoves
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
 from app.states import RunState
@@ -64,7 +65,8 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
     # These waits are not the task's own time; that for a place ends, with what follows it, before the message would come a second time.
     patience = context.settings.visibility_timeout_seconds / 2
     room = context.room.hold(size - FEW) if size > FEW else nullcontext()
-    with room, context.crowd.place(seconds=patience, stopping=context.stopping) as placed:
+    most, own = context.concurrency(stage), places(context, run, stage)
+    with room, context.crowd.place(seconds=patience, stopping=context.stopping, size=own, kind=stage, most=most) as placed:
         if placed:
             _work_through(stage, work, run, ids, context=context, result=result)
         else:

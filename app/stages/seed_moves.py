@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from app.ledger.ladders import Ladder
 from app.ledger.records import Run
 from app.planning import Plan
-from app.stages.ahead import look_at
+from app.stages.ahead import COPY, look_at, tasks_at_once
 from app.stages.context import Context
 from app.stages.noting import drop_mark, mark_journal
 from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, next_page
@@ -107,7 +107,7 @@ def batch_size(run: Run, page_rows: int, context: Context) -> int:
     (tasks.hand_over).
     """
     rows = max(run.rows_estimate, page_rows, 1)
-    slots = context.settings.copy_concurrency
+    slots = tasks_at_once(context, run, COPY)
     return max(1, min(context.settings.batch_size, PAGE_ROWS // slots, rows // (BATCHES_A_WORKER * slots)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.attributes import is_retyped, load_of_copy
-from app.copying import SINGLE_COPY_BYTES, Copied, copy_by_store, copy_through
+from app.copying import SINGLE_COPY_BYTES, Steps, copy_by_store, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity import Way
 from app.ledger.records import Move, Outcome
@@ -41,8 +41,8 @@ def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
     return Outcome(move=replace(nothing_written(move), detail=detail), due_in=left + 1.0)
 
 
-def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
-    """Write *move*'s copy; *sources*: what was looked at, where the store copies by itself."""
+def write(batch: Batch, move: Move, sources: Looks | None) -> Steps:
+    """Write *move*'s copy; *sources*: what was looked at, where the store copies by itself. Yields while a request is under way."""
     context = batch.context
     # A re-copy goes over the copy that this very move wrote, and over nothing else.
     condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
@@ -51,10 +51,10 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
         operator_vouches = is_vouched_for(context)
         if operator_vouches and _is_taken(context, move.new_key, sources):
             raise ConditionFailedError(move.new_key, "an object is there already")
-        copied = _copy_by_store(batch, move, source, sources, condition=None if operator_vouches else condition)
-        if copied is not None:
-            return copied
-    return copy_through(
+        steps = _copy_by_store(batch, move, source, sources, condition=None if operator_vouches else condition)
+        if steps is not None:
+            return (yield from steps)
+    steps = copy_through(
         context.store,
         move.old_key,
         move.new_key,
@@ -65,9 +65,10 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Copied:
         keeper=BatchKeeper(batch, move),
         policy=context.settings.fidelity_policy,
     )
+    return (yield from steps)
 
 
-def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks, *, condition: Condition | None) -> Copied | None:
+def _copy_by_store(batch: Batch, move: Move, source: ObjectInfo, sources: Looks, *, condition: Condition | None) -> Steps | None:
     """CopyObject, unless the object is too large for one request, or arrives less damaged another way."""
     context = batch.context
     if source.size > SINGLE_COPY_BYTES or is_retyped(context.store, move.old_key, move.new_key):

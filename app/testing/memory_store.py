@@ -16,6 +16,7 @@ from app.errors import (
     ArchivedError,
     ConditionFailedError,
     DeniedError,
+    LeaseLostError,
     MissingObjectError,
     ObjectError,
     RekeyError,
@@ -33,7 +34,9 @@ from app.object_store import (
     ListedPage,
     ObjectAttributes,
     ObjectInfo,
+    PageAsked,
     ReadObject,
+    Writing,
 )
 from app.testing import attributes as attributes_of
 from app.testing.application import UNTYPED, ApplicationSide
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
 _AHEAD: ContextVar[Mapping[tuple[int, str], ReadObject | RekeyError]] = ContextVar("ahead")  # of each thread, or greenlet
 _LOOKED: ContextVar[Mapping[tuple[int, str, str], ObjectInfo | ReadObject | RekeyError]] = ContextVar("looked")
+_LISTED: ContextVar[Mapping[tuple[int, PageAsked], ListedPage | RekeyError]] = ContextVar("listed")
 _Seen = TypeVar("_Seen", ObjectInfo, ReadObject)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # what XML cannot carry
 
@@ -146,35 +150,54 @@ class InMemoryStore(ApplicationSide):
 
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""
+        asked = PageAsked(prefix, start_after, delimiter, limit)
+        ahead = dict(_LISTED.get({}))
+        found = ahead.pop((id(self), asked), None)
+        _LISTED.set(ahead)
+        if isinstance(found, RekeyError):
+            raise found
+        return found or self._listing(asked)
 
+    def list_ahead(self, pages: Sequence[PageAsked]) -> int:
+        """The pages are listed now, well or ill, and ``list_page`` gives that."""
+        ahead: dict[tuple[int, PageAsked], ListedPage | RekeyError] = {}
+        for page in pages:
+            try:
+                ahead[id(self), page] = self._listing(page)
+            except RekeyError as error:
+                ahead[id(self), page] = error
+        _LISTED.set(ahead)
+        return len(pages)
+
+    def _listing(self, asked: PageAsked) -> ListedPage:
         def act() -> ListedPage:
             page = list_names(
                 self._bucket.names() if self._behaviour.lists_below_objects else without_nested(self._bucket.names()),
-                prefix=prefix,
-                start_after=start_after,
-                delimiter=delimiter,
-                limit=min(limit, MAX_LISTED),
+                prefix=asked.prefix,
+                start_after=asked.start_after,
+                delimiter=asked.delimiter,
+                limit=min(asked.limit, MAX_LISTED),
                 by_folder=not self._behaviour.ordered_listing and self._behaviour.ordered_folders,
                 collated=not self._behaviour.ordered_folders,
             )
             objects = [replace(self._current(name).info(self._listed(name)), version_id=None) for name in page.names]
             return ListedPage(objects=objects, truncated=page.truncated, last=page.last)
 
-        return self._read("list_page", prefix, act)
+        return self._read("list_page", asked.prefix, act)
 
-    def read_ahead(self, key: str | None) -> None:
-        """The GET is answered now, well or ill, and ``read`` gives that."""
-        ahead = _AHEAD.get({})
-        if key is None:
-            ahead = {}
-        elif (id(self), key) not in ahead:
-            answer: ReadObject | RekeyError
+    def read_ahead(self, keys: Sequence[str]) -> int:
+        """The GETs are answered now, well or ill, and ``read`` gives that."""
+        known = _AHEAD.get({})
+        ahead = {at: known[at] for key in keys if (at := (id(self), key)) in known}
+        for key in keys:
+            if (id(self), key) in ahead:
+                continue
             try:
-                answer = self._read("read", key, lambda: self._object(key))
+                ahead[id(self), key] = self._read("read", key, functools.partial(self._object, key))
             except RekeyError as error:
-                answer = error
-            ahead = {**ahead, (id(self), key): answer}
+                ahead[id(self), key] = error
         _AHEAD.set(ahead)
+        return len(keys)
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""
@@ -270,6 +293,16 @@ class InMemoryStore(ApplicationSide):
             return self._add(name, arrived, etag_of(arrived), kept, tags=tags).info(key)
 
         return self._write("copy", key, deadline, act)
+
+    def begin_put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> Writing:
+        """The PUT is carried out now, well or ill, and ``result`` gives that."""
+        return _begun(lambda: self.put(key, body, attributes, condition=condition, deadline=deadline))
+
+    def begin_copy(
+        self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
+    ) -> Writing:
+        """The CopyObject is carried out now, well or ill, and ``result`` gives that."""
+        return _begun(lambda: self.copy(source, key, condition=condition, deadline=deadline, headers=headers))
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload and give its id."""
@@ -424,3 +457,26 @@ class InMemoryStore(ApplicationSide):
         if upload is None or upload.name != self._behaviour.name(key):
             raise StoreRequestError(key, "NoSuchUpload")
         return upload
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A write that was carried out, or was not."""
+
+    answer: ObjectInfo | RekeyError
+
+    def result(self) -> ObjectInfo:
+        """What came of it."""
+        if isinstance(self.answer, RekeyError):
+            raise self.answer
+        return self.answer
+
+
+def _begun(write: Callable[[], ObjectInfo]) -> _Written:
+    """What a request came to; one that the lease leaves no time for is not sent."""
+    try:
+        return _Written(write())
+    except LeaseLostError:
+        raise
+    except RekeyError as error:
+        return _Written(error)

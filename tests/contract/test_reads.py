@@ -10,7 +10,7 @@ import pytest
 from app.clock import BootClock
 from app.errors import BadKeyError, ConditionFailedError, MissingObjectError
 from app.looks import look
-from app.object_store import ObjectAttributes
+from app.object_store import ObjectAttributes, PageAsked
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Subject
@@ -51,13 +51,12 @@ def test_head_gives_the_attributes_that_a_read_gives(subject: Subject) -> None:
 def test_read_ahead_gives_what_is_there_from_then_on(subject: Subject) -> None:
     """One version, whole: that of the hint or a later one; and of what is dropped, or read again, the newest."""
     subject.put("a", b"before")
-    subject.port.read_ahead(subject.key("a"))
-    subject.port.read_ahead(subject.key("none"))
+    assert subject.port.read_ahead([subject.key("a"), subject.key("none")]) == 2
     subject.application.put(subject.key("a"), b"now")
     ahead, again = (subject.port.read(subject.key("a"), max_bytes=100) for _ in range(2))
-    subject.port.read_ahead(subject.key("a"))
+    subject.port.read_ahead([subject.key("a")])
     subject.application.put(subject.key("a"), b"later")
-    subject.port.read_ahead(None)
+    subject.port.read_ahead(())
 
     assert ahead.body in {b"before", b"now"}
     assert ahead.info.size == len(ahead.body)
@@ -93,6 +92,33 @@ def test_looks_ahead_give_what_is_there_from_then_on(subject: Subject, *, attrib
     assert ahead in {len(b"before"), len(b"now")}
     assert again == len(b"now")
     assert size("b") == len(b"later, and longer")
+
+
+def test_pages_ahead_show_what_is_there_from_then_on(subject: Subject) -> None:
+    """Each is one page like any other; and of those that nobody wants any more, or that are asked for again, the newest."""
+    for name in ("x/1", "x/2", "y/1", "y/2"):
+        subject.put(name, b"before")
+    pages = [PageAsked(subject.key(folder), "", limit=10) for folder in ("x/", "none/", "y/")]
+
+    def listed(page: PageAsked) -> list[tuple[str, int]]:
+        found = subject.port.list_page(prefix=page.prefix, start_after=page.start_after, delimiter=page.delimiter, limit=page.limit)
+        return [(info.key.rpartition("/")[2], info.size) for info in found.objects]
+
+    begun = [subject.port.list_ahead(pages)]
+    subject.application.put(subject.key("x/2"), b"now, and longer")
+    ahead, again = listed(pages[0]), listed(pages[0])
+    nothing = listed(pages[1])
+    begun.append(subject.port.list_ahead(pages[2:]))
+    subject.application.put(subject.key("y/2"), b"later")
+    begun.append(subject.port.list_ahead(()))
+
+    assert 0 <= begun[0] <= len(pages)  # two buckets list what lies in one of them
+    assert 0 <= begun[1] <= 1
+    assert begun[2] == 0
+    assert ahead in ([("1", 6), ("2", 6)], [("1", 6), ("2", 15)])
+    assert again == [("1", 6), ("2", 15)]
+    assert nothing == []
+    assert listed(pages[2]) == [("1", 6), ("2", 5)]
 
 
 @pytest.mark.parametrize(("first", "last", "bytes_there"), [(0, 0, b"h"), (1, 3, b"ell"), (4, 4, b"o"), (0, 4, b"hello")])

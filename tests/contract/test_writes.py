@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from app.errors import (
 from app.fidelity import Fate, Way, fate_of
 from app.fidelity_rules import Attribute, Policy
 from app.large_copies import joined_etag
-from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Writing
 from app.testing import FixedDeadline
 from tests.keepers import PlainKeeper
 
@@ -384,3 +385,48 @@ def test_copy_is_of_the_version_asked_for(versioned: Subject) -> None:
 
     assert old.version_id is not None
     assert (versioned.get("copy"), versioned.get("parts"), versioned.get("source")) == (b"old", b"old", b"newer")
+
+
+@pytest.mark.parametrize("kind", ["put", "copy"])
+def test_writes_that_are_begun_together_each_have_their_own_answer(subject: Subject, kind: str) -> None:
+    """In whatever order they are taken; what is refused is refused alone, and nobody else waits for an answer that is not taken."""
+    source = _source(subject)
+
+    def begin(name: str) -> Writing:
+        key = subject.key(name)
+        if kind == "put":
+            return subject.port.begin_put(key, NEW + name.encode(), NOTHING, condition=IfAbsent(), deadline=subject.lease)
+        return subject.port.begin_copy(source, key, condition=IfAbsent(), deadline=subject.lease)
+
+    subject.put("taken", b"theirs")
+    begun = {name: begin(name) for name in ("one", "taken", "two")}
+    expected = {name: NEW + name.encode() if kind == "put" else NEW for name in ("one", "two")}
+    end = time.monotonic() + 20
+    while {name: subject.get(name) for name in expected} != expected and time.monotonic() < end:
+        time.sleep(0.05)
+    seen = {name: subject.get(name) for name in expected}
+
+    assert seen == expected
+    for name in ("two", "one"):
+        written, found = begun[name].result(), subject.store.stat(subject.key(name))
+        assert (written.key, written.etag, written.size) == (found.key, found.etag, found.size)
+    if _honours(subject, kind, "absent"):
+        with pytest.raises(ConditionFailedError):
+            begun["taken"].result()
+        assert subject.get("taken") == b"theirs"
+    else:
+        assert begun["taken"].result().key == subject.key("taken")
+
+
+@pytest.mark.parametrize("kind", ["put", "copy"])
+def test_write_that_the_lease_leaves_no_time_for_is_not_begun(subject: Subject, kind: str) -> None:
+    """The store hears nothing of it."""
+    source, late = _source(subject), FixedDeadline(0.5)
+    begin = {
+        "put": lambda: subject.port.begin_put(subject.key("late"), NEW, NOTHING, condition=IfAbsent(), deadline=late),
+        "copy": lambda: subject.port.begin_copy(source, subject.key("late"), condition=IfAbsent(), deadline=late),
+    }
+    with pytest.raises(LeaseLostError):
+        begin[kind]()
+
+    assert subject.get("late") is None

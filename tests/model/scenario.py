@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 O, N = "up/1.png", "clients/7/assets/1.png"  # noqa: E741 - as the contract calls them
 STORES = {"conditional": CONDITIONAL, "like_minio": LIKE_MINIO}
+COPIES = 4  # of the copy stage at once: two tasks with two each, so that writes of one task are under way together
 ANY = ("like_minio",)  # where no condition is ever refused, as of messages, leases and clocks: both stores come to the same states
 
 
@@ -60,7 +61,8 @@ class Scenario:
     def ground(self, store: str) -> Ground:
         """The world at the moment at which all schedules begin."""
         behaviour = replace(STORES[store], **self.differs)
-        ground = Ground(Path(), behaviour=behaviour, settings=self.settings, request_faults=self.request_faults)
+        settings = {"copy_concurrency": COPIES, **self.settings}
+        ground = Ground(Path(), behaviour=behaviour, settings=settings, request_faults=self.request_faults)
         ground.commit_faults, ground.lenient, ground.any_store = self.commit_faults, bool(self.breaks), self.any_store
         see_for(ground)
         ground.asset(1)

@@ -6,10 +6,11 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
-from app.byte_budget import ByteBudget
+from app.byte_budget import ByteBudget, SharedOut
 
 
 def test_budget_is_never_exceeded_by_many_threads() -> None:
@@ -77,6 +78,25 @@ def test_share_does_not_wait_for_more_while_it_holds_some() -> None:
 
         assert budget.held == 20
     assert budget.held == 0
+
+
+@pytest.mark.parametrize(("first", "room"), [(5, True), (6, False)])
+def test_who_has_several_shares_ends_the_others_before_a_wait(first: int, room: bool) -> None:  # noqa: FBT001 - a case
+    """It would wait for itself, or for somebody who waits for it; where there is room they may stay."""
+    budget = ByteBudget(10)
+    with ExitStack() as others:
+        others.enter_context(budget.share())(first)
+        ended: list[int] = []
+
+        def make_room() -> None:
+            ended.append(budget.held)
+            others.close()
+
+        with SharedOut(budget, make_room).share() as admit:
+            admit(5)
+
+            assert budget.held == (10 if room else 5)
+        assert ended == ([] if room else [6])
 
 
 def test_share_gives_back_what_it_took_when_its_block_fails() -> None:

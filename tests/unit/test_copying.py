@@ -10,7 +10,7 @@ import pytest
 from app import copying, large_copies
 from app.attributes import Load
 from app.byte_budget import ByteBudget
-from app.copying import copy_by_parts, copy_by_store, copy_through, is_equal, proved
+from app.copying import at_once, copy_by_parts, copy_by_store, copy_through, is_equal, proved
 from app.errors import ConditionFailedError, MissingObjectError, ProofError, StoreUnavailableError, UnansweredError
 from app.fidelity_rules import Policy
 from app.object_store import IfAbsent, IfMatch, ObjectInfo
@@ -48,16 +48,18 @@ def _through(
     max_bytes: int = 100,
     keeper: PlainKeeper | None = None,
 ) -> Copied:
-    return copy_through(
-        store,
-        "old",
-        "new",
-        condition=condition,
-        deadline=LEASE,
-        max_bytes=max_bytes,
-        budget=ByteBudget(),
-        keeper=keeper or PlainKeeper(),
-        policy=POLICY,
+    return at_once(
+        copy_through(
+            store,
+            "old",
+            "new",
+            condition=condition,
+            deadline=LEASE,
+            max_bytes=max_bytes,
+            budget=ByteBudget(),
+            keeper=keeper or PlainKeeper(),
+            policy=POLICY,
+        )
     )
 
 
@@ -163,10 +165,10 @@ def test_number_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch, store: InMe
 def test_store_copies_exactly_the_version_looked_at(store: InMemoryStore) -> None:
     """copy-source-if-match."""
     source = store.stat("old")
-    assert copy_by_store(store, source, "new", condition=IfAbsent(), deadline=LEASE, load=Load()).source == source
+    assert at_once(copy_by_store(store, source, "new", condition=IfAbsent(), deadline=LEASE, load=Load())).source == source
     store.app_put("old", b"changed")
     with pytest.raises(ConditionFailedError):
-        copy_by_store(store, source, "other", condition=IfAbsent(), deadline=LEASE, load=Load())
+        at_once(copy_by_store(store, source, "other", condition=IfAbsent(), deadline=LEASE, load=Load()))
 
 
 def _info(**values: object) -> ObjectInfo:
@@ -247,13 +249,10 @@ def test_bodies_on_their_way_are_within_the_budget(store: InMemoryStore) -> None
     budget = ByteBudget(limit=10)
     store.app_put("new", b"0123456789", {"content-type": "image/png"}, tags="a=1")
     assert is_equal(store, "old", "new", max_bytes=100, budget=budget, policy=POLICY) is not None
-    copy_through(
-        store, "old", "third", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper(), policy=POLICY
-    )
+    more = {"condition": IfAbsent(), "deadline": LEASE, "max_bytes": 100, "budget": budget, "keeper": PlainKeeper(), "policy": POLICY}
+    at_once(copy_through(store, "old", "third", **more))
     store.faults.add(Fault.slow_down(), on="put")
     with pytest.raises(StoreUnavailableError):
-        copy_through(
-            store, "old", "fourth", condition=IfAbsent(), deadline=LEASE, max_bytes=100, budget=budget, keeper=PlainKeeper(), policy=POLICY
-        )
+        at_once(copy_through(store, "old", "fourth", **more))
 
     assert budget.held == 0

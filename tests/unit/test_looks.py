@@ -7,6 +7,7 @@ import string
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from app.errors import BadKeyError, DeniedError, EncryptedError, MissingObjectError, StoreUnavailableError
 from app.look_costs import CHEAPEST, DEAREST, LISTED_COST, MOST_KINS, PAGE_COST, Costs
 from app.looks import AT_ONCE, LOOK_SECONDS, MAX_AGE_SECONDS, WASTE, before, look
-from app.object_store import ListedPage, ObjectInfo
+from app.object_store import ListedPage, ObjectInfo, PageAsked
 from app.testing import Behaviour, Fault, InMemoryStore, ManualClock
 
 LETTERS = "abAB019._-"
@@ -514,3 +515,108 @@ def test_look_lists_a_sparse_folder_where_the_store_lists_cheaply(listed: float,
 
     assert (heads < 40) == pages
     assert listings >= 1
+
+
+FOLDERS = [f"in/{number:02}" for number in range(30)]
+IN_FOLDERS = [f"{folder}/{name}" for folder in FOLDERS for name in ("a", "b", "c", "d", "e", "f", "g", "h")]
+
+
+def _pages_sent(store: InMemoryStore, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The folders whose pages were asked for together, each time."""
+    together: list[list[str]] = []
+    ahead = store.list_ahead
+
+    def list_ahead(pages: Sequence[PageAsked]) -> int:
+        if pages:
+            together.append([page.prefix for page in pages])
+            store.clock.advance(0.1)
+        return ahead(pages)
+
+    monkeypatch.setattr(store, "list_ahead", list_ahead)
+    return together
+
+
+def test_look_has_as_many_pages_under_way_as_there_are_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A far store answers them at once. The first folder is listed alone: it tells how many names the others are worth asking for."""
+    store = _store(IN_FOLDERS)
+    together = _pages_sent(store, monkeypatch)
+    places = Places(8)
+    looks = look(store, [*IN_FOLDERS, "in/00/none"], clock=store.clock, borrow=places)
+
+    assert together == [[f"{folder}/" for folder in FOLDERS[at : at + 9]] for at in (1, 10, 19)] + [["in/28/", "in/29/"]]
+    assert max(places.asked) == AT_ONCE - 1
+    assert places.out == 0
+    assert {key for key, info in looks.found.items() if info is None} == {"in/00/none"}
+    assert len(looks.found) == len(IN_FOLDERS) + 1
+    assert _counts(store) == (len(FOLDERS), 0)
+
+
+def test_pages_are_as_old_as_their_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as the moment in which they were read (S4)."""
+    store = _store(IN_FOLDERS)
+    _pages_sent(store, monkeypatch)
+    list_page = store.list_page
+
+    def slow_page(**asked: Any) -> ListedPage:  # noqa: ANN401 - as the port's
+        store.clock.advance(0.01)
+        return list_page(**asked)
+
+    monkeypatch.setattr(store, "list_page", slow_page)
+    start = store.clock.boot()
+    looks = look(store, IN_FOLDERS, clock=store.clock, borrow=Places(9))
+    sent = sorted({looks.sent_at[key] - start for key in IN_FOLDERS})
+
+    assert sent == pytest.approx([0, 0.01, 0.01 + 0.1 + 0.1, 0.01 + 0.4])
+
+
+def test_pages_are_asked_for_one_by_one_where_there_is_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that is busy."""
+    store = _store(IN_FOLDERS)
+    together = _pages_sent(store, monkeypatch)
+    looks = look(store, IN_FOLDERS, clock=store.clock, borrow=Places(0))
+
+    assert (together, len(looks.found)) == ([], len(IN_FOLDERS))
+
+
+@pytest.mark.parametrize("begun", [0, 1, 2])
+def test_look_goes_on_with_what_pages_could_be_sent(monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
+    """Where no more connections lead to the store, or only some of the folders lie in one bucket."""
+    store = _store(IN_FOLDERS)
+    ahead = store.list_ahead
+    monkeypatch.setattr(store, "list_ahead", lambda pages: ahead(pages[:begun]))
+    looks = look(store, IN_FOLDERS, clock=store.clock, borrow=Places(9))
+
+    assert len(looks.found) == len(IN_FOLDERS)
+    assert _counts(store) == (len(FOLDERS), 0)
+
+
+def test_pages_under_way_waste_no_more_than_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each must pay though all of those before it should turn out to be in vain."""
+    store = _store([f"{folder}/{number:03}" for folder in FOLDERS for number in range(400)])
+    keys = [f"{folder}/{number:03}" for folder in FOLDERS for number in range(0, 400, 40)]
+    together = _pages_sent(store, monkeypatch)
+    looks = look(store, keys, clock=store.clock, borrow=Places(15))
+    listed = sum(len(page) for page in together)
+
+    assert len(looks.found) == len(keys)
+    assert listed * PAGE_COST <= WASTE * len(keys)
+
+
+def test_look_that_ends_early_leaves_no_page_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later look would take it for news."""
+    store = _store(IN_FOLDERS)
+    _pages_sent(store, monkeypatch)
+    list_page = store.list_page
+
+    def refuse(*, prefix: str, **asked: Any) -> ListedPage:  # noqa: ANN401 - as the port's
+        if prefix == "in/02/":
+            raise StoreUnavailableError("slow down")
+        return list_page(prefix=prefix, **asked)
+
+    monkeypatch.setattr(store, "list_page", refuse)
+    looks = look(store, IN_FOLDERS, clock=store.clock, borrow=Places(5))
+    store.app_put("in/03/a", b"there by now, and longer")
+    page = list_page(prefix="in/03/", start_after=before("in/03/a"), limit=8)
+
+    assert len(looks.trouble) == 1
+    assert page.objects[0].size == len(b"there by now, and longer")

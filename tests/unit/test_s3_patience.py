@@ -30,9 +30,9 @@ class Script:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return Answer(status=status, headers={}, body=b"", sent_at=0.0, received_at=0.0)
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> BegunByScript:
+    def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> BegunByScript:
         """Sent now, answered by the same script."""
-        return BegunByScript(self.send(method, target, headers, timeout=timeout))
+        return BegunByScript(self.send(method, target, headers, body, timeout=timeout))
 
     def close(self) -> None:
         """Nothing to close."""

@@ -79,9 +79,9 @@ class Script:
         date = formatdate(now + STORE_OFFSET + self.skew, usegmt=True)
         return Answer(status=answer.status, headers={"date": date, **answer.headers}, body=answer.body, sent_at=now, received_at=now)
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float) -> BegunByScript:
+    def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> BegunByScript:
         """Sent now; its answer is the script's next one when it is taken."""
-        self.sent.append((method, target, headers, b"", timeout))
+        self.sent.append((method, target, headers, body, timeout))
         if self.unreachable:
             raise StoreUnavailableError("refused")
         self.kept = max(0, self.kept - 1)
@@ -100,9 +100,10 @@ class BegunByScript:
 
     def answer(self, *, timeout: float, max_body: int | None = None, admit: Callable[[int], None] | None = None) -> Answer:
         """The script's next one; what was sent stands there already."""
-        answer = self.script.send("", "", {}, timeout=timeout, max_body=max_body, admit=admit)
-        self.script.sent.pop()
-        return answer
+        try:
+            return self.script.send("", "", {}, timeout=timeout, max_body=max_body, admit=admit)
+        finally:
+            self.script.sent.pop()
 
     def drop(self) -> None:
         """Nobody wants it."""
@@ -225,7 +226,7 @@ def test_answer_to_a_read_ahead_is_taken_unless_it_has_waited_long(
 ) -> None:
     """The store may have closed its connection by then; the object is asked for anew."""
     script.answers += [Answer(status=200, headers=OBJECT, body=b"abc", sent_at=0, received_at=0)] * 2
-    store.read_ahead("k")
+    store.read_ahead(["k"])
     store.read("other", max_bytes=10)
     clock.advance(seconds)
 
@@ -235,8 +236,8 @@ def test_answer_to_a_read_ahead_is_taken_unless_it_has_waited_long(
 
 def test_failure_of_a_read_ahead_is_met_by_the_read_itself(script: Script, store: MinioStore) -> None:
     """Another object's write must not fail for it: neither for a key that cannot be, nor where the answer does not come."""
-    store.read_ahead("/")
-    store.read_ahead("k")
+    assert store.read_ahead(["/", "k"]) == 0
+    assert store.read_ahead(["k"]) == 1
     script.answers.append(UnansweredError("reset"))
 
     assert len(script.sent) == 1
@@ -277,6 +278,47 @@ def test_look_takes_no_answer_to_one_of_the_other_kind(script: Script, store: Mi
     (store.stat if attributes else store.head)("k")
 
     assert len(script.sent) == 2
+
+
+@pytest.mark.parametrize(("waited", "left"), [(0, 10.0), (4, 6.0), (9.5, 1.0), (60, 1.0)])
+def test_answer_to_a_write_that_was_begun_has_the_time_that_the_write_has(
+    script: Script, clock: ManualClock, store: MinioStore, waited: float, left: float
+) -> None:
+    """From its sending on; an answer that is there already is read however long it has waited for us."""
+    writing = store.begin_put("k", b"abc", ObjectAttributes(), condition=IfAbsent(), deadline=FixedDeadline(60.0))
+    script.then(200, etag='"e"')
+    clock.advance(waited)
+    taken: list[float] = []
+    send = script.send
+
+    def answer(*values: object, timeout: float, **more: object) -> Answer:
+        taken.append(timeout)
+        return send(*values, timeout=timeout, **more)  # type: ignore[arg-type]
+
+    script.send = answer  # type: ignore[method-assign, assignment]
+
+    assert writing.result().etag == "e"
+    assert (script.sent[0][0], script.sent[0][3], script.sent[0][4]) == ("PUT", b"abc", 10.0)
+    assert taken == [left]
+
+
+def test_write_that_was_begun_and_gets_no_answer_may_have_been_carried_out(script: Script, store: MinioStore) -> None:
+    """Unlike a read's (S7)."""
+    writing = store.begin_put("k", b"abc", ObjectAttributes(), condition=IfAbsent(), deadline=FixedDeadline(60.0))
+    script.answers.append(UnansweredError("reset"))
+
+    with pytest.raises(UnansweredError):
+        writing.result()
+
+
+@pytest.mark.parametrize(("again", "sent"), [(["a", "b", "c"], "abc"), (["b", "c"], "abc"), (["c", "a"], "abc"), (["a"], "ab")])
+def test_read_that_was_sent_ahead_is_not_sent_again(script: Script, store: MinioStore, again: list[str], sent: str) -> None:
+    """Named once more with those that follow, it is kept; the others are dropped."""
+    script.kept = 10
+    assert store.read_ahead(["a", "b"]) == 2
+    assert store.read_ahead(again) == len(again)
+
+    assert "".join(target[-1] for _, target, *_ in script.sent) == sent
 
 
 def test_copy_names_its_source_once_encoded_and_its_version(script: Script, store: MinioStore) -> None:

@@ -23,6 +23,7 @@ from app.testing.versions import LIKE_MINIO
 from tests.builders import World
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from app.errors import ObjectError
@@ -68,8 +69,13 @@ def test_copy_carries_bytes_headers_and_tags(world: World) -> None:
 @pytest.mark.parametrize("room", [True, False], ids=["idle", "busy"])
 def test_next_object_is_read_while_one_is_written(world: World, monkeypatch: pytest.MonkeyPatch, *, room: bool) -> None:
     """A far store answers both at once; not where the processors are busy, nor where the store copies by itself."""
-    asked: list[str | None] = []
-    monkeypatch.setattr(world.store, "read_ahead", asked.append)
+    asked: list[list[str]] = []
+
+    def read_ahead(keys: Sequence[str]) -> int:
+        asked.append(list(keys))
+        return len(keys)
+
+    monkeypatch.setattr(world.store, "read_ahead", read_ahead)
     most_reads = 2 * world.context.settings.copy_concurrency  # of looks there may be more
     monkeypatch.setattr(world.context.crowd, "lend", lambda wanted, *, most: int(room and most == most_reads and wanted == 1))
     for number in (1, 2, 3):
@@ -77,19 +83,61 @@ def test_next_object_is_read_while_one_is_written(world: World, monkeypatch: pyt
     world.moved(up_to="copy")
     by_worker = room and _write_request(world) == "put"
 
-    assert asked == ["up/2.png", "up/3.png", None] if by_worker else [None]
+    assert asked == [["up/2.png"], ["up/3.png"], []] if by_worker else [[]]
     assert [world.move(number).state for number in (1, 2, 3)] == [MoveState.COPIED] * 3
     assert world.context.crowd._working == (-2 if by_worker else 0)  # what was lent was given back, one by one
+
+
+@pytest.mark.parametrize("lent", [0, 1, 3])
+def test_objects_are_read_together_and_the_next_ones_while_those_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: int
+) -> None:
+    """As many as the task has places for; what could be sent ahead is not sent again."""
+    world = World(tmp_path, behaviour=LIKE_MINIO, settings={"copy_concurrency": 4})
+    asked: list[list[str]] = []
+    ahead = world.store.read_ahead
+
+    def read_ahead(keys: Sequence[str]) -> int:
+        asked.append([key[3] for key in keys])
+        return ahead(keys)
+
+    monkeypatch.setattr(world.store, "read_ahead", read_ahead)
+    monkeypatch.setattr(world.context.crowd, "lend", lambda wanted, **_: min(wanted, lent))
+    for number in (1, 2, 3, 4, 5):
+        world.add(number)
+    world.moved(up_to="copy")
+    reads = [key for name, key in world.store.calls if name == "read"]
+
+    while_written = [["3", "4"][:lent], ["5"][:lent]]
+    expected = [["1", "2"], while_written[0], ["3", "4"], while_written[1], ["5"]]
+    assert asked == [keys for keys in expected if keys] + [[]]
+    assert reads == [f"up/{number}.png" for number in (1, 2, 3, 4, 5)]
+    assert world.states() == {"copied": 5}
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_fewer_copies_are_under_way_where_fewer_reads_could_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
+    """As many as there are connections; one in any case."""
+    world = World(tmp_path, behaviour=LIKE_MINIO, settings={"copy_concurrency": 4})
+    ahead = world.store.read_ahead
+    monkeypatch.setattr(world.store, "read_ahead", lambda keys: ahead(keys[:begun]))
+    for number in (1, 2, 3):
+        world.add(number)
+    world.moved(up_to="copy")
+
+    assert [name for name, _ in world.store.calls if name in {"read", "put"}] == ["read", "put"] * 3
+    assert world.states() == {"copied": 3}
 
 
 def test_object_that_is_overwritten_after_it_was_read_ahead_is_copied_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy is of the version that was read, and the switch is of no other (S1)."""
     seen, read = {}, world.store.read
 
-    def read_ahead(key: str | None) -> None:
-        if key is not None:
+    def read_ahead(keys: Sequence[str]) -> int:
+        for key in keys:
             seen[key] = read(key, max_bytes=100)
             world.store.app_put(key, b"newer")
+        return len(keys)
 
     monkeypatch.setattr(world.store, "read_ahead", read_ahead)
     monkeypatch.setattr(world.store, "read", lambda key, **more: seen.pop(key) if key in seen else read(key, **more))

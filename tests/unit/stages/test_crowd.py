@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,87 @@ def test_place_is_not_lent_while_a_task_waits_for_one() -> None:
 
         assert not places.lend(1, most=1000)
     waiting.join()
+
+
+def _waits(places: Crowd, **asked: Any) -> bool:  # noqa: ANN401 - as ``place`` takes them
+    """Whether a task of such a kind has to wait."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with places.place(seconds=60, stopping=leave.is_set, **asked) as placed:
+            if placed:
+                entered.set()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    at_once = entered.wait(0.1)
+    leave.set()
+    thread.join()
+    return not at_once
+
+
+@pytest.mark.parametrize(("size", "waits"), [(BEGIN - 8, False), (BEGIN - 7, True)])
+def test_task_takes_a_place_for_each_request_that_it_has_under_way(size: int, waits: bool) -> None:  # noqa: FBT001 - a case
+    """The places are requests, whoever sends them."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with places.place(seconds=1, size=8):
+        assert _waits(places, size=size) is waits
+    assert places._working == 0
+
+
+def test_task_that_is_larger_than_all_places_works_alone(machine: Machine) -> None:
+    """Where the processors are busy the places are few; it is not left waiting for more than there are."""
+    places = Crowd(load=machine.load, now=machine.now)
+    with places.place(seconds=1, size=2 * BEGIN) as placed:
+        assert placed
+        assert _waits(places, size=1)
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("copy", True), ("rename", False)])
+def test_tasks_of_a_kind_have_no_more_requests_under_way_than_their_concurrency(kind: str, waits: bool) -> None:  # noqa: FBT001 - a case
+    """However many places the machine has; another stage of the same process has its own."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with places.place(seconds=1, size=8, kind="copy", most=15):
+        assert _waits(places, size=8, kind=kind, most=15) is waits
+
+
+def test_place_is_lent_while_tasks_wait_for_what_their_concurrency_leaves() -> None:
+    """It is not the machine's room that they lack."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    leave = threading.Event()
+
+    def wait() -> None:
+        with places.place(seconds=60, stopping=leave.is_set, size=8, kind="copy", most=8):
+            pass
+
+    with places.place(seconds=1, size=8, kind="copy", most=8):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        lent = places.lend(2, most=100)
+        leave.set()
+        waiting.join()
+
+        assert lent == 2
+        places.give_back(lent)
+
+
+def test_idle_machine_makes_room_for_a_large_task_that_waits(machine: Machine) -> None:
+    """Though a few places are free: too few for it."""
+    places = Crowd(load=machine.load, now=machine.now)
+    leave = threading.Event()
+
+    def wait() -> None:
+        with places.place(seconds=60, stopping=leave.is_set, size=10):
+            pass
+
+    with places.place(seconds=1, size=BEGIN - 5):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not places._waiting:
+            pass
+        machine.later(busy=0.1)
+        waiting.join(timeout=30)  # it looks again by itself
+        leave.set()
+
+    assert not waiting.is_alive()
+    assert places.limit > BEGIN
