@@ -141,14 +141,14 @@ class Settings(BaseSettings):
         200,
         ge=1,
         le=1000,
-        description="Most assets in one message (all copies at once: 2000; rename and delete: five times as many); 1: one message each.",
+        description="Most assets in one message (all that a worker takes at once to copy: 5000; rename and delete: five times as many); 1: one message each.",
     )
     copy_concurrency: int = Field(
         100,
         ge=1,
         le=1000,
-        description="Copy tasks at once in one worker, each reading one object ahead where there is room; "
-        "fewer while the processors are busy.",
+        description="Objects that one worker copies at once, and its tasks at most; a task has up to ten of them under way, "
+        "and reads as many ahead where there is room; fewer while the processors are busy.",
     )
     rename_concurrency: int = Field(
         10, ge=1, le=1000, description="Rename tasks at once in one worker; fewer while the processors are busy."

@@ -39,11 +39,6 @@ def places(context: Context, run: Run, stage: str) -> int:
     return max(1, concurrency // max(TASKS, -(-concurrency // TOGETHER)))  # as many to each, so that none of the concurrency is left over
 
 
-def tasks_at_once(context: Context, run: Run, stage: str) -> int:
-    """How many tasks of *stage* a process works on at the same time: all together have as many requests under way as its concurrency."""
-    return max(1, context.concurrency(stage) // places(context, run, stage))
-
-
 def look_at(context: Context, stage: str, keys: Collection[str], *, attributes: Collection[str] = (), own: int = 1) -> Looks:
     """``app.looks.look`` by one of *stage*'s tasks: with its *own* places, those that are free, and what is known of the store."""
     return look(context.store, keys, clock=context.clock, attributes=attributes, borrow=_places(context, stage, own), costs=context.costs)

@@ -47,7 +47,7 @@ from app.look_costs import Costs
 from app.object_store import ObjectStore, ReadObject
 from app.planning import Rules, printable
 from app.settings import Settings
-from app.stages.crowd import Crowd
+from app.stages.crowd import Crowd, Place
 from app.stages.in_flight import InFlight
 from app.stages.pace import Pace
 from app.stages.pages_ahead import PagesAhead
@@ -196,9 +196,11 @@ class Batch:
         result: Result,
         started: float,
         alone: Callable[[], bool] = lambda: True,
+        place: Place | None = None,
     ) -> None:
         """Start with *moves*, all of which must end up recorded or released; the task began at boot-clock time *started*.
 
+        *place*: how many requests it may have under way; none: one.
         *alone* renews the right of a suspect to be the only one that is worked on, and tells whether it still is.
         """
         self.run = run
@@ -209,6 +211,7 @@ class Batch:
         self._pending: list[Outcome] = []
         self._uploads: dict[str, tuple[int, int]] = {}
         self._alone = alone
+        self._place = place
         self._started = started
         self._flushed = started
         self.completing: frozenset[tuple[int, int]] = frozenset()  # moves with an upload on record that may have become their copy
@@ -240,10 +243,25 @@ class Batch:
         if not self._alone():
             raise LeaseLostError("another suspect of the run is being worked on")
 
-    def part_from(self, move: Move) -> None:
-        """Give back all but *move*, which will take long: others need not wait for it."""
+    @property
+    def requests(self) -> int:
+        """How many requests it may have under way."""
+        return 1 if self._place is None else self._place.size
+
+    def shrink(self, requests: int) -> None:
+        """Have no more requests under way than that from now on; the room is for other tasks."""
+        if self._place is not None:
+            self._place.shrink(requests)
+
+    def go_alone(self) -> None:
+        """What comes next takes long: end what is under way with it, and leave the room for that to other tasks."""
         if self.end_others is not None:
             self.end_others()
+        self.shrink(1)
+
+    def part_from(self, move: Move) -> None:
+        """Give back all but *move*, which will take long: others need not wait for it."""
+        self.go_alone()
         others = [other for other in self.left if other.run_no != move.run_no or other.id != move.id]
         if others:
             self.flush()

@@ -21,7 +21,7 @@ from app.looks import Looks
 from app.object_store import ReadObject
 from app.spacing import is_spaced
 from app.stages import going_back
-from app.stages.ahead import ahead, look_at, places, read_ahead
+from app.stages.ahead import ahead, look_at, read_ahead
 from app.stages.cleaning import park_before_switch
 from app.stages.context import Batch, Context, again, failed, nothing_written, park
 from app.stages.naming import Claims, who_claims
@@ -64,10 +64,10 @@ class CopyObjects:
 
 def _copy(batch: Batch, moves: Sequence[Move], together: Together, *, claims: Claims, sources: Looks | None) -> None:
     """Copy *moves*, some of them at the same time, the next ones' objects being read while those are written."""
-    own = 1 if is_spaced() else places(batch.context, batch.run, batch.result.stage)
     left = list(moves)
     while left:
-        size = max(1, min(own, LARGE_TOGETHER // max(1, together.largest)))
+        batch.shrink(max(1, LARGE_TOGETHER // max(1, together.largest)))
+        size = 1 if is_spaced() else batch.requests
         if sources is None and size > 1:
             size = max(1, read_ahead(batch.context, left[:size]))
         now, left = left[:size], left[size:]
@@ -96,7 +96,7 @@ def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
     keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
     attributes = [move.old_key for move in moves] if by_store and needs_head(context.store.capabilities.fidelity) else ()
     stage = batch.result.stage
-    return look_at(context, stage, keys, attributes=attributes, own=places(context, batch.run, stage))
+    return look_at(context, stage, keys, attributes=attributes, own=batch.requests)
 
 
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Steps:

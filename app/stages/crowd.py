@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 LEAST = 8
@@ -35,6 +36,19 @@ def machine_load() -> tuple[float, float]:
     except (OSError, ValueError):
         return 0.0, 0.0
     return float(sum(fields) - fields[3] - fields[4]), float(sum(fields))  # but idle and waiting for input or output
+
+
+@dataclass(slots=True)
+class Place:
+    """What a task holds: room for *size* requests under way."""
+
+    crowd: Crowd
+    kind: str
+    size: int
+
+    def shrink(self, size: int) -> None:
+        """Keep room for *size* requests at most, and leave the rest to others."""
+        self.crowd.shrink(self, size)
 
 
 class Crowd:
@@ -60,10 +74,10 @@ class Crowd:
     @contextmanager
     def place(
         self, *, seconds: float, stopping: Callable[[], bool] = lambda: False, size: int = 1, kind: str = "", most: float = math.inf
-    ) -> Iterator[bool]:
-        """Hold a place for the length of a block; waits *seconds* for one at most. False: the worker is to stop, do nothing.
+    ) -> Iterator[Place | None]:
+        """Hold a place for the length of a block; waits *seconds* for one at most. None: the worker is to stop, do nothing.
 
-        A task that has *size* requests under way takes so many places. Those of its *kind* have *most* together.
+        A task that has *size* requests under way takes room for so many. Those of its *kind* have *most* together.
         """
         end = self._now() + seconds
         with self._free:
@@ -78,11 +92,19 @@ class Crowd:
                 self._waiting -= over
             self._working += size
             self._of[kind] += size
+        place = Place(self, kind, size)
         try:
-            yield not stopping()
+            yield None if stopping() else place
         finally:
-            self._of[kind] -= size
-            self.give_back(size)
+            self.shrink(place, 0)
+
+    def shrink(self, place: Place, size: int) -> None:
+        """Take back what *place* has above *size*."""
+        with self._free:
+            more = max(0, place.size - size)
+            place.size -= more
+            self._of[place.kind] -= more
+        self.give_back(more)
 
     def lend(self, wanted: int, *, most: int) -> int:
         """Places for *wanted* more requests of a task that has its own already; gives how many, of those that are free below *most*.

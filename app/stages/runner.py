@@ -18,6 +18,7 @@ from app.spacing import spaced
 from app.stages.ahead import places
 from app.stages.cancelling import CancelMoves
 from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
+from app.stages.crowd import Place
 from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0
@@ -66,15 +67,15 @@ def run_stage(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: 
     patience = context.settings.visibility_timeout_seconds / 2
     room = context.room.hold(size - FEW) if size > FEW else nullcontext()
     most, own = context.concurrency(stage), places(context, run, stage)
-    with room, context.crowd.place(seconds=patience, stopping=context.stopping, size=own, kind=stage, most=most) as placed:
-        if placed:
-            _work_through(stage, work, run, ids, context=context, result=result)
+    with room, context.crowd.place(seconds=patience, stopping=context.stopping, size=own, kind=stage, most=most) as place:
+        if place is not None:
+            _work_through(stage, work, run, ids, context=context, result=result, place=place)
         else:
             result.again += ids
     return result
 
 
-def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result) -> None:
+def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, place: Place) -> None:
     started = context.clock.boot()
     start = 0
     while start < len(ids):
@@ -92,7 +93,7 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
             break
         outcomes, failed, taken = result.outcomes, result.failed, result.taken
         try:
-            _do(stage, work, run, chunk, context=context, result=result, started=started)
+            _do(stage, work, run, chunk, context=context, result=result, started=started, place=place)
         finally:
             taken = result.taken - taken
             context.note(run, stage, outcomes=result.outcomes - outcomes, failed=result.failed - failed, taken=taken)
@@ -113,12 +114,12 @@ def _line(stage: str) -> str:
     return "look" if stage == LAST else stage
 
 
-def _do(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float) -> None:
+def _do(stage: str, work: Work, run: Run, ids: Sequence[int], *, context: Context, result: Result, started: float, place: Place) -> None:
     """A chunk, its requests as far apart as the rate that was decided asks for: in a burst, a few are too many for the store."""
     decided, taken = _rates(stage, run, context)[1], result.taken
     apart = len(ids) / decided / context.pace.requests(stage, len(ids)) if decided else 0.0
     with spaced(apart) as sent:
-        if not _claim_and_act(stage, work, run, ids, context=context, result=result, started=started):
+        if not _claim_and_act(stage, work, run, ids, context=context, result=result, started=started, place=place):
             _run_suspects(stage, work, run, ids, context=context, result=result, started=started)
     context.pace.learn_requests(stage, moves=result.taken - taken, requests=sent.requests)
 
@@ -145,13 +146,14 @@ def _claim_and_act(
     result: Result,
     started: float,
     alone: Callable[[], bool] | None = None,
+    place: Place | None = None,
 ) -> bool:
     store_time = context.store.store_time()  # asked before the claim: only then does it bound what was there before us (H12)
     lease_seconds = context.settings.lease_seconds
     lease, claimed = context.moves.claim(
         run, ids, stage=stage, lease_seconds=lease_seconds, store_time=store_time, clock=context.clock, suspects=alone is not None
     )
-    batch = Batch(run, lease, claimed, context=context, result=result, started=started, alone=alone or (lambda: True))
+    batch = Batch(run, lease, claimed, context=context, result=result, started=started, alone=alone or (lambda: True), place=place)
     try:
         if claimed:
             _act(work, batch)

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from app.ledger.ladders import Ladder
 from app.ledger.records import Run
 from app.planning import Plan
-from app.stages.ahead import COPY, look_at, tasks_at_once
+from app.stages.ahead import look_at
 from app.stages.context import Context
 from app.stages.noting import drop_mark, mark_journal
-from app.stages.seed_pages import PAGE_ROWS, count_unseen, is_full, next_page
+from app.stages.seed_pages import count_unseen, is_full, next_page
 from app.stages.seed_rollback import plan_page
 from app.states import RunKind, RunState
 
 SEED = "seed"  # this stage
 MAX_PASSES = 3
+HELD_ROWS = 5000  # of all messages that a worker takes at once
 BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
 
 
@@ -103,12 +104,13 @@ def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
 def batch_size(run: Run, page_rows: int, context: Context) -> int:
     """Copies a message: BATCH_SIZE, or fewer where the run is too small to fill the copy stage's slots with that.
 
-    All tasks at once hold a page at most: they end in any order, and a block of neighbours is handed on when its last one is done
-    (tasks.hand_over).
+    A worker takes a message for each slot, though fewer of them are at work at once (app.stages.ahead): together HELD_ROWS at most, so that
+    some are left to a worker that comes later, and blocks of neighbours, which are handed on when their last one is done (tasks.hand_over),
+    are whole soon.
     """
     rows = max(run.rows_estimate, page_rows, 1)
-    slots = tasks_at_once(context, run, COPY)
-    return max(1, min(context.settings.batch_size, PAGE_ROWS // slots, rows // (BATCHES_A_WORKER * slots)))
+    slots = context.settings.copy_concurrency
+    return max(1, min(context.settings.batch_size, HELD_ROWS // slots, rows // (BATCHES_A_WORKER * slots)))
 
 
 def split(ids: Sequence[int], *, size: int) -> list[list[int]]:

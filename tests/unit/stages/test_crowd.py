@@ -119,7 +119,7 @@ def test_task_that_waits_for_a_place_does_nothing_once_its_worker_is_to_stop() -
 
         def wait() -> None:
             with places.place(seconds=60, stopping=stop.is_set) as placed:
-                got.append(placed)
+                got.append(placed is not None)
 
         thread = threading.Thread(target=wait)
         thread.start()
@@ -201,6 +201,20 @@ def test_task_takes_a_place_for_each_request_that_it_has_under_way(size: int, wa
     with places.place(seconds=1, size=8):
         assert _waits(places, size=size) is waits
     assert places._working == 0
+
+
+def test_task_leaves_the_room_that_it_has_no_use_for_to_others() -> None:
+    """Its own kind's share, too; and at its end it gives back what it still has."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with places.place(seconds=1, size=8, kind="copy", most=8) as place:
+        assert place is not None
+        place.shrink(9)
+        before = _waits(places, size=7, kind="copy", most=8)
+        place.shrink(1)
+        after = _waits(places, size=7, kind="copy", most=8)
+
+        assert (before, after, place.size, places._working) == (True, False, 1, 1)
+    assert (places._working, places._of["copy"]) == (0, 0)
 
 
 def test_task_that_is_larger_than_all_places_works_alone(machine: Machine) -> None:

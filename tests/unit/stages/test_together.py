@@ -9,7 +9,7 @@ import pytest
 
 from app.byte_budget import ByteBudget
 from app.stages import copy_objects
-from app.stages.ahead import TOGETHER, places, tasks_at_once
+from app.stages.ahead import TOGETHER, places
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
 from app.testing.versions import LIKE_MINIO
@@ -74,7 +74,7 @@ def test_tasks_of_a_process_have_as_many_copies_under_way_as_its_concurrency(
     world = World(tmp_path, settings={"copy_concurrency": concurrency})
 
     assert places(world.context, world.run, "copy") == own <= TOGETHER
-    assert tasks_at_once(world.context, world.run, "copy") == tasks
+    assert concurrency // own == tasks
     assert places(world.context, world.run, "rename") == 1
 
 
@@ -281,3 +281,49 @@ def test_long_copy_gives_back_only_what_is_not_under_way(world: World, monkeypat
     assert left == [1]
     assert notes == ["sent 1", "taken 1", "sent 2", "taken 2"]
     assert [world.move(number).state for number in (1, 2, 3)] == [MoveState.COPIED, MoveState.COPIED, MoveState.PLANNED]
+
+
+@pytest.mark.parametrize(("body", "held"), [(b"01", [10, 10]), (b"0123456789", [10, 2]), (b"0" * 30, [10, 1])], ids=len)
+def test_task_leaves_the_room_that_large_objects_have_no_use_for_to_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, body: bytes, held: list[int]
+) -> None:
+    """Else a few tasks would hold all places, with few objects under way."""
+    monkeypatch.setattr(copy_objects, "LARGE_TOGETHER", 20)
+    for number in range(1, TOGETHER + 3):
+        world.add(number, key=f"up/{number:02}.png", body=body)
+    _watch(world, monkeypatch)
+    seen: list[int] = []
+    write = copy_objects.write
+
+    def watched(batch: Batch, move: Move, sources: Looks | None) -> Steps:
+        if move.row_id in {"[1]", f"[{TOGETHER + 1}]"}:
+            seen.append(world.context.crowd._working)
+        return (yield from write(batch, move, sources))
+
+    monkeypatch.setattr(copy_objects, "write", watched)
+    monkeypatch.setattr(world.context.crowd, "lend", lambda _wanted, **_: 0)
+    world.moved(up_to="copy")
+
+    assert seen == held
+    assert world.context.crowd._working == 0
+
+
+def test_copy_by_parts_leaves_the_room_of_its_task_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes long, and what was begun with it is over before."""
+    world = World(tmp_path, behaviour=LIKE_MINIO, settings={"copy_concurrency": 100, "inline_bytes": 5 * 1024**2})
+    world.add(1)
+    world.add(2, body=bytes(5 * 1024**2 + 1))
+    world.add(3)
+    notes = _watch(world, monkeypatch)
+    seen: list[tuple[int, str]] = []
+    copy_part = world.store.copy_part
+
+    def watched(*values: Any, **more: Any) -> str:  # noqa: ANN401 - as the port's
+        seen.append((world.context.crowd._working, " ".join(notes)))
+        return copy_part(*values, **more)
+
+    monkeypatch.setattr(world.store, "copy_part", watched)
+    world.moved(up_to="copy")
+
+    assert seen == [(1, "sent 1 taken 1")]
+    assert world.states() == {"copied": 3}
