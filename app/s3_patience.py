@@ -61,9 +61,10 @@ class PatientTransport:
         return self._ask(ask, ask, end=end)
 
     def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> Begun:
-        """Send a request whose answer is taken later."""
+        """Send a request whose answer is taken later; what it waits before that is out of its time."""
+        end = self._now() + timeout
         self._space(timeout)
-        begun = self._transport.begin(method, target, headers, body, timeout=timeout)
+        begun = self._transport.begin(method, target, headers, body, timeout=end - self._now())
 
         def answer(timeout: float, max_body: int | None, admit: Callable[[int], None] | None) -> Answer:
             def ask(left: float) -> Answer:

@@ -141,7 +141,8 @@ class Settings(BaseSettings):
         200,
         ge=1,
         le=1000,
-        description="Most assets in one message (all that a worker takes at once to copy: 5000; rename and delete: five times as many); 1: one message each.",
+        description="Most assets in one message (all that a worker takes at once to copy: 5000; rename and delete: five times as many); "
+        "1: one message each.",
     )
     copy_concurrency: int = Field(
         100,
