@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from app.object_store import Condition, Deadline, ObjectInfo
+    from app.object_store import Condition, Deadline, ObjectInfo, Writing
     from app.testing import Behaviour
     from app.testing.versions import StoredVersion
     from tests.chains.bucket import Bucket
@@ -35,12 +35,12 @@ class LendingStore(InMemoryStore):
         """What x-amz-copy-source would call the object."""
         return f"{id(self)}/{key}"
 
-    def copy_from(
+    def begin_copy_from(
         self, path: str, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None
-    ) -> ObjectInfo:
-        """``copy``, perhaps out of the other bucket."""
+    ) -> Writing:
+        """``begin_copy``, perhaps out of the other bucket."""
         self._lends = path != self.path(source.key)
-        return self.copy(source, key, condition=condition, deadline=deadline, headers=headers)
+        return self.begin_copy(source, key, condition=condition, deadline=deadline, headers=headers)
 
     def copy_part_from(
         self, path: str, upload_id: str, key: str, number: int, source: ObjectInfo, *, first: int, last: int, deadline: Deadline
