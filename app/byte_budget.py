@@ -69,7 +69,10 @@ class ByteBudget:
                 self._changed.notify_all()
 
     def _has_room(self, size: int) -> bool:
-        return not self._waiting and (self._held == 0 or self._held + size <= self._limit)
+        return not self._waiting and self._fits(size)
+
+    def _fits(self, size: int) -> bool:
+        return self._held == 0 or self._held + size <= self._limit
 
     def _admit(self, size: int, *, wait: bool) -> None:
         with self._changed:
@@ -78,7 +81,7 @@ class ByteBudget:
                 ticket = object()
                 self._waiting.append(ticket)
                 try:
-                    self._changed.wait_for(lambda: self._waiting[0] is ticket and (self._held == 0 or self._held + size <= self._limit))
+                    self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(size))
                 finally:
                     self._waiting.remove(ticket)
                     self._changed.notify_all()

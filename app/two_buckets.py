@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from app.errors import ObjectError, TransientError, UnansweredError, UsageError
 from app.fidelity import Fate
@@ -30,6 +30,8 @@ from app.object_store import (
 )
 from app.placing import Placing, Where
 from app.probe import ProbedStore, probe
+
+_Begun = TypeVar("_Begun", str, PageAsked)
 
 # What is so only where it is so of both; of what is left, the source bucket's counts: its deletes and its versions are what a run is about.
 _BOTH = frozenset(item.name for item in fields(Capabilities)) - {"versioning", "pins_version", "guesses_type", "fidelity"}
@@ -120,28 +122,30 @@ class TwoBuckets:
 
     def look_ahead(self, keys: Sequence[str], *, attributes: bool = False) -> int:
         """Send HEADs to each bucket."""
-        return self._ahead(keys, lambda store, mine: store.look_ahead(mine, attributes=attributes))
+        return self._ahead(keys, self._of, lambda store, mine: store.look_ahead(mine, attributes=attributes))
 
     def list_ahead(self, pages: Sequence[PageAsked]) -> int:
         """Begin those whose folders lie in one bucket; a page of both is asked for when it is listed."""
-        places = [self._places.children(page.prefix) if page.delimiter else Where.BOTH for page in pages]
-        begun: set[PageAsked] = set()
-        for where, store in ((Where.SOURCE, self.source), (Where.TARGET, self.target)):
-            mine = [page for page, place in zip(pages, places, strict=True) if place is where]
-            begun.update(mine[: store.list_ahead(mine)])
-        return next((number for number, page in enumerate(pages) if page not in begun), len(pages))
+        stores = {Where.SOURCE: self.source, Where.TARGET: self.target}
 
-    def _ahead(self, keys: Sequence[str], begin: Callable[[OneBucket, Sequence[str]], int]) -> int:
-        """Let each bucket's store *begin* with those of *keys* that are its own; gives how many of *keys* are asked for in a row."""
-        begun: set[str] = set()
+        def of(page: PageAsked) -> OneBucket | None:
+            return stores.get(self._places.children(page.prefix)) if page.delimiter else None
+
+        return self._ahead(pages, of, lambda store, mine: store.list_ahead(mine))
+
+    def _ahead(
+        self, asked: Sequence[_Begun], of: Callable[[_Begun], OneBucket | None], begin: Callable[[OneBucket, Sequence[_Begun]], int]
+    ) -> int:
+        """Let each bucket's store *begin* with those that are *of* it; gives how many of *asked* are asked for in a row."""
+        begun: set[_Begun] = set()
         for store in (self.source, self.target):
-            mine = [key for key in keys if self._of(key) is store]
+            mine = [one for one in asked if of(one) is store]
             begun.update(mine[: begin(store, mine)])
-        return next((number for number, key in enumerate(keys) if key not in begun), len(keys))
+        return next((number for number, one in enumerate(asked) if one not in begun), len(asked))
 
     def read_ahead(self, keys: Sequence[str]) -> int:
         """Send GETs to each bucket."""
-        return self._ahead(keys, lambda store, mine: store.read_ahead(mine))
+        return self._ahead(keys, self._of, lambda store, mine: store.read_ahead(mine))
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""

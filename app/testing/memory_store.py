@@ -53,6 +53,9 @@ _AHEAD: ContextVar[Mapping[tuple[int, str], ReadObject | RekeyError]] = ContextV
 _LOOKED: ContextVar[Mapping[tuple[int, str, str], ObjectInfo | ReadObject | RekeyError]] = ContextVar("looked")
 _LISTED: ContextVar[Mapping[tuple[int, PageAsked], ListedPage | RekeyError]] = ContextVar("listed")
 _Seen = TypeVar("_Seen", ObjectInfo, ReadObject)
+_At = TypeVar("_At")
+_Held = TypeVar("_Held")
+_Answer = TypeVar("_Answer")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # what XML cannot carry
 
 
@@ -131,42 +134,24 @@ class InMemoryStore(ApplicationSide):
         """The HEADs are answered now, well or ill, and ``stat`` or ``head`` gives that."""
         method = "head" if attributes else "stat"
         look: Callable[[str], ObjectInfo | ReadObject] = self._headed if attributes else self._statted
-        ahead: dict[tuple[int, str, str], ObjectInfo | ReadObject | RekeyError] = {}
-        for key in keys:
-            try:
-                ahead[id(self), method, key] = self._read(method, key, functools.partial(look, key))
-            except RekeyError as error:
-                ahead[id(self), method, key] = error
-        _LOOKED.set(ahead)
+
+        def ask(key: str) -> ObjectInfo | ReadObject:
+            return self._read(method, key, functools.partial(look, key))
+
+        _LOOKED.set({(id(self), method, key): _well_or_ill(functools.partial(ask, key)) for key in keys})
         return len(keys)
 
     def _looked_at(self, method: str, key: str, kind: type[_Seen]) -> _Seen | None:
-        ahead = dict(_LOOKED.get({}))
-        found = ahead.pop((id(self), method, key), None)
-        _LOOKED.set(ahead)
-        if isinstance(found, RekeyError):
-            raise found
-        return found if isinstance(found, kind) else None
+        return _taken(_LOOKED, (id(self), method, key), kind)
 
     def list_page(self, *, prefix: str, start_after: str, delimiter: str = "/", limit: int = MAX_LISTED) -> ListedPage:
         """One ListObjectsV2 request from *start_after*."""
         asked = PageAsked(prefix, start_after, delimiter, limit)
-        ahead = dict(_LISTED.get({}))
-        found = ahead.pop((id(self), asked), None)
-        _LISTED.set(ahead)
-        if isinstance(found, RekeyError):
-            raise found
-        return found or self._listing(asked)
+        return _taken(_LISTED, (id(self), asked), ListedPage) or self._listing(asked)
 
     def list_ahead(self, pages: Sequence[PageAsked]) -> int:
         """The pages are listed now, well or ill, and ``list_page`` gives that."""
-        ahead: dict[tuple[int, PageAsked], ListedPage | RekeyError] = {}
-        for page in pages:
-            try:
-                ahead[id(self), page] = self._listing(page)
-            except RekeyError as error:
-                ahead[id(self), page] = error
-        _LISTED.set(ahead)
+        _LISTED.set({(id(self), page): _well_or_ill(functools.partial(self._listing, page)) for page in pages})
         return len(pages)
 
     def _listing(self, asked: PageAsked) -> ListedPage:
@@ -190,28 +175,21 @@ class InMemoryStore(ApplicationSide):
         known = _AHEAD.get({})
         ahead = {at: known[at] for key in keys if (at := (id(self), key)) in known}
         for key in keys:
-            if (id(self), key) in ahead:
-                continue
-            try:
-                ahead[id(self), key] = self._read("read", key, functools.partial(self._object, key))
-            except RekeyError as error:
-                ahead[id(self), key] = error
+            if (id(self), key) not in ahead:
+                ahead[id(self), key] = _well_or_ill(functools.partial(self._got, key))
         _AHEAD.set(ahead)
         return len(keys)
 
     def read(self, key: str, *, max_bytes: int, admit: Callable[[int], None] = lambda _bytes: None) -> ReadObject:
         """GET."""
-        ahead = dict(_AHEAD.get({}))
-        found = ahead.pop((id(self), key), None)
-        _AHEAD.set(ahead)
-        if isinstance(found, RekeyError):
-            raise found
-        if found is None:
-            found = self._read("read", key, lambda: self._object(key))
+        found = _taken(_AHEAD, (id(self), key), ReadObject) or self._got(key)
         if found.body is None or len(found.body) > max_bytes:
             return replace(found, body=None)
         admit(len(found.body))
         return found
+
+    def _got(self, key: str) -> ReadObject:
+        return self._read("read", key, lambda: self._object(key))
 
     def _object(self, key: str) -> ReadObject:
         found = self._warm(key, self._current(key))
@@ -457,6 +435,24 @@ class InMemoryStore(ApplicationSide):
         if upload is None or upload.name != self._behaviour.name(key):
             raise StoreRequestError(key, "NoSuchUpload")
         return upload
+
+
+def _well_or_ill(ask: Callable[[], _Answer]) -> _Answer | RekeyError:
+    """What a request comes to."""
+    try:
+        return ask()
+    except RekeyError as error:
+        return error
+
+
+def _taken(record: ContextVar[Mapping[_At, _Held]], at: _At, kind: type[_Answer]) -> _Answer | None:
+    """What a request that was sent ahead came to, once. Raises what it says."""
+    ahead = dict(record.get({}))
+    found = ahead.pop(at, None)
+    record.set(ahead)
+    if isinstance(found, RekeyError):
+        raise found
+    return found if isinstance(found, kind) else None
 
 
 @dataclass(frozen=True, slots=True)
