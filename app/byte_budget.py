@@ -56,9 +56,11 @@ class ByteBudget:
 
         def admit(size: int) -> None:
             nonlocal mine
-            if mine == 0 and not self._has_room(size):
+            if mine:
+                self._take(size)
+            elif not self._taken(size):
                 make_room()
-            self._admit(size, wait=mine == 0)
+                self._wait_for(size)
             mine += size
 
         try:
@@ -68,24 +70,32 @@ class ByteBudget:
                 self._held -= mine
                 self._changed.notify_all()
 
-    def _has_room(self, size: int) -> bool:
-        return not self._waiting and self._fits(size)
+    def _take(self, size: int) -> None:
+        with self._changed:
+            self._held += size
+
+    def _taken(self, size: int) -> bool:
+        """Take room for *size* bytes if there is some: in one step, so that nobody who holds a share finds it gone and waits."""
+        with self._changed:
+            free = not self._waiting and self._fits(size)
+            if free:
+                self._held += size
+            return free
+
+    def _wait_for(self, size: int) -> None:
+        with self._changed:
+            # In turn, so that many small bodies cannot keep a large one waiting for ever.
+            ticket = object()
+            self._waiting.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(size))
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+            self._held += size
 
     def _fits(self, size: int) -> bool:
         return self._held == 0 or self._held + size <= self._limit
-
-    def _admit(self, size: int, *, wait: bool) -> None:
-        with self._changed:
-            if wait:
-                # In turn, so that many small bodies cannot keep a large one waiting for ever.
-                ticket = object()
-                self._waiting.append(ticket)
-                try:
-                    self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(size))
-                finally:
-                    self._waiting.remove(ticket)
-                    self._changed.notify_all()
-            self._held += size
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ from contextlib import ExitStack
 import pytest
 
 from app.byte_budget import ByteBudget, SharedOut
+
+TURNS = 40
 
 
 def test_budget_is_never_exceeded_by_many_threads() -> None:
@@ -97,6 +100,37 @@ def test_who_has_several_shares_ends_the_others_before_a_wait(first: int, room: 
 
             assert budget.held == (10 if room else 5)
         assert ended == ([] if room else [6])
+
+
+def test_those_who_have_several_shares_never_wait_for_each_other() -> None:
+    """Room that is seen and gone a moment later is waited for with nothing in hand, too."""
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(TURNS):
+            budget = ByteBudget(10)
+            threads = [threading.Thread(target=_take_shares, args=(budget, turn * 8 + number), daemon=True) for number in range(8)]
+            for thread in threads:
+                thread.start()
+            end = time.monotonic() + 20
+            for thread in threads:
+                thread.join(timeout=max(0.0, end - time.monotonic()))
+
+            assert not any(thread.is_alive() for thread in threads)
+            assert budget.held == 0
+    finally:
+        sys.setswitchinterval(switch)
+
+
+def _take_shares(budget: ByteBudget, seed: int) -> None:
+    """Take four shares, a hundred times, as a task does whose copies are under way together."""
+    chance = random.Random(seed)
+    for _ in range(100):
+        with ExitStack() as shares:
+            for _ in range(4):
+                share = SharedOut(budget, shares.close).share()
+                share.__enter__()(chance.randrange(1, 7))
+                shares.push(share)
 
 
 def test_share_gives_back_what_it_took_when_its_block_fails() -> None:
