@@ -51,6 +51,16 @@ class Place:
         self.crowd.shrink(self, size)
 
 
+@dataclass(slots=True, eq=False)
+class _Asking:
+    """Who is to have *place*, of *size* requests, which leave its kind no more than *most*; *turn* tells that it has it."""
+
+    place: Place
+    size: int
+    most: float
+    turn: threading.Condition
+
+
 class Crowd:
     """The places of one process; safe for threads."""
 
@@ -58,10 +68,11 @@ class Crowd:
         """Begin with BEGIN places; *load* and *now* are for tests."""
         self._load = load
         self._now = now
-        self._free = threading.Condition()
+        self._lock = threading.Lock()
         self._limit = float(BEGIN)
         self._working = 0
-        self._waiting = 0  # for a place that the limit leaves no room for
+        self._line: list[_Asking] = []  # in the order of asking: messages of neighbours are done one after the other
+        self._lacking = False  # whether the first that its kind's bound would let in waits for the limit
         self._of: Counter[str] = Counter()  # places of each kind of task
         self._machine = 0.0  # how much of it was busy, last
         self._read = (now(), time.process_time(), *load())
@@ -77,30 +88,60 @@ class Crowd:
     ) -> Iterator[Place | None]:
         """Hold a place for the length of a block; waits *seconds* for one at most. None: the worker is to stop, do nothing.
 
-        A task that has *size* requests under way takes room for so many. Those of its *kind* have *most* together.
+        A task that has *size* requests under way takes room for so many, or for half of them at least: it need not wait for all of a
+        small crowd, of which one may be a copy that takes minutes. Those of its *kind* have *most* together.
         """
-        end = self._now() + seconds
-        with self._free:
-            self._adapt()
-            while not stopping() and self._now() < end:
-                over = self._working > 0 and self._working + size > self.limit
-                if not over and (not self._of[kind] or self._of[kind] + size <= most):
-                    break
-                self._waiting += over
-                self._free.wait(ADAPT_SECONDS)
-                self._adapt()
-                self._waiting -= over
-            self._working += size
-            self._of[kind] += size
-        place = Place(self, kind, size)
+        place = Place(self, kind, 0)
+        one = _Asking(place, size, most, threading.Condition(self._lock))
         try:
-            yield None if stopping() else place
+            self._stand_in_line(one, until=self._now() + seconds, stopping=stopping)
+            yield place if place.size and not stopping() else None
         finally:
-            self.shrink(place, 0)
+            self._leave(one)
+
+    def _stand_in_line(self, one: _Asking, *, until: float, stopping: Callable[[], bool]) -> None:
+        with self._lock:
+            self._adapt()
+            self._line.append(one)
+            self._let_in()
+            while one in self._line and not stopping():
+                if self._now() >= until:
+                    self._enter(one, one.size)
+                    return
+                one.turn.wait(ADAPT_SECONDS)
+                self._adapt()
+
+    def _let_in(self) -> None:
+        """Those in the line that there is room for. Who waits for others of its kind keeps nobody else; who waits for the limit does."""
+        full: set[str] = set()
+        self._lacking = False
+        for one in list(self._line):
+            kind, free = one.place.kind, self.limit - self._working
+            if kind in full or (self._of[kind] and self._of[kind] + one.size > one.most):
+                full.add(kind)
+            elif self._working and 2 * free < min(one.size, self.limit):
+                self._lacking = True
+                return
+            else:
+                self._enter(one, min(one.size, max(free, 1)))
+                one.turn.notify()
+
+    def _enter(self, one: _Asking, size: int) -> None:
+        self._line.remove(one)
+        self._working += size
+        self._of[one.place.kind] += size
+        one.place.size = size
+
+    def _leave(self, one: _Asking) -> None:
+        with self._lock:
+            if one in self._line:  # whatever ended its wait
+                self._line.remove(one)
+                self._let_in()
+        self.shrink(one.place, 0)
 
     def shrink(self, place: Place, size: int) -> None:
         """Take back what *place* has above *size*."""
-        with self._free:
+        with self._lock:
             more = max(0, place.size - size)
             place.size -= more
             self._of[place.kind] -= more
@@ -111,10 +152,10 @@ class Crowd:
 
         None while the processors have enough to do: there it is no wait for the store that more requests would fill.
         """
-        with self._free:
+        with self._lock:
             self._adapt()
             free = min(self.limit, most) - self._working
-            if self._waiting or self._machine > LEND:
+            if self._lacking or self._machine > LEND:
                 return 0
             lent = max(0, min(wanted, free))
             self._working += lent
@@ -124,10 +165,10 @@ class Crowd:
         """Give lent places back."""
         if not lent:
             return
-        with self._free:
+        with self._lock:
             self._working -= lent
             self._adapt()
-            self._free.notify_all()
+            self._let_in()
 
     def _adapt(self) -> None:
         """Fewer places where the processors are busy, more where they are not."""
@@ -140,6 +181,6 @@ class Crowd:
         machine = self._machine = (busy_now - busy) / (whole_now - whole) if whole_now > whole else 0.0
         if machine > BUSY or (own_now - own) / (now - at) > BUSY:
             self._limit = max(float(LEAST), self._limit * SHRINK)
-        elif self._waiting or self._working >= self.limit - 1:  # more are of use only where all places are taken, or too few are left
+        elif self._lacking or self._working >= self.limit - 1:  # more are of use only where all places are taken, or too few are left
             self._limit = self._limit * (GROW if machine > IDLE else GROW_IDLE) + 1
-            self._free.notify_all()
+            self._let_in()

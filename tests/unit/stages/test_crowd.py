@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -169,7 +169,7 @@ def test_place_is_not_lent_while_a_task_waits_for_one() -> None:
         places._limit = float(BEGIN)
         waiting = threading.Thread(target=lambda: places.place(seconds=5).__enter__())
         waiting.start()
-        while not places._waiting:
+        while not places._lacking:
             pass
         places._limit = float(BEGIN + 5)
 
@@ -194,12 +194,22 @@ def _waits(places: Crowd, **asked: Any) -> bool:  # noqa: ANN401 - as ``place`` 
     return not at_once
 
 
-@pytest.mark.parametrize(("size", "waits"), [(BEGIN - 8, False), (BEGIN - 7, True)])
-def test_task_takes_a_place_for_each_request_that_it_has_under_way(size: int, waits: bool) -> None:  # noqa: FBT001 - a case
-    """The places are requests, whoever sends them."""
+@pytest.mark.parametrize(
+    ("held", "size", "gets"), [(8, 10, 10), (BEGIN - 8, 10, 8), (BEGIN - 5, 10, 5), (BEGIN - 4, 10, None), (BEGIN, 1, None)]
+)
+def test_task_takes_a_place_for_each_request_that_it_has_under_way(held: int, size: int, gets: int | None) -> None:
+    """The places are requests, whoever sends them; half of what it asks for is worth to begin with."""
     places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
-    with places.place(seconds=1, size=8):
-        assert _waits(places, size=size) is waits
+    asked = 0
+
+    def stop() -> bool:  # once it had to wait
+        nonlocal asked
+        asked += 1
+        return asked > 2
+
+    with places.place(seconds=1, size=held), places.place(seconds=1, size=size, stopping=stop if gets is None else lambda: False) as placed:
+        assert (placed and placed.size) == gets
+        assert places._working == held + (gets or 0)
     assert places._working == 0
 
 
@@ -245,6 +255,8 @@ def test_place_is_lent_while_tasks_wait_for_what_their_concurrency_leaves() -> N
     with places.place(seconds=1, size=8, kind="copy", most=8):
         waiting = threading.Thread(target=wait)
         waiting.start()
+        while not places._line:
+            pass
         lent = places.lend(2, most=100)
         leave.set()
         waiting.join()
@@ -262,10 +274,10 @@ def test_idle_machine_makes_room_for_a_large_task_that_waits(machine: Machine) -
         with places.place(seconds=60, stopping=leave.is_set, size=10):
             pass
 
-    with places.place(seconds=1, size=BEGIN - 5):
+    with places.place(seconds=1, size=BEGIN - 4):
         waiting = threading.Thread(target=wait)
         waiting.start()
-        while not places._waiting:
+        while not places._lacking:
             pass
         machine.later(busy=0.1)
         waiting.join(timeout=30)  # it looks again by itself
@@ -273,3 +285,98 @@ def test_idle_machine_makes_room_for_a_large_task_that_waits(machine: Machine) -
 
     assert not waiting.is_alive()
     assert places.limit > BEGIN
+
+
+class Line:
+    """Tasks that stand in line for *places*, one behind the other; each says so once it is let in."""
+
+    def __init__(self, places: Crowd) -> None:
+        self.places, self.let_in, self._stop = places, [], threading.Event()
+        self._told = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._leave: dict[str, threading.Event] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for leave in self._leave.values():
+            leave.set()
+        for thread in self._threads:
+            thread.join()
+
+    def join(self, name: str, **asked: Any) -> None:  # noqa: ANN401 - as ``place`` takes them
+        """One more stands at the end."""
+        behind = len(self.places._line)
+        leave = self._leave[name] = threading.Event()
+
+        def take() -> None:
+            with self.places.place(seconds=60, stopping=self._stop.is_set, **asked) as placed:
+                if placed is None:
+                    return
+                with self._told:
+                    self.let_in.append(name)
+                    self._told.notify()
+                leave.wait()
+
+        self._threads.append(threading.Thread(target=take))
+        self._threads[-1].start()
+        while len(self.places._line) == behind and name not in self.let_in:
+            pass
+
+    def leave(self, name: str, *, until: int) -> list[str]:
+        """One that was let in is over; who was let in once it is so many."""
+        self._leave[name].set()
+        with self._told:
+            self._told.wait_for(lambda: len(self.let_in) >= until, timeout=5)
+        return list(self.let_in)
+
+
+def test_tasks_are_let_in_in_the_order_in_which_they_came() -> None:
+    """Messages of neighbours are done one after the other: the next stage gets whole batches of them, and its looks are dense."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with Line(places) as line:
+        names = [f"{number}" for number in range(6)]
+        for name in names:
+            line.join(name, kind="copy", size=4, most=4)
+        for number, name in enumerate(names):
+            assert line.leave(name, until=min(number + 2, 6)) == names[: number + 2]
+
+
+def test_task_that_is_too_large_for_what_is_free_is_not_overtaken() -> None:
+    """Else a worker of all stages never had ten places free at once; who waits for its own kind alone keeps nobody, but its own."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with Line(places) as line:
+        line.join("rename", kind="rename", size=BEGIN - 4, most=BEGIN)
+        line.join("delete", kind="delete", size=2, most=2)
+        line.join("delete 2", kind="delete", size=1, most=2)
+        line.join("copy", kind="copy", size=10, most=20)
+        line.join("seed", kind="seed", size=1, most=1)
+        before = list(line.let_in)
+        after = line.leave("rename", until=4)
+
+    assert before == ["rename", "delete"]
+    assert sorted(after[2:4]) == ["copy", "seed"]
+
+
+def test_task_has_all_places_where_they_are_fewer_than_it_asks_for() -> None:
+    """Its requests get no more room than the machine has use for."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with places.place(seconds=1, size=2 * BEGIN) as placed:
+        assert placed is not None
+        assert placed.size == places._working == BEGIN
+
+
+def test_wait_that_is_broken_off_leaves_the_line() -> None:
+    """A child that is told to die in its wait must not keep the place that it would have had."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+
+    def die() -> bool:
+        raise SystemExit
+
+    with places.place(seconds=1, size=BEGIN):
+        with pytest.raises(SystemExit), places.place(seconds=60, stopping=die):
+            pass
+        assert places._line == []
+    assert (places._working, places._of[""]) == (0, 0)
