@@ -1,11 +1,11 @@
 # `make demo` shows it at work, `make test` runs the whole test-suite, `make check` the quick checks: each from nothing but Python,
 # make and a package index. Variables: VENV (.venv), PYTHON (the newest that works), ARGS (passed on to the command),
 # MINUTES (of chaos; 2), DEPTH (of the model: preemptions and faults in a schedule; 2), MOST (schedules of a scenario on a store; all),
-# JOBS (test processes, each with servers of its own; 3, since the worker tests mostly wait: 6 min instead of 14 on two busy cores).
+# JOBS (test processes, each with servers of its own; 2).
 SHELL := /bin/sh
 VENV ?= .venv
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 2
 MINUTES ?= 2
 DEPTH ?= 2
 MOST ?=

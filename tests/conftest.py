@@ -10,9 +10,10 @@ import secrets
 import signal
 from base64 import b64encode
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests import servers
 
@@ -29,6 +30,22 @@ for _name in [name for name in os.environ if name.startswith("REKEY_")]:
 # A shell's background job is started with Ctrl-C ignored, nohup's with the hang-up, and both hand that on to the programs under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+# Each of these fills a machine of two cores: of those with the same name, one test process runs one after the other.
+_LARGE = {"tests/smoke/": "containers", "tests/integration/test_stack.py": "containers", "tests/chaos/": "chaos"}
+
+
+class ByFile(LoadFileScheduling):
+    """Files of tests over test processes, the large ones not at the same time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for path, name in _LARGE.items() if nodeid.startswith(path)), super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:  # noqa: ANN401 - xdist's own, which has no types
+    """How tests are shared out with ``--dist loadfile``."""
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The shipped image in containers, for the whole session: Redis, PostgreSQL, MinIO, and one worker a stage on its own queue.
+"""The shipped image in containers: Redis, PostgreSQL, MinIO, and one worker a stage on its own queue.
 
 Where no engine answers these tests are skipped, also on CI: Docker is the one server that is not everywhere.
 """
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.networks import Network
 
-SESSION = "session"
+MODULE = "module"  # what runs on to the session's end takes the processors from all tests that come after
 USER, PASSWORD = FILLED["REKEY_S3_ACCESS_KEY"], FILLED["REKEY_S3_SECRET_KEY"]
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def docker_client() -> DockerClient:
     """The engine."""
     if no_engine():
@@ -41,18 +41,18 @@ def docker_client() -> DockerClient:
     return docker.from_env()
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def image(docker_client: DockerClient) -> str:
     """The shipped image, built."""
     build_image()
     return IMAGE
 
 
-net = network(scope=SESSION)
+net = network(scope=MODULE)
 # On a volume, as docker-compose.yml has it: what it was told outlives its end.
-redis_data = volume(scope=SESSION)
+redis_data = volume(scope=MODULE)
 broker_container = container(
-    scope=SESSION,
+    scope=MODULE,
     image=os.environ.get("REDIS_IMAGE", "redis:7-alpine"),
     command=["redis-server", "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"],
     ports={"6379/tcp": ("127.0.0.1", None)},
@@ -61,7 +61,7 @@ broker_container = container(
     wrapper_class=fleet.Broker,
 )
 database_container = container(
-    scope=SESSION,
+    scope=MODULE,
     image=os.environ.get("POSTGRES_IMAGE", "postgres:16-alpine"),
     environment={"POSTGRES_USER": "rekey", "POSTGRES_DB": "rekey", "POSTGRES_PASSWORD": FILLED["POSTGRES_PASSWORD"]},
     ports={"5432/tcp": ("127.0.0.1", None)},
@@ -71,7 +71,7 @@ database_container = container(
     timeout=60,
 )
 store_container = container(
-    scope=SESSION,
+    scope=MODULE,
     image=os.environ.get("MINIO_IMAGE", "minio/minio:latest"),
     command=["server", "/data"],
     environment={"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD},
@@ -81,7 +81,7 @@ store_container = container(
 )
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def store(store_container: Container) -> S3Server:
     """MinIO as this machine reaches it, with the buckets of both deployments."""
     endpoint = f"127.0.0.1:{store_container.ports['9000/tcp'][0]}"
@@ -91,7 +91,7 @@ def store(store_container: Container) -> S3Server:
     return S3Server(server=None, endpoint=f"http://{endpoint}", access_key=USER, secret_key=PASSWORD, bucket="assets")  # type: ignore[arg-type] # the engine's, not ours
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def environ(
     broker_container: fleet.Broker, database_container: fleet.Database, store_container: Container, store: S3Server
 ) -> dict[str, str]:
@@ -113,7 +113,7 @@ def environ(
 def stage_container(stage: str, wrapper: type[fleet.Worker]) -> Callable[..., fleet.Worker]:
     """A worker of one stage, on its own queue."""
     return container(
-        scope=SESSION,
+        scope=MODULE,
         image="{image}",
         command=["python", "-m", "workers", stage],
         environment=fxtr("environ"),
@@ -129,7 +129,7 @@ rename_container = stage_container("rename", fleet.RenameWorker)
 delete_container = stage_container("delete", fleet.DeleteWorker)
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def worker_containers(
     seed_container: fleet.Worker, copy_container: fleet.Worker, rename_container: fleet.Worker, delete_container: fleet.Worker
 ) -> list[fleet.Worker]:
@@ -141,9 +141,9 @@ def worker_containers(
     return each
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def start(docker_client: DockerClient, net: Network, image: str, environ: dict[str, str]) -> Iterator[Callable[..., fleet.Worker]]:
-    """Starts another container of the deployment's network; removed at the session's end, and so are other images than the shipped."""
+    """Starts another container of the deployment's network; removed at the module's end, and so are other images than the shipped."""
     made, tags = [], {image}
 
     def one(*command: str, tag: str = image, more: dict[str, object] | None = None, **settings: str) -> fleet.Worker:
@@ -162,7 +162,7 @@ def start(docker_client: DockerClient, net: Network, image: str, environ: dict[s
         docker_client.images.remove(tag)
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def deployment(
     worker_containers: list[fleet.Worker],
     start: Callable[..., fleet.Worker],
@@ -179,7 +179,7 @@ def deployment(
     service.close()
 
 
-@pytest.fixture(scope=SESSION)
+@pytest.fixture(scope=MODULE)
 def another(
     start: Callable[..., fleet.Worker], environ: dict[str, str], database_container: fleet.Database, store: S3Server
 ) -> Iterator[Callable[..., Deployment]]:
