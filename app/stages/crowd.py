@@ -105,11 +105,12 @@ class Crowd:
             self._line.append(one)
             self._let_in()
             while one in self._line and not stopping():
-                if self._now() >= until:
+                if self._now() < until:
+                    one.turn.wait(ADAPT_SECONDS)
+                    self._adapt()
+                else:
                     self._enter(one, one.size)
-                    return
-                one.turn.wait(ADAPT_SECONDS)
-                self._adapt()
+                    self._let_in()  # of those behind it, whoever waits for the limit now
 
     def _let_in(self) -> None:
         """Those in the line that there is room for. Who waits for others of its kind keeps nobody else; who waits for the limit does."""

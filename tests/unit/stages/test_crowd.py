@@ -380,3 +380,11 @@ def test_wait_that_is_broken_off_leaves_the_line() -> None:
             pass
         assert places._line == []
     assert (places._working, places._of[""]) == (0, 0)
+
+
+def test_task_whose_patience_ends_is_not_waited_for_any_more() -> None:
+    """It works beyond the limit then, and is no reason to lend nothing, or to make more places."""
+    places = Crowd(load=lambda: (0.0, 0.0), now=lambda: 0.0)
+    with places.place(seconds=1, size=BEGIN), places.place(seconds=0) as placed:
+        assert placed is not None
+        assert not places._lacking
