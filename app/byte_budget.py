@@ -56,9 +56,7 @@ class ByteBudget:
 
         def admit(size: int) -> None:
             nonlocal mine
-            if mine:
-                self._take(size)
-            elif not self._taken(size):
+            if not self._taken(size, anyway=mine > 0):
                 make_room()
                 self._wait_for(size)
             mine += size
@@ -70,17 +68,13 @@ class ByteBudget:
                 self._held -= mine
                 self._changed.notify_all()
 
-    def _take(self, size: int) -> None:
+    def _taken(self, size: int, *, anyway: bool) -> bool:
+        """Take room for *size* bytes if there is some, or *anyway*: in one step, so that no holder of a share finds it gone and waits."""
         with self._changed:
-            self._held += size
-
-    def _taken(self, size: int) -> bool:
-        """Take room for *size* bytes if there is some: in one step, so that nobody who holds a share finds it gone and waits."""
-        with self._changed:
-            free = not self._waiting and self._fits(size)
-            if free:
+            taken = anyway or (not self._waiting and self._fits(size))
+            if taken:
                 self._held += size
-            return free
+            return taken
 
     def _wait_for(self, size: int) -> None:
         with self._changed:

@@ -37,7 +37,7 @@ _LARGE = {"tests/smoke/": "containers", "tests/integration/test_stack.py": "cont
 
 
 class ByFile(LoadFileScheduling):
-    """Files of tests over test processes, the large ones not at the same time."""
+    """Files of tests over test processes, no two large ones of the same name at the same time."""
 
     def _split_scope(self, nodeid: str) -> str:
         return next((name for path, name in _LARGE.items() if nodeid.startswith(path)), super()._split_scope(nodeid))
