@@ -32,20 +32,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-# Each of these fills a machine of two cores: of those with the same name, one test process runs one after the other.
-_LARGE = {"tests/smoke/": "containers", "tests/integration/test_stack.py": "containers", "tests/chaos/": "chaos"}
+# Each of these fills a machine of two cores, and takes minutes: one test process runs them one after the other, and begins with them.
+_LARGE = ("tests/integration/test_stack.py", "tests/chaos/", "tests/smoke/")
 
 
 class ByFile(LoadFileScheduling):
-    """Files of tests over test processes, no two large ones of the same name at the same time."""
+    """Files of tests over test processes in the order in which they were collected, the large ones as if they were one file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((name for path, name in _LARGE.items() if nodeid.startswith(path)), super()._split_scope(nodeid))
+        return "large" if nodeid.startswith(_LARGE) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:  # noqa: ANN401 - xdist's own, which has no types
     """How tests are shared out with ``--dist loadfile``."""
+    config.option.loadscopereorder = False  # by the number of tests, which says little of how long they take
     return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The large files first: what is still played when all else is done would be played by one process alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LARGE))
 
 
 @pytest.fixture(scope="session")

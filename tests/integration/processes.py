@@ -68,11 +68,11 @@ def free_port() -> int:
     return port
 
 
-def wait_until(what: Callable[[], object], *, seconds: float = 30) -> None:
-    """Wait for a condition, and fail the test if it does not come true."""
+def wait_until(what: Callable[[], object], *, seconds: float = 30, told: Callable[[], object] = str) -> None:
+    """Wait for a condition; if it does not come true, fail the test and say what *told* knows of it."""
     end = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < end, f"not within {seconds} s"
+        assert time.monotonic() < end, f"not within {seconds} s: {told()}"
         time.sleep(0.05)
 
 

@@ -111,8 +111,13 @@ class Stack:
             found.append(json.loads(answer.stdout)["copied"] if answer.returncode == 0 else 0)
             return found[-1] >= copied
 
-        wait_until(there, seconds=120)
+        wait_until(there, seconds=120, told=self.told)
         return found[-1]
+
+    def told(self) -> str:
+        """What a failure should show: each container, what it said last, and the run."""
+        asked = ("docker compose ps --all", "docker compose logs --no-color --tail 20", "docker compose exec seed rekey status")
+        return "\n".join(f"$ {each}\n{answer.stdout}{answer.stderr}" for each in asked for answer in [self.ask(each)])
 
     def states(self) -> dict[str, str]:
         """State or health of each service."""

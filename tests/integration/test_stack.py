@@ -53,19 +53,19 @@ def test_run_outlives_scaling_a_kill_and_a_restart_of_all(stack: Stack, tmp_path
     assert stack.states() == healthy | {"init": "exited 0", "example": "exited 0"}
     page.type(RECOUNT)
 
-    page.say("A run, bounded so that there is a middle, in small batches; three more copy workers come while it goes:")
-    watching = "docker compose run --rm enqueue --watch --copy-rate 4 --batch-size 2"
+    page.say("A run, bounded so that there is a middle on any machine, in small batches; three more copy workers come while it goes:")
+    watching = "docker compose run --rm enqueue --watch --copy-rate 1 --batch-size 2"
     with stack.begin(watching) as watch:
         stack.wait_for(4)
         page.type("docker compose up --detach --no-recreate --scale copy=4 copy", quiet=True)
-        wait_until(lambda: len(set(COPIED.findall(stack("docker compose logs --no-color copy")))) == 4, seconds=120)
+        wait_until(lambda: len(set(COPIED.findall(stack("docker compose logs --no-color copy")))) == 4, seconds=240, told=stack.told)
 
         page.say(
             "One of the four is killed, with what it had in hand. The others go on; its moves are taken up when its lease has run out:"
         )
         page.type("docker kill --signal KILL rekey-test-copy-2")
         at_kill = stack.wait_for(0)
-        stack.wait_for(at_kill + 16)
+        stack.wait_for(at_kill + 8)
         page.type("docker compose ps --all copy --format 'table {{.Name}}\t{{.Status}}'")
         shared = page.type(BATCHES)
 
