@@ -1,32 +1,25 @@
 """The object store over S3: MinIO first, any other S3 endpoint by what the probe saw of it.
 
-Requests of the moves go the lean way (``app.s3_client``); what only a person asks for (doctor, dev) goes through minio's own client.
+All requests go the lean way (``app.s3_client``), but for what a person asks about the bucket (``app.minio_bucket``).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64encode
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from hashlib import md5
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-import urllib3
-from minio import Minio
-from minio.commonconfig import ENABLED
 from minio.credentials.providers import Provider, StaticProvider
-from minio.error import MinioAdminException, MinioException, S3Error
-from minio.minioadmin import MinioAdmin
-from minio.versioningconfig import VersioningConfig
-from minio.xml import unmarshal
 
-from app import s3_bucket, s3_multipart, s3_xml
+from app import s3_multipart, s3_xml
 from app.clock import BootClock, Clock
-from app.errors import ConditionFailedError, DeniedError, StoreRequestError, StoreUnavailableError, UsageError
+from app.errors import ConditionFailedError, StoreRequestError, UsageError
 from app.gauge import Reading
+from app.minio_bucket import MinioBucket, Way
 from app.object_keys import Equivalence
 from app.object_store import (
     MAX_LISTED,
@@ -43,11 +36,10 @@ from app.object_store import (
 )
 from app.s3_acl import read_acl
 from app.s3_ahead import ReadsAhead
-from app.s3_bucket import Lifecycle, Notice, Replication
 from app.s3_client import MIN_WRITE_SECONDS, BegunRead, Reply, S3Client
 from app.s3_delete import delete_objects
-from app.s3_errors import proof_missing, store_error
-from app.s3_http import Answer, SocketTransport, Transport, tls_context
+from app.s3_errors import proof_missing
+from app.s3_http import Answer, SocketTransport, Transport
 from app.s3_multipart import read_result, success, written
 from app.s3_objects import TELL_CHECKSUMS, MalformedHeadersError, condition_headers, read_attributes, read_info, read_version
 from app.s3_ranges import read_range
@@ -59,12 +51,11 @@ if TYPE_CHECKING:
 
     from app.errors import ObjectError
 
-_Result = TypeVar("_Result")
 _LOOKS: dict[bool, dict[str, str]] = {False: {}, True: TELL_CHECKSUMS}  # headers of a HEAD, without attributes and with
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]").fullmatch
 
 
-class MinioStore:
+class MinioStore(MinioBucket):
     """One bucket of one S3 endpoint, as ``app.object_store.ObjectStore`` describes it; safe for threads."""
 
     def __init__(
@@ -89,22 +80,21 @@ class MinioStore:
             raise UsageError(f"the request time-out is at least {MIN_WRITE_SECONDS} second")
         clock = clock or BootClock()
         transport = transport or SocketTransport(endpoint, clock=clock, keep=pool_size, ca_file=ca_file)
-        self._secure = endpoint.startswith("https:")
         self._host = transport.host
         self._bucket = bucket
-        self._region = region
-        self._timeout = request_timeout
-        self._ca_file = ca_file
         self._capabilities = capabilities
-        self._provider: Provider = provider or StaticProvider(access_key, secret_key)
+        provider = provider or StaticProvider(access_key, secret_key)
         self._client = S3Client(
             transport,
             bucket=bucket,
             region=region,
             request_timeout=request_timeout,
             clock=clock,
-            credentials=ProvidedCredentials(self._provider),
+            credentials=ProvidedCredentials(provider),
         )
+        secure = endpoint.startswith("https:")
+        way = Way(host=self._host, secure=secure, region=region, provider=provider, timeout=request_timeout, ca_file=ca_file)
+        super().__init__(self._client, bucket, way)
         begin = self._client.begin
         self._ahead = ReadsAhead[str](self._client, lambda key: begin("GET", key, None, TELL_CHECKSUMS), clock=clock)
         self._looks_ahead = {
@@ -340,14 +330,6 @@ class MinioStore:
         conditional = self._capabilities is None or self._capabilities.delete_if_match  # the probe must send what it asks about
         return delete_objects(self._client, objects, deadline=deadline, conditional=conditional)
 
-    def is_versioned(self) -> bool:
-        """Whether a DELETE leaves a marker (suspended versioning keeps nothing: H7)."""
-        body = success(self._client.read("GET", None, {"versioning": ""}), self._bucket)
-        try:
-            return unmarshal(VersioningConfig, body.decode()).status == ENABLED
-        except (SyntaxError, ValueError) as error:  # ElementTree's ParseError is a SyntaxError
-            raise StoreRequestError(self._bucket, f"GetBucketVersioning: {error}") from error
-
     def put_expired(self, key: str, body: bytes) -> None:
         """Send a PUT whose signature ended 20 s ago; raises what the store says (the probe hopes for ExpiredRequestError)."""
         reply = self._client.write("PUT", key, body=body, deadline=Seconds(10), signed_ago=30)
@@ -358,61 +340,6 @@ class MinioStore:
         refusal = delete_objects(self._client, [info], deadline=Seconds(10), conditional=False, signed_ago=30)[info.key]
         if refusal is not None:
             raise refusal
-
-    def bucket_exists(self) -> bool:
-        """Whether the bucket is there and may be looked at."""
-        return bool(self._control(lambda client: client.bucket_exists(self._bucket)))
-
-    def make_bucket(self) -> None:
-        """Make the bucket (demo, dev up)."""
-        self._control(lambda client: client.make_bucket(self._bucket))
-
-    def notices(self) -> list[Notice]:
-        """Who is told of events."""
-        return s3_bucket.notices(self._client, self._bucket)
-
-    def lifecycle(self) -> list[Lifecycle]:
-        """What becomes of objects in time."""
-        return s3_bucket.lifecycle(self._client, self._bucket)
-
-    def replication(self) -> list[Replication]:
-        """Where objects are copied to."""
-        return s3_bucket.replication(self._client, self._bucket)
-
-    def quota(self) -> int | None:
-        """Most bytes that the bucket may hold: S3 knows no such thing, MinIO's administration does."""
-        admin = MinioAdmin(
-            endpoint=self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=self._pool()
-        )
-        try:
-            answer = json.loads(self._control(lambda _client: admin.bucket_quota_get(self._bucket)))
-        except MinioAdminException as error:
-            raise _admin_error(self._bucket, error) from error
-        except ValueError as error:
-            raise StoreRequestError(self._bucket, f"quota: {error}") from error
-        size = (answer.get("size") or answer.get("quota")) if isinstance(answer, dict) else None
-        return size if isinstance(size, int) and size > 0 else None
-
-    def _control(self, call: Callable[[Minio], _Result]) -> _Result:
-        try:
-            return call(self._minio)
-        except S3Error as error:
-            raise store_error(self._bucket, status=error.response.status, code=error.code or "", message=error.message or "") from error
-        except (MinioException, ValueError) as error:
-            raise StoreRequestError(self._bucket, str(error)) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise StoreUnavailableError(f"{self._host}: {error}") from error
-
-    @cached_property
-    def _minio(self) -> Minio:
-        return Minio(self._host, secure=self._secure, region=self._region, credentials=self._provider, http_client=self._pool())
-
-    def _pool(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(
-            retries=False,
-            timeout=urllib3.Timeout(total=self._timeout),
-            ssl_context=tls_context(self._ca_file) if self._secure else None,
-        )
 
     def _source_headers(self, path: str, source: ObjectInfo) -> dict[str, str]:
         """Exactly this version: by its ETag, and by its id where that was seen to be honoured."""
@@ -455,9 +382,3 @@ class _Writing:
     def result(self) -> ObjectInfo:
         """The version written."""
         return self.take()
-
-
-def _admin_error(bucket: str, error: MinioAdminException) -> ObjectError:
-    """What a refusal of MinIO's administration means; a store of another make knows none of it."""
-    kind = DeniedError if error._code in {"401", "403"} else StoreRequestError  # noqa: SLF001 - it tells its status nowhere else
-    return kind(bucket, f"status {error._code} from MinIO's administration")  # noqa: SLF001

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Asked = TypeVar("Asked")  # what tells one read from another
 
 LONGEST_SECONDS = 4.0  # that an answer may wait for us; then the store may have closed the connection
-NEW_CONNECTIONS = 2  # that are opened for requests sent together: each takes a round trip or three, one after the other
 
 
 class _Mine(threading.local, Generic[Asked]):
@@ -34,22 +33,22 @@ class ReadsAhead(Generic[Asked]):
         self._mine: _Mine[Asked] = _Mine()
 
     def begin_all(self, asked: Sequence[Asked]) -> int:
-        """Send those for the first of *asked*, as far as there are connections, and give how many; two more are opened at most.
+        """Send those for the first of *asked*, as far as connections can be had, and give how many.
 
         What was sent before is not sent again.
         """
-        new = NEW_CONNECTIONS
-        for number, one in enumerate(asked):
-            if one in self._mine.begun:
-                continue
-            if not self._client.kept:
-                if not new:
+        begun = self._mine.begun
+        try:
+            ready = self._client.prepare(sum(one not in begun for one in asked))
+            for number, one in enumerate(asked):
+                if one in begun:
+                    continue
+                if not ready:
                     return number
-                new -= 1
-            try:
-                self._mine.begun[one] = self._send(one)
-            except RekeyError:  # a server that is away is waited for once
-                return number
+                ready -= 1
+                begun[one] = self._send(one)
+        except RekeyError:  # a server that is away is waited for once
+            return next(number for number, one in enumerate(asked) if one not in begun)
         return len(asked)
 
     def take(self, one: Asked) -> BegunRead | None:

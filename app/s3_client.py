@@ -106,10 +106,12 @@ class S3Client:
         target, signed = self._signed_read(method, key, query, headers, date)
         return self._read(lambda: self._transport.send(method, target, signed, timeout=self._timeout, max_body=max_body, admit=admit), date)
 
-    @property
-    def kept(self) -> int:
-        """Connections that are open and free."""
-        return self._transport.kept
+    def prepare(self, wanted: int) -> int:
+        """See that there are *wanted* connections for requests that are begun together; gives how many there are.
+
+        Raises StoreUnavailableError if there is none.
+        """
+        return self._transport.prepare(wanted, timeout=self._timeout)
 
     def begin(self, method: str, key: str | None, query: Mapping[str, str] | None, headers: Mapping[str, str]) -> BegunRead:
         """Send a read whose answer is taken later, or never."""

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # must then wait its lease out; a new connection is cheaper.
 IDLE_SECONDS = 4.0
 SEND_BYTES = 256 * 1024
+OPENED_AT_ONCE = 32  # connections, in a thread each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +51,11 @@ class Transport(Protocol):
     def host(self) -> str:
         """The value of the Host header, which is signed."""
 
-    @property
-    def kept(self) -> int:
-        """Connections that are open and free."""
+    def prepare(self, wanted: int, *, timeout: float) -> int:
+        """See that *wanted* connections are open and free, within *timeout* seconds; gives how many of them are.
+
+        Raises StoreUnavailableError if none is.
+        """
 
     def send(
         self,
@@ -109,10 +113,22 @@ class SocketTransport:
         self._idle: list[tuple[socket.socket, float]] = []  # the last one given back goes out first; append and pop are atomic
         self._process = os.getpid()
 
-    @property
-    def kept(self) -> int:
-        """Connections that are open and free, of this process."""
-        return len(self._idle) if self._process == os.getpid() else 0
+    def prepare(self, wanted: int, *, timeout: float) -> int:
+        """Open what is lacking of *wanted* free connections, side by side: each takes a round trip or three."""
+        self._leave_those_of_a_parent()
+        now = self._clock.boot()
+        free = sum(now - since < IDLE_SECONDS for _, since in list(self._idle))
+        if free >= wanted:
+            return wanted
+        with ThreadPoolExecutor(min(wanted - free, OPENED_AT_ONCE)) as threads:
+            opening = [threads.submit(self._connect, now + timeout) for _ in range(wanted - free)]
+        failures = [failure for each in opening if (failure := each.exception()) is not None]
+        for each in opening:
+            if each.exception() is None:
+                self._give_back(each.result(), self._clock.boot())
+        if failures and len(failures) == wanted:
+            raise failures[0]
+        return wanted - len(failures)
 
     def send(
         self,
@@ -210,17 +226,20 @@ class SocketTransport:
                 sock.settimeout(left)
                 data = data[sock.send(data[:SEND_BYTES]) :]  # noqa: PLW2901 - what is left of it
 
-    def _borrow(self, end: float) -> socket.socket:
+    def _leave_those_of_a_parent(self) -> None:
+        """A forked child must not speak on its parent's connections."""
         if self._process != os.getpid():
-            # A forked child must not speak on its parent's connections.
             self._process = os.getpid()
             self.close()
+
+    def _borrow(self, end: float) -> socket.socket:
+        self._leave_those_of_a_parent()
         while True:
             try:
                 sock, since = self._idle.pop()
             except IndexError:
                 return self._connect(end)
-            if self._clock.boot() - since < IDLE_SECONDS and not _readable(sock):
+            if self._clock.boot() - since < IDLE_SECONDS and not _speaks(sock):
                 return sock
             sock.close()
 
@@ -275,11 +294,22 @@ class _Begun:
         self.sock.close()
 
 
-def _readable(sock: socket.socket) -> bool:
+def _speaks(sock: socket.socket) -> bool:
     """Whether an idle connection has something to say: it was closed, or is out of step."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    if not poll.poll(0):
+        return False
+    if not isinstance(sock, ssl.SSLSocket):
+        return True
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+    except ssl.SSLWantReadError:  # the tickets of a new connection (RFC 8446, 4.6.1), which are nobody's answer
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:

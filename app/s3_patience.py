@@ -35,10 +35,9 @@ class PatientTransport:
         self._wait = wait
         self._now = now
 
-    @property
-    def kept(self) -> int:
-        """Connections that are open and free."""
-        return self._transport.kept
+    def prepare(self, wanted: int, *, timeout: float) -> int:
+        """As the other transport."""
+        return self._transport.prepare(wanted, timeout=timeout)
 
     def send(
         self,

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,9 +29,13 @@ EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 class Server:
     """A server on the loopback that answers by script and notes what it was sent."""
 
-    def __init__(self, answer: Callable[[socket.socket], None], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[socket.socket], None], *, tls: ssl.SSLContext | None = None, gate: threading.Barrier | None = None
+    ) -> None:
+        """*gate*: no handshake goes on before so many have begun."""
         self._answer = answer
         self._tls = tls
+        self._gate = gate
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.requests: list[bytes] = []
@@ -49,6 +53,8 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self._gate is not None:
+                self._gate.wait(timeout=10)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
             while request := self._request(connection):
@@ -73,6 +79,8 @@ class Server:
 
     def close(self) -> None:
         """Take no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait for one, too
         self._listener.close()
 
 
@@ -253,6 +261,41 @@ def test_host_header_leaves_the_default_port_out(endpoint: str, expected: str) -
     assert expected == SocketTransport(endpoint, clock=BootClock(), keep=1).host
 
 
+def test_connections_are_opened_as_far_as_they_are_lacking() -> None:
+    """Those that are free count, unless they have been idle for so long that the server may close them."""
+    clock = ManualClock()
+    with _served(lambda connection: connection.sendall(EMPTY), clock=clock) as (server, transport):
+        transport.send("GET", "/", {}, timeout=5)
+        assert transport.prepare(3, timeout=5) == 3
+        _until(lambda: server.connections == 3)
+        assert transport.prepare(2, timeout=5) == 2
+        clock.advance(IDLE_SECONDS + 1)
+        assert transport.prepare(1, timeout=5) == 1
+        transport.send("GET", "/", {}, timeout=5)
+        _until(lambda: server.connections >= 4)
+
+        assert server.connections == 4
+
+
+def test_connections_that_cannot_be_opened_are_told_only_where_there_is_none() -> None:
+    """What is sent on those that there are goes through."""
+    with _served(lambda connection: connection.sendall(EMPTY)) as (server, transport):
+        transport.send("GET", "/", {}, timeout=5)
+        server.close()
+
+        assert transport.prepare(3, timeout=5) == 1
+        assert transport.send("GET", "/", {}, timeout=5).status == 200
+        transport.close()
+        with pytest.raises(StoreUnavailableError, match="refused"):
+            transport.prepare(3, timeout=5)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def _send_in_child(transport: SocketTransport, results: multiprocessing.SimpleQueue[int]) -> None:
     results.put(transport.send("GET", "/", {}, timeout=5).status)
 
@@ -335,3 +378,18 @@ def test_certificate_of_the_given_authority_is_accepted(tls_server: Server, cert
     transport.close()
 
     assert tls_server.connections == 1
+
+
+def test_connections_are_opened_side_by_side(certificate: tuple[Path, Path]) -> None:
+    """Each takes a round trip or three: a server that answers none of eight before all eight have come is no obstacle."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server = Server(lambda connection: connection.sendall(EMPTY), tls=context, gate=threading.Barrier(8))
+    transport = SocketTransport(f"https://127.0.0.1:{server.port}", clock=BootClock(), keep=8, ca_file=str(certificate[0]))
+
+    assert transport.prepare(8, timeout=10) == 8
+    begun = [transport.begin("GET", "/", {}, timeout=10) for _ in range(8)]
+    assert [each.answer(timeout=10).status for each in begun] == [200] * 8
+    assert server.connections == 8
+    transport.close()
+    server.close()

@@ -43,7 +43,7 @@ class Script:
     """A transport that gives the answers it was given, dated by the store's clock, and notes the requests."""
 
     host = "store.example"
-    kept = 0  # free connections
+    connections = 10  # that can be had
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -84,8 +84,14 @@ class Script:
         self.sent.append((method, target, headers, body, timeout))
         if self.unreachable:
             raise StoreUnavailableError("refused")
-        self.kept = max(0, self.kept - 1)
         return BegunByScript(self, self.clock.boot())
+
+    def prepare(self, wanted: int, *, timeout: float) -> int:
+        """As many as can be had."""
+        del timeout
+        if not self.connections:
+            raise StoreUnavailableError("refused")
+        return min(wanted, self.connections)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -247,10 +253,10 @@ def test_failure_of_a_read_ahead_is_met_by_the_read_itself(script: Script, store
         store.read("k", max_bytes=10)
 
 
-@pytest.mark.parametrize(("kept", "begun"), [(0, 2), (3, 5), (10, 6)])
-def test_looks_ahead_use_what_connections_there_are_and_open_two(script: Script, store: MinioStore, kept: int, begun: int) -> None:
-    """Opening one takes round trips, one after the other; the next looks find them open."""
-    script.kept = kept
+@pytest.mark.parametrize(("connections", "begun"), [(0, 0), (3, 3), (10, 6)])
+def test_looks_ahead_are_as_many_as_connections_can_be_had(script: Script, store: MinioStore, connections: int, begun: int) -> None:
+    """A store that is away, or that bounds the connections, is no reason to fail: each look is sent later."""
+    script.connections = connections
     keys = list("abcdef")
 
     assert store.look_ahead(keys) == begun
@@ -264,7 +270,6 @@ def test_looks_ahead_use_what_connections_there_are_and_open_two(script: Script,
 def test_looks_ahead_try_a_store_that_is_away_once(script: Script, store: MinioStore) -> None:
     """Each connection that is not answered takes up to the time-out."""
     script.unreachable = True
-    script.kept = 10
 
     assert store.look_ahead(["a", "b", "c"]) == 0
     assert len(script.sent) == 1
@@ -314,7 +319,6 @@ def test_write_that_was_begun_and_gets_no_answer_may_have_been_carried_out(scrip
 @pytest.mark.parametrize(("again", "sent"), [(["a", "b", "c"], "abc"), (["b", "c"], "abc"), (["c", "a"], "abc"), (["a"], "ab")])
 def test_read_that_was_sent_ahead_is_not_sent_again(script: Script, store: MinioStore, again: list[str], sent: str) -> None:
     """Named once more with those that follow, it is kept; the others are dropped."""
-    script.kept = 10
     assert store.read_ahead(["a", "b"]) == 2
     assert store.read_ahead(again) == len(again)
 
