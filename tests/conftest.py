@@ -34,6 +34,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Each of these fills a machine of two cores, and takes minutes: one test process runs them one after the other, and begins with them.
 _LARGE = ("tests/integration/test_stack.py", "tests/chaos/", "tests/smoke/")
+_LONG = "tests/model/"  # minutes of nothing but computing
 
 
 class ByFile(LoadFileScheduling):
@@ -50,8 +51,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | Non
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The large files first: what is still played when all else is done would be played by one process alone."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_LARGE))
+    """The large files first, then the long ones: what is still played when all else is done would be played by one process alone."""
+    items.sort(key=lambda item: (not item.nodeid.startswith(_LARGE), not item.nodeid.startswith(_LONG)))
 
 
 @pytest.fixture(scope="session")
