@@ -12,6 +12,8 @@ MOST ?=
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/asset-rekey
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+# Where this is set, each process that starts compiles all of its modules anew: 2.2 s of processor time a worker instead of 0.9.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHONS := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3)
 
 # A virtual environment of ours whose Python is gone (an upgrade, a folder that was moved) is made anew: the scripts in it are dead.

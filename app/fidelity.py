@@ -141,8 +141,9 @@ def needs_acl(fates: Fates, way: Way) -> bool:
 
 
 def ways_of(seen: Capabilities, *, copy_mode: str) -> tuple[Way, ...]:
-    """The ways that a run goes on an endpoint: by the store itself where that is safe (S3) or the operator vouches for it."""
-    by_store = copy_mode == "server" or (seen.copy_if_absent and seen.copy_source_if_match)
+    """The ways that a run goes on an endpoint: by the store itself where that is safe (S3) and wished, or the operator vouches for it."""
+    safe = seen.copy_if_absent and seen.copy_source_if_match
+    by_store = copy_mode == "server" or (copy_mode == "auto" and safe)
     return (Way.COPY, Way.PARTS) if by_store else (Way.PUT, Way.PARTS)
 
 

@@ -118,10 +118,11 @@ class Settings(BaseSettings):
         60, ge=1, le=900, description="How long a move is left alone before it is hinted again; doubles up to 15 minutes."
     )
 
-    copy_mode: Literal["auto", "server"] = Field(
+    copy_mode: Literal["auto", "server", "worker"] = Field(
         "auto",
         alias="copy",
-        description="auto: only writes that cannot replace a foreign object; server: plain CopyObject, if nobody else writes new keys.",
+        description="auto: only writes that cannot replace a foreign object; worker: of these only PUTs, by the worker; "
+        "server: plain CopyObject, if nobody else writes new keys.",
     )
     inline_bytes: int = Field(
         8 * 1024**2, ge=0, le=1024**3, description="Up to this size GET + PUT stands in for a conditional CopyObject."

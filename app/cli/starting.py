@@ -111,7 +111,8 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
     from tasks.messages import check_broker, enqueue_seed  # noqa: PLC0415 - as above
 
     # Old keys are the application's own: nothing is ever written there without a condition, whatever was said of the new ones.
-    careful = settings.model_copy(update={"copy_mode": "auto", "where": where})
+    mode = "auto" if settings.copy_mode == "server" else settings.copy_mode
+    careful = settings.model_copy(update={"copy_mode": mode, "where": where})
     capabilities = _fit_store(careful)
     refuse_unsafe(careful, capabilities)
     check_broker()
@@ -279,17 +280,17 @@ def _greet(store: ObjectStore) -> None:
 
 def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:
     """Raise UsageError if this endpoint offers no write that cannot replace a foreign object (S3), nor any that expires (M2)."""
+    by_worker = settings.copy_mode == "worker"
     needed = {
-        "PUT If-None-Match": capabilities.put_if_absent or capabilities.copy_if_absent,
-        "PUT If-Match": capabilities.put_if_match or capabilities.copy_if_match,
+        "PUT If-None-Match": capabilities.put_if_absent or (capabilities.copy_if_absent and not by_worker),
+        "PUT If-Match": capabilities.put_if_match or (capabilities.copy_if_match and not by_worker),
         "If-None-Match on CompleteMultipartUpload": capabilities.complete_if_absent,
         "If-Match on CompleteMultipartUpload": capabilities.complete_if_match,
     }
     missing = [name for name, honoured in needed.items() if not honoured]
     if missing and settings.copy_mode != "server":
-        raise UsageError(
-            f"{settings.s3_endpoint} does not honour {', '.join(missing)}: set REKEY_COPY=server if nobody else writes under the new keys"
-        )
+        remedy = "leave REKEY_COPY out" if by_worker else "set REKEY_COPY=server if nobody else writes under the new keys"
+        raise UsageError(f"{settings.s3_endpoint} does not honour {', '.join(missing)}: {remedy}")
     refused = unkept(capabilities.fidelity, ways_of(capabilities, copy_mode=settings.copy_mode), settings.fidelity_policy)
     if refused:
         raise UsageError(

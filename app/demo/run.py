@@ -38,8 +38,9 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SETTINGS = {
     "REKEY_TABLE": TABLE,
     "REKEY_NAME_COLUMN": "file_name",
-    "REKEY_GRACE_SECONDS": "2",
-    "REKEY_SETTLE_SECONDS": "2",
+    "REKEY_COPY": "worker",
+    "REKEY_GRACE_SECONDS": "1",
+    "REKEY_SETTLE_SECONDS": "1",
     "REKEY_LOOK_SECONDS": "1",
     "REKEY_RECONCILE_SECONDS": "1",
     "REKEY_COPY_CONCURRENCY": "8",
@@ -48,8 +49,8 @@ SETTINGS = {
     "REKEY_SEED_CONCURRENCY": "1",
     "REKEY_LOG_LEVEL": "warning",
 }
-# How long after a write that overlapped the switch the version before may still be read: until the look at the end of the grace (2), then
-# SETTLE and a second until the copy (S1, S2), each begun by the reconciler's next tick (1): 7, and the rest is for a busy machine. It is
+# How long after a write that overlapped the switch the version before may still be read: until the look at the end of the grace (1), then
+# SETTLE and a second until the copy (S1, S2), each begun by the reconciler's next tick (1): 5, and the rest is for a busy machine. It is
 # said how long it was, and the recount bears no delay.
 LATE_SECONDS = 30
 
@@ -164,6 +165,7 @@ def _with_traffic(wish: Wish, dealt: Dealt, site: Site) -> Ending:
         for line in stock.told:
             site.screen.say(line)
         starting.probed(site.settings)  # now, so that the run begins as soon as reader and writer do
+        _wait_for_workers(site)
         book = Book(assets=stock.assets)
         grace = site.settings.grace_seconds
         reader = Reader(book, table=Table(site.database), bucket=Bucket(site.environment), grace_seconds=grace, late_seconds=LATE_SECONDS)
@@ -189,6 +191,16 @@ def _with_traffic(wish: Wish, dealt: Dealt, site: Site) -> Ending:
         failed_writes=writer.failed,
         examples=examples,
     )
+
+
+def _wait_for_workers(site: Site) -> None:
+    """They come up while the bucket is filled; how long the run takes is to say nothing of that."""
+    end = time.monotonic() + STILL_SECONDS
+    while not site.workers.consume(site.settings):
+        site.workers.check()
+        if time.monotonic() > end:
+            raise DemonstrationError(f"the workers do not come up (for {STILL_SECONDS:.0f} s); {site.workers.tail()}")
+        time.sleep(POLL_SECONDS)
 
 
 def _move(site: Site, reader: Reader, writer: Writer) -> dict[str, Any]:

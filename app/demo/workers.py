@@ -8,16 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from app import install
+from app import install, pulse
+from app.doctor.broker import connect
 from app.embedded.deferring import deferred
 from app.errors import DemonstrationError
+from app.pipeline import STAGES
 from app.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
+
+    from app.settings import Settings
 
 STOP_SECONDS = 8.0  # for tasks that end between two requests; then they are told a second time
 KILL_SECONDS = 15.0
@@ -69,6 +74,12 @@ class Workers:
         """Raise DemonstrationError if they have ended."""
         if self._process is not None and self._process.poll() is not None:
             raise DemonstrationError(f"the workers ended with status {self._process.returncode}; {self.tail()}")
+
+    def consume(self, settings: Settings) -> bool:
+        """Whether each stage has a worker that takes messages by now."""
+        queues = [stage.queue for stage in STAGES]
+        with closing(connect(settings.broker_url.get_secret_value())) as client:
+            return len(pulse.ages(client, queues, prefix=settings.queue_prefix)) == len(queues)
 
     def tail(self) -> str:
         """The end of their log on one line: what was wrong, if something was."""

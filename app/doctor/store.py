@@ -11,6 +11,7 @@ from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
 from app.doctor.side_effects import ObservedStore, check_side_effects
 from app.errors import DeniedError, ObjectError, TransientError
+from app.fidelity import Way, ways_of
 from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo, Seconds
 from app.probe import ProbedStore, probe
 from app.two_buckets import TwoBuckets, probe_both
@@ -209,7 +210,8 @@ def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings)
             remedy="use another store, or set REKEY_COPY=server if nobody else writes under the new keys",
         )
     else:
-        way = "CopyObject" if seen.copy_if_absent else f"GET + PUT up to {settings.inline_bytes} bytes, parts above"
+        by_store = Way.COPY in ways_of(seen, copy_mode=settings.copy_mode)
+        way = "CopyObject" if by_store else f"GET + PUT up to {settings.inline_bytes} bytes, parts above"
         found.ok(f"nothing foreign is overwritten: conditional writes are honoured (copies go by {way})")
     if not seen.copy_source_if_match:
         found.problem("it ignores x-amz-copy-source-if-match: a source could change under the copy", remedy="use another store")

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from app.assets import Assets, TableNames
 from app.database import transaction
 from app.doctor.database import index_findings
-from app.fidelity import Fates, Way, needs_acl, needs_head
+from app.fidelity import Fates, Way, needs_acl, needs_head, ways_of
 from app.ledger.saved_plans import PastRate
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
@@ -52,9 +52,8 @@ class Planner:
     @property
     def copies_by_store(self) -> bool:
         """Whether objects are copied by CopyObject, as the copy stage decides it; not known before a probe, then no."""
-        capable = self.capabilities
-        known = capable is not None and capable.copy_if_absent and capable.copy_source_if_match
-        return self.settings.copy_mode == "server" or known
+        mode = self.settings.copy_mode
+        return mode == "server" if self.capabilities is None else Way.COPY in ways_of(self.capabilities, copy_mode=mode)
 
     @property
     def fates(self) -> Fates:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.attributes import is_retyped, load_of_copy
 from app.copying import SINGLE_COPY_BYTES, Steps, copy_by_store, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
-from app.fidelity import Way
+from app.fidelity import Way, ways_of
 from app.ledger.records import Move, Outcome
 from app.looks import Looks
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
@@ -18,8 +18,7 @@ from app.stages.keeping import BatchKeeper
 
 def looks_first(context: Context) -> bool:
     """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
-    capable = context.store.capabilities
-    return context.settings.copy_mode == "server" or (capable.copy_if_absent and capable.copy_source_if_match)
+    return Way.COPY in ways_of(context.store.capabilities, copy_mode=context.settings.copy_mode)
 
 
 def is_vouched_for(context: Context) -> bool:

@@ -126,6 +126,12 @@ def test_fail_refuses_an_endpoint_that_cannot_keep_it() -> None:
     assert unkept(minio.fidelity, by_server, Policy.parse("expires=keep")) == []
 
 
+@pytest.mark.parametrize(("mode", "way"), [("auto", Way.COPY), ("server", Way.COPY), ("worker", Way.PUT)])
+def test_worker_copies_where_the_store_could_if_that_is_wished(mode: str, way: Way) -> None:
+    """A store that honours all conditions, S3 or SeaweedFS."""
+    assert ways_of(CONDITIONAL.capabilities(), copy_mode=mode) == (way, Way.PARTS)
+
+
 def test_names_are_in_one_order() -> None:
     """However they were found."""
     assert names({_A.KMS, _A.CONTENT_TYPE, _A.TAGS}) == "content_type,tags,kms"

@@ -19,7 +19,7 @@ from app.errors import (
 from app.looks import MAX_AGE_SECONDS
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
-from app.testing.versions import LIKE_MINIO
+from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -793,6 +793,21 @@ def test_operator_who_vouches_gets_plain_copies_and_still_overwrites_nothing_tha
     assert world.store.app_get(N1) == b"theirs"
     assert world.get(2) == b"v1"
     assert ("put", "clients/7/assets/2.png") not in world.writes()
+
+
+def test_worker_reads_and_writes_where_the_store_could_copy_if_that_is_wished(tmp_path: Path) -> None:
+    """REKEY_COPY=worker: under the same conditions, without a look beforehand."""
+    world = World(tmp_path, CONDITIONAL, settings={"copy_mode": "worker"})
+    world.add(1)
+    world.add(2)
+    world.store.app_put(N1, b"theirs")
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.app_get(N1) == b"theirs"
+    assert world.get(2) == b"v1"
+    assert "copy" not in {request for request, _ in world.writes()}
+    assert ("put", "clients/7/assets/2.png") in world.writes()
 
 
 def test_new_keys_that_lie_together_are_looked_at_together_where_the_operator_vouches(tmp_path: Path) -> None:
