@@ -21,7 +21,7 @@ from app.states import RunKind, RunState
 SEED = "seed"  # this stage
 MAX_PASSES = 3
 HELD_ROWS = 5000  # of all messages that a worker takes at once
-BATCHES_A_WORKER = 4  # a run's messages outnumber the copy stage's slots by so much, so that a small run fills them too
+BATCHES_A_WORKER = 2  # a run's messages outnumber the copy stage's slots by so much, so that a second worker finds some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -371,13 +371,13 @@ def test_where_that_few_rows_meet_is_looked_for_a_stretch_at_a_time(
 
 
 def test_small_run_still_fills_its_workers(tmp_path: Path) -> None:
-    """Batches are as large as leaves four messages a slot (design, section 6)."""
+    """Batches are as large as leaves two messages a slot."""
     world = World(tmp_path, settings={"copy_concurrency": 2, "batch_size": 5})
     for number in range(1, 17):
         world.add(number)
     seeded = stage.seed_moves(world.run, context=world.context)
 
-    assert [len(batch) for batch in seeded.batches] == [2] * 8
+    assert [len(batch) for batch in seeded.batches] == [4] * 4
     assert stage.batch_size(world.run, 1000, world.context) == 5
     assert stage.batch_size(world.run, 1, world.context) == 2 if world.run.rows_estimate else 1
 
