@@ -185,7 +185,7 @@ class _Chance:
 @pytest.mark.parametrize("seed", range(4))
 def test_case_32_the_report_tells_the_truth_whatever_fails(tmp_path: Path, behaviour: Behaviour, seed: int) -> None:
     """Errors, lost replies and kills at random: what is reported is what table and bucket hold, and 0 means that all is moved."""
-    world = fresh(tmp_path, behaviour, assets=30)
+    world = fresh(tmp_path, behaviour, assets=60)
     chance = _Chance(world, seed)
     ended = False
     while not ended:
