@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Access:
     """How minio's clients reach an endpoint."""
 
     host: str
@@ -64,10 +64,10 @@ class Way:
 class MinioBucket:
     """One bucket of one S3 endpoint, and what is set for it."""
 
-    def __init__(self, client: S3Client, bucket: str, way: Way) -> None:
+    def __init__(self, client: S3Client, bucket: str, access: Access) -> None:
         self._asked = client
         self._name = bucket
-        self._way = way
+        self._access = access
 
     def bucket_exists(self) -> bool:
         """Whether the bucket is there and may be looked at."""
@@ -99,7 +99,7 @@ class MinioBucket:
 
     def quota(self) -> int | None:
         """Most bytes that the bucket may hold: S3 knows no such thing, MinIO's administration does."""
-        admin = self._way.admin()
+        admin = self._access.admin()
         try:
             answer = json.loads(self._control(lambda _client: admin.bucket_quota_get(self._name)))
         except MinioAdminException as error:
@@ -111,13 +111,13 @@ class MinioBucket:
 
     def _control(self, call: Callable[[Minio], _Result]) -> _Result:
         try:
-            return call(self._way.client)
+            return call(self._access.client)
         except S3Error as error:
             raise store_error(self._name, status=error.response.status, code=error.code or "", message=error.message or "") from error
         except (MinioException, ValueError) as error:
             raise StoreRequestError(self._name, str(error)) from error
         except urllib3.exceptions.HTTPError as error:
-            raise StoreUnavailableError(f"{self._way.host}: {error}") from error
+            raise StoreUnavailableError(f"{self._access.host}: {error}") from error
 
 
 def _admin_error(bucket: str, error: MinioAdminException) -> ObjectError:

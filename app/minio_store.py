@@ -19,7 +19,7 @@ from app import s3_multipart, s3_xml
 from app.clock import BootClock, Clock
 from app.errors import ConditionFailedError, StoreRequestError, UsageError
 from app.gauge import Reading
-from app.minio_bucket import MinioBucket, Way
+from app.minio_bucket import Access, MinioBucket
 from app.object_keys import Equivalence
 from app.object_store import (
     MAX_LISTED,
@@ -93,8 +93,8 @@ class MinioStore(MinioBucket):
             credentials=ProvidedCredentials(provider),
         )
         secure = endpoint.startswith("https:")
-        way = Way(host=self._host, secure=secure, region=region, provider=provider, timeout=request_timeout, ca_file=ca_file)
-        super().__init__(self._client, bucket, way)
+        access = Access(host=self._host, secure=secure, region=region, provider=provider, timeout=request_timeout, ca_file=ca_file)
+        super().__init__(self._client, bucket, access)
         begin = self._client.begin
         self._ahead = ReadsAhead[str](self._client, lambda key: begin("GET", key, None, TELL_CHECKSUMS), clock=clock)
         self._looks_ahead = {

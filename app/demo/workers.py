@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
+
+import redis
 
 from app import install, pulse
 from app.doctor.broker import connect
@@ -76,10 +78,11 @@ class Workers:
             raise DemonstrationError(f"the workers ended with status {self._process.returncode}; {self.tail()}")
 
     def consume(self, settings: Settings) -> bool:
-        """Whether each stage has a worker that takes messages by now."""
+        """Whether each stage has a worker that takes messages by now; a broker that does not answer has none."""
         queues = [stage.queue for stage in STAGES]
-        with closing(connect(settings.broker_url.get_secret_value())) as client:
+        with closing(connect(settings.broker_url.get_secret_value())) as client, suppress(redis.RedisError):
             return len(pulse.ages(client, queues, prefix=settings.queue_prefix)) == len(queues)
+        return False
 
     def tail(self) -> str:
         """The end of their log on one line: what was wrong, if something was."""
