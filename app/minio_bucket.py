@@ -65,47 +65,47 @@ class MinioBucket:
     """One bucket of one S3 endpoint, and what is set for it."""
 
     def __init__(self, client: S3Client, bucket: str, access: Access) -> None:
-        self._asked = client
-        self._name = bucket
+        self._client = client
+        self._bucket = bucket
         self._access = access
 
     def bucket_exists(self) -> bool:
         """Whether the bucket is there and may be looked at."""
-        return bool(self._control(lambda client: client.bucket_exists(self._name)))
+        return bool(self._control(lambda client: client.bucket_exists(self._bucket)))
 
     def make_bucket(self) -> None:
         """Make the bucket (demo, dev up)."""
-        self._control(lambda client: client.make_bucket(self._name))
+        self._control(lambda client: client.make_bucket(self._bucket))
 
     def is_versioned(self) -> bool:
         """Whether a DELETE leaves a marker (suspended versioning keeps nothing: H7)."""
-        body = success(self._asked.read("GET", None, {"versioning": ""}), self._name)
+        body = success(self._client.read("GET", None, {"versioning": ""}), self._bucket)
         try:
             return unmarshal(VersioningConfig, body.decode()).status == ENABLED
         except (SyntaxError, ValueError) as error:  # ElementTree's ParseError is a SyntaxError
-            raise StoreRequestError(self._name, f"GetBucketVersioning: {error}") from error
+            raise StoreRequestError(self._bucket, f"GetBucketVersioning: {error}") from error
 
     def notices(self) -> list[Notice]:
         """Who is told of events."""
-        return s3_bucket.notices(self._asked, self._name)
+        return s3_bucket.notices(self._client, self._bucket)
 
     def lifecycle(self) -> list[Lifecycle]:
         """What becomes of objects in time."""
-        return s3_bucket.lifecycle(self._asked, self._name)
+        return s3_bucket.lifecycle(self._client, self._bucket)
 
     def replication(self) -> list[Replication]:
         """Where objects are copied to."""
-        return s3_bucket.replication(self._asked, self._name)
+        return s3_bucket.replication(self._client, self._bucket)
 
     def quota(self) -> int | None:
         """Most bytes that the bucket may hold: S3 knows no such thing, MinIO's administration does."""
         admin = self._access.admin()
         try:
-            answer = json.loads(self._control(lambda _client: admin.bucket_quota_get(self._name)))
+            answer = json.loads(self._control(lambda _client: admin.bucket_quota_get(self._bucket)))
         except MinioAdminException as error:
-            raise _admin_error(self._name, error) from error
+            raise _admin_error(self._bucket, error) from error
         except ValueError as error:
-            raise StoreRequestError(self._name, f"quota: {error}") from error
+            raise StoreRequestError(self._bucket, f"quota: {error}") from error
         size = (answer.get("size") or answer.get("quota")) if isinstance(answer, dict) else None
         return size if isinstance(size, int) and size > 0 else None
 
@@ -113,9 +113,9 @@ class MinioBucket:
         try:
             return call(self._access.client)
         except S3Error as error:
-            raise store_error(self._name, status=error.response.status, code=error.code or "", message=error.message or "") from error
+            raise store_error(self._bucket, status=error.response.status, code=error.code or "", message=error.message or "") from error
         except (MinioException, ValueError) as error:
-            raise StoreRequestError(self._name, str(error)) from error
+            raise StoreRequestError(self._bucket, str(error)) from error
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailableError(f"{self._access.host}: {error}") from error
 

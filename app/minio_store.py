@@ -80,11 +80,8 @@ class MinioStore(MinioBucket):
             raise UsageError(f"the request time-out is at least {MIN_WRITE_SECONDS} second")
         clock = clock or BootClock()
         transport = transport or SocketTransport(endpoint, clock=clock, keep=pool_size, ca_file=ca_file)
-        self._host = transport.host
-        self._bucket = bucket
-        self._capabilities = capabilities
         provider = provider or StaticProvider(access_key, secret_key)
-        self._client = S3Client(
+        client = S3Client(
             transport,
             bucket=bucket,
             region=region,
@@ -93,18 +90,19 @@ class MinioStore(MinioBucket):
             credentials=ProvidedCredentials(provider),
         )
         secure = endpoint.startswith("https:")
-        access = Access(host=self._host, secure=secure, region=region, provider=provider, timeout=request_timeout, ca_file=ca_file)
-        super().__init__(self._client, bucket, access)
-        begin = self._client.begin
-        self._ahead = ReadsAhead[str](self._client, lambda key: begin("GET", key, None, TELL_CHECKSUMS), clock=clock)
+        access = Access(host=transport.host, secure=secure, region=region, provider=provider, timeout=request_timeout, ca_file=ca_file)
+        super().__init__(client, bucket, access)
+        self._capabilities = capabilities
+        begin = client.begin
+        self._ahead = ReadsAhead[str](client, lambda key: begin("GET", key, None, TELL_CHECKSUMS), clock=clock)
         self._looks_ahead = {
-            attributes: ReadsAhead[str](self._client, partial(_begin_head, self._client, headers), clock=clock)
+            attributes: ReadsAhead[str](client, partial(_begin_head, client, headers), clock=clock)
             for attributes, headers in _LOOKS.items()
         }
-        self._pages_ahead = ReadsAhead[PageAsked](self._client, lambda page: begin("GET", None, _page_query(page), {}), clock=clock)
+        self._pages_ahead = ReadsAhead[PageAsked](client, lambda page: begin("GET", None, _page_query(page), {}), clock=clock)
 
     def __repr__(self) -> str:
-        return f"MinioStore({self._host}/{self._bucket})"
+        return f"MinioStore({self._access.host}/{self._bucket})"
 
     @property
     def capabilities(self) -> Capabilities:

@@ -122,11 +122,14 @@ class SocketTransport:
             return wanted
         with ThreadPoolExecutor(min(wanted - free, OPENED_AT_ONCE)) as threads:
             opening = [threads.submit(self._connect, now + timeout) for _ in range(wanted - free)]
-        failures = [failure for each in opening if (failure := each.exception()) is not None]
+        failures = []
         for each in opening:
-            if each.exception() is None:
+            failure = each.exception()
+            if failure is None:
                 self._give_back(each.result(), self._clock.boot())
-        if failures and len(failures) == wanted:
+            else:
+                failures.append(failure)
+        if len(failures) == wanted:
             raise failures[0]
         return wanted - len(failures)
 

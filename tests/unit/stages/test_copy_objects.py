@@ -781,9 +781,14 @@ def test_other_spelling_is_another_object_where_the_store_says_so(tmp_path: Path
     assert world.store.contents() == {N1: b"v1"}
 
 
-def test_operator_who_vouches_gets_plain_copies_and_still_overwrites_nothing_that_is_seen(tmp_path: Path) -> None:
-    """REKEY_COPY=server: a look stands in for the condition."""
-    world = World(tmp_path, LIKE_MINIO, settings={"copy_mode": "server"})
+@pytest.mark.parametrize(
+    ("behaviour", "mode", "way", "other"), [(LIKE_MINIO, "server", "copy", "put"), (CONDITIONAL, "worker", "put", "copy")]
+)
+def test_way_that_is_wished_is_taken_and_overwrites_nothing_foreign(
+    tmp_path: Path, behaviour: Behaviour, mode: str, way: str, other: str
+) -> None:
+    """REKEY_COPY=server, where a look stands in for the condition; =worker, though the store could copy under the same conditions."""
+    world = World(tmp_path, behaviour, settings={"copy_mode": mode})
     world.add(1)
     world.add(2)
     world.store.app_put(N1, b"theirs")
@@ -792,22 +797,8 @@ def test_operator_who_vouches_gets_plain_copies_and_still_overwrites_nothing_tha
     assert world.move(1).reason is ParkedReason.TARGET_EXISTS
     assert world.store.app_get(N1) == b"theirs"
     assert world.get(2) == b"v1"
-    assert ("put", "clients/7/assets/2.png") not in world.writes()
-
-
-def test_worker_reads_and_writes_where_the_store_could_copy_if_that_is_wished(tmp_path: Path) -> None:
-    """REKEY_COPY=worker: under the same conditions, without a look beforehand."""
-    world = World(tmp_path, CONDITIONAL, settings={"copy_mode": "worker"})
-    world.add(1)
-    world.add(2)
-    world.store.app_put(N1, b"theirs")
-    world.moved()
-
-    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
-    assert world.store.app_get(N1) == b"theirs"
-    assert world.get(2) == b"v1"
-    assert "copy" not in {request for request, _ in world.writes()}
-    assert ("put", "clients/7/assets/2.png") in world.writes()
+    assert (way, "clients/7/assets/2.png") in world.writes()
+    assert other not in {request for request, _ in world.writes()}
 
 
 def test_new_keys_that_lie_together_are_looked_at_together_where_the_operator_vouches(tmp_path: Path) -> None:
