@@ -177,6 +177,7 @@ moves = Table(
     UniqueConstraint("run_no", "row_id", name="rekey_moves_row"),
     Index("rekey_moves_due", "run_no", "state", "due_at"),
     Index("rekey_moves_old", "old_hash"),
+    postgresql_with={"fillfactor": 50},  # room for each row's next version beside it: a claim writes no index then (lease_statements)
     **_options,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +21,7 @@ from app.arrays import among
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, transaction
 from app.errors import LeaseLostError, OutcomeUnknownError
-from app.ledger.lease_statements import GIVE_BACK, GIVE_UP, TAKE, TAKE_AND_READ, TAKEN, is_due_for
+from app.ledger.lease_statements import GIVE_BACK, GIVE_UP, TAKE, TAKE_AND_READ, TAKEN, due_after, is_due_for
 from app.ledger.records import Lease, Move, Run
 from app.schema import moves
 from app.states import MoveState
@@ -41,10 +41,12 @@ class Other:
     waiting: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Active:
     lease: Lease
     ids: dict[int, list[int]]  # by run number
+    claimed: dict[tuple[int, int], Move] = field(default_factory=dict)  # by run number and id, as they were then
+    replanned: bool = False  # some of them got other keys since
 
 
 class LeaseLedger:
@@ -80,13 +82,21 @@ class LeaseLedger:
         try:
             if self.engine.dialect.name == "postgresql":
                 with transaction(self.engine, single=True) as connection:
-                    return lease, sorted(moves_of(connection.execute(TAKE_AND_READ, given)), key=lambda move: move.id)
-            with transaction(self.engine) as connection:
-                connection.execute(TAKE, given)
-                return lease, moves_of(connection.execute(TAKEN, taken))
+                    found = sorted(moves_of(connection.execute(TAKE_AND_READ, given)), key=lambda move: move.id)
+            else:
+                with transaction(self.engine) as connection:
+                    connection.execute(TAKE, given)
+                    found = moves_of(connection.execute(TAKEN, taken))
         except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
             with transaction(self.engine, read_only=True) as connection:
-                return lease, moves_of(connection.execute(TAKEN, taken))
+                found = moves_of(connection.execute(TAKEN, taken))
+        return lease, self._claimed(lease, found)
+
+    def _claimed(self, lease: Lease, found: list[Move]) -> list[Move]:
+        """*found*, which *lease* holds, and which the ledger's own changes are measured by."""
+        if lease.token in self._active:
+            self._active[lease.token].claimed |= {(move.run_no, move.id): move for move in found}
+        return found
 
     def forget(self, lease: Lease) -> None:
         """The work under *lease* is over: nothing is left to be given back."""
@@ -107,10 +117,10 @@ class LeaseLedger:
             connection.execute(
                 update(moves)
                 .where(*chosen, is_due_for(stage), free)
-                .values(lease_token=lease.token, lease_until=until, lease_kept=False, due_at=until)
+                .values(lease_token=lease.token, lease_until=until, lease_kept=False, due_at=due_after(until))
             )
             mine = select(moves).where(*chosen, moves.c.lease_token == lease.token).order_by(moves.c.run_no, moves.c.id)
-            return moves_of(connection.execute(mine))
+            return self._claimed(lease, moves_of(connection.execute(mine)))
 
     def release(self, lease: Lease, which: Iterable[Move], *, due_in: float = 0.0, hinted: bool = False) -> None:
         """Give moves back as they were; nobody claims them for *due_in* seconds. *hinted*: a message for them is about to be sent."""
@@ -174,7 +184,7 @@ class LeaseLedger:
                     update(moves)
                     .where(moves.c.run_no == run_no, among(moves.c.id, ids), moves.c.lease_token == lease.token)
                     .where(moves.c.lease_until > database_now())
-                    .values(lease_until=until, due_at=until)
+                    .values(lease_until=until)
                 )
                 if done.rowcount != len(ids):
                     raise LeaseLostError(f"the lease on some of {len(ids)} moves is lost")

@@ -60,13 +60,26 @@ class MoveLedger(LeaseLedger):
                 return self.record(lease, outcomes, connection=own)
         rows = [recording.row_of(lease, outcome, first_stages=self._first_stages, hint_us=self._hint_us) for outcome in outcomes]
         if connection.dialect.name == "postgresql":
-            held = recording.write_held(connection, rows)
+            held = recording.write_held(connection, rows, replanned=self._replanned(lease, outcomes))
         else:
             held = set(self.held(connection, lease, [outcome.move for outcome in outcomes]))
             if held:
                 recording.write(connection, [row for row in rows if row[-3:-1] in held])
         losses.note(connection, {key: lost for key, lost in _lost(outcomes) if key in held})
         return held
+
+    def _replanned(self, lease: Lease, outcomes: Sequence[Outcome]) -> bool:
+        """Whether any outcome under *lease*, of these or of earlier ones, has other keys than were claimed; or it may have."""
+        active = self._active.get(lease.token)
+        if active is None:
+            return True
+        claimed = active.claimed
+        if not active.replanned:  # for good: what was recorded meanwhile may be taken back by the end of its transaction, or not
+            after = [outcome.move for outcome in outcomes]
+            active.replanned = any((move.run_no, move.id) not in claimed for move in after) or any(
+                recording.keys_of(claimed[move.run_no, move.id]) != recording.keys_of(move) for move in after
+            )
+        return active.replanned
 
     def held(self, connection: Connection, lease: Lease, of: Sequence[Move]) -> dict[tuple[int, int], MoveState]:
         """Those of the moves *of* that *lease* still holds, with their state; locked until the transaction ends."""

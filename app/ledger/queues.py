@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sqlalchemy import BigInteger, Boolean, Engine, Integer, and_, bindparam, case, func, literal, select, union_all, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Engine,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
 from app.errors import OutcomeUnknownError
 from app.ledger.counting import Count, count_moves
+from app.ledger.lease_statements import LATE_SECONDS
 from app.ledger.records import Run
 from app.ledger.waking import change_in_pages, forget_hints, now_of
 from app.schema import moves, runs
@@ -25,32 +41,32 @@ _IN_FLIGHT = (MoveState.PLANNED, MoveState.COPIED)
 # The clock as a value: no index serves a comparison with a clock that runs on.
 _HERE = moves.c.run_no == bindparam("run")
 _NOW = bindparam("now", type_=BigInteger)
-_IN_FLIGHT_NOW = select(func.count()).where(_HERE, moves.c.state.in_(_IN_FLIGHT), moves.c.due_at > _NOW, moves.c.hints > 0)
-_DUE_STATES = union_all(
-    *(
-        select(literal(str(state))).where(select(moves.c.id).where(_HERE, moves.c.state == state, moves.c.due_at <= _NOW).exists())
-        for state in _OPEN
-    )
-)
+_SENT = select(func.count()).where(_HERE, moves.c.state.in_(_IN_FLIGHT), moves.c.hints > 0)
+_IN_HAND = _SENT.where(moves.c.due_at <= _NOW, moves.c.lease_until > _NOW)
+_IN_FLIGHT_NOW = select(_SENT.where(moves.c.due_at > _NOW).scalar_subquery() + _IN_HAND.scalar_subquery())
+_RIPE = (_HERE, moves.c.due_at <= _NOW, moves.c.lease_until <= _NOW, moves.c.lease_token.is_(None) | moves.c.lease_kept)
+# A lease may end before its move is due by itself, though not much (lease_statements.due_after).
+_ENDED = (_HERE, moves.c.due_at <= _NOW + LATE_SECONDS * MICROSECONDS, moves.c.lease_until < _NOW, moves.c.lease_token.is_not(None))
+
+
+def _is_due(state: MoveState) -> ColumnElement[bool]:
+    """Whether a move in *state* is due, or was held under a lease that has ended."""
+    return or_(*(select(moves.c.id).where(*which, moves.c.state == state).exists() for which in (_RIPE, _ENDED)))
+
+
+_DUE_STATES = union_all(*(select(literal(str(state))).where(_is_due(state)) for state in _OPEN))
 _ANY_OPEN = select(moves.c.id).where(_HERE, moves.c.state.in_(_OPEN)).limit(1)
 _ANY_GOING = _ANY_OPEN.where(moves.c.waiting.is_(False))
 _ANY_WAITING = _ANY_OPEN.where(moves.c.waiting)
 _DUE = (
-    and_(_HERE, moves.c.state == bindparam("due_in"), moves.c.due_at <= _NOW),
+    *_RIPE,
+    moves.c.state == bindparam("due_in"),
     moves.c.stage == bindparam("due_for"),
-    moves.c.lease_token.is_(None) | moves.c.lease_kept,
     moves.c.suspect == bindparam("suspects", type_=Boolean),
 )
 _DUE_IDS = select(moves.c.id).where(*_DUE).order_by(moves.c.due_at, moves.c.id).limit(bindparam("most", type_=Integer))
 
-_LOST = and_(
-    _HERE,
-    moves.c.state.in_(_OPEN),
-    moves.c.due_at <= _NOW,
-    moves.c.lease_token.is_not(None),
-    moves.c.lease_kept.is_(False),
-    moves.c.lease_until < _NOW,
-)
+_LOST = and_(moves.c.state.in_(_OPEN), *_ENDED, moves.c.lease_kept.is_(False))
 _PARK_DEAD = (
     update(moves)
     .where(_LOST, moves.c.suspect, moves.c.deaths + 1 >= bindparam("most_deaths", type_=Integer))
@@ -80,6 +96,7 @@ _FREE_LOST = (
         suspect=True,
     )
 )
+_WAKE_KEPT = update(moves).where(moves.c.state.in_(_OPEN), *_ENDED, moves.c.lease_kept, moves.c.due_at > _NOW).values(due_at=_NOW)
 
 
 class QueueLedger:
@@ -131,12 +148,14 @@ class QueueLedger:
     def mark_suspects(self, run: Run, *, max_deaths: int) -> int:
         """Find leases lost without outcome: those moves run alone from now on, and park once their worker died *max_deaths* times.
 
-        A death counts only if the move was alone already: its batch mates share a process, not the fault (H28).
+        A death counts only if the move was alone already: its batch mates share a process, not the fault (H28). Leases that were kept to
+        their end are over in order: what they held is due.
         """
         with transaction(self.engine) as connection:
             now = read_now(connection)
             given = {"run": run.no, "now": now, "most_deaths": max_deaths}
             died = {"died": f"the worker died {max_deaths} times while it was alone on this asset"}
+            connection.execute(_WAKE_KEPT, given)
             connection.execute(_PARK_DEAD, given | died)
             return connection.execute(_FREE_LOST, given).rowcount
 

@@ -99,6 +99,67 @@ def test_outcomes_written_together_are_those_written_one_by_one(engine: Engine) 
     assert [row["state"] for row in _rows(engine, held[0].run_no)] == ["copied", "parked", "planned", "planned", "renamed"]
 
 
+def _alike(held: Sequence[Move], kind: int, *, replanned: bool) -> list[Outcome]:
+    """The outcome *kind* of ``_outcomes`` for each move, under its own keys or under new ones."""
+    model = _outcomes(held)[kind]
+    kept = ("id", "row_id", "client", "generation", "old_key", "new_key", "old_hash", "new_hash")
+    return [
+        dataclasses.replace(
+            model,
+            move=dataclasses.replace(model.move, **{name: getattr(move, name) for name in kept})
+            if not replanned
+            else dataclasses.replace(model.move, id=move.id, row_id=move.row_id, new_key=f"n/{move.id}", new_hash=bytes([move.id]) * 32),
+        )
+        for move in held
+    ]
+
+
+@pytest.mark.parametrize("replanned", [False, True])
+@pytest.mark.parametrize("kind", range(5))
+def test_outcomes_with_much_in_common_are_those_written_one_by_one(engine: Engine, kind: int, replanned: bool) -> None:  # noqa: FBT001 - pytest's
+    """What all have in common is said once, and keys that nobody changed are not said at all: the rows are the same."""
+    ledger, lease, held = _claimed(engine, "together")
+    _, other_lease, other_held = _claimed(engine, "singly")
+
+    ledger.record(lease, _alike(held, kind, replanned=replanned)[:4])
+    ledger.record(lease, _alike(held, kind, replanned=replanned)[4:])
+    # The other run's moves want the same keys: they are freed before.
+    rows = _rows(engine, held[0].run_no)
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE rekey_moves SET live_hash = NULL WHERE run_no = :no"), {"no": held[0].run_no})
+        singly = [
+            recording.row_of(other_lease, one, first_stages=FIRST_STAGES, hint_us=HINT_US)
+            for one in _alike(other_held, kind, replanned=replanned)
+        ]
+        recording.write(connection, singly)
+
+    assert rows == _rows(engine, other_held[0].run_no)
+    assert [row["new_key"] for row in rows] == [f"n/{move.id}" if replanned else move.new_key for move in held]
+
+
+def test_keys_that_were_recorded_and_taken_back_are_written_again(engine: Engine) -> None:
+    """Once an outcome under a lease had other keys than were claimed, each later one says its own: the ledger may have either."""
+    ledger, lease, held = _claimed(engine, "twice")
+    elsewhere = [dataclasses.replace(move, new_key=f"n/{move.id}", new_hash=bytes([move.id]) * 32) for move in held]
+    ledger.record(lease, [Outcome(move=move, keep_lease=True) for move in elsewhere])
+    ledger.record(lease, [Outcome(move=move) for move in held])
+
+    assert [row["new_key"] for row in _rows(engine, held[0].run_no)] == [move.new_key for move in held]
+
+
+def test_claims_and_intents_write_no_index(engine: Engine) -> None:
+    """PostgreSQL keeps the rows' next versions on their pages (HOT), unless there is no room: that costs half (docs/scale.md)."""
+    ledger, lease, held = _claimed(engine, "hot")
+    ledger.renew(lease, held, seconds=50)
+    ledger.record(lease, [Outcome(move=move, stage="copy", keep_lease=True, stamp=frozenset({"intent_at"})) for move in held])
+
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_stat_force_next_flush()"))
+        connection.commit()
+        count = text("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'rekey_moves'")
+        assert connection.execute(count).one() == (3 * len(held), 3 * len(held))
+
+
 def test_outcomes_of_a_lost_lease_are_void(engine: Engine) -> None:
     """Those whose lease is another's by now are not written, and are not among the written."""
     ledger, lease, held = _claimed(engine, "lost")

@@ -194,6 +194,36 @@ def test_renewed_lease_reaches_further_and_a_lost_one_cannot_be_renewed(context:
     assert int(str(_column(context, 1, "lease_until"))) < context.runs.now() + 200_000_000
 
 
+def test_what_is_held_is_in_flight_though_it_would_be_due_by_itself(context: Context) -> None:
+    """A claim leaves the time of the hint as it is; while it lasts nothing is due, and MAX_IN_FLIGHT counts it (H27)."""
+    run = _planned(context, 2)
+    _claim(context, run, [1, 2])
+    with transaction(context.moves.engine) as connection:  # the messages' time is over
+        connection.execute(update(moves).values(due_at=read_now(connection) - 1))
+
+    assert context.queues.in_flight(run) == 2
+    assert context.queues.due_states(run) == frozenset()
+    assert context.queues.take_due(run, stage="copy", state=MoveState.PLANNED, limit=9) == []
+    assert context.queues.mark_suspects(run, max_deaths=2) == 0
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("hinted_for", [30, 900])
+def test_end_of_a_lease_is_seen_though_its_move_would_be_due_later(context: Context, kept: bool, hinted_for: int) -> None:  # noqa: FBT001 - pytest's
+    """A message that was sent lately puts off what is due, but not what a dead worker held, or what was kept to its lease's end (S7)."""
+    run = _planned(context, 1)
+    with transaction(context.moves.engine) as connection:
+        connection.execute(update(moves).values(due_at=read_now(connection) + hinted_for * 1_000_000))
+    lease, (move,) = _claim(context, run, [1], seconds=0.01)
+    if kept:
+        context.moves.record(lease, [Outcome(move=move, keep_lease=True)])
+    _wait_until(context, lambda: context.queues.due_states(run))
+    lost = context.queues.mark_suspects(run, max_deaths=2)
+
+    assert lost == (0 if kept else 1)
+    assert context.queues.take_due(run, stage="copy", state=MoveState.PLANNED, limit=9, suspects=not kept) == [1]
+
+
 def test_moves_of_one_object_are_found_and_claimed_together(context: Context) -> None:
     """By hash, whatever run they are of; only those that are free and due for the same stage (H13)."""
     run = _planned(context, 4, old_key="up/shared.png")
