@@ -22,11 +22,11 @@ from app.clock import Clock
 from app.database import MICROSECONDS, database_now, transaction
 from app.errors import LeaseLostError, OutcomeUnknownError
 from app.ledger.lease_statements import GIVE_BACK, GIVE_UP, TAKE, TAKE_AND_READ, TAKEN, due_after, is_due_for
-from app.ledger.records import Lease, Move, Run
+from app.ledger.records import Lease, Move, Run, reader
 from app.schema import moves
 from app.states import MoveState
 
-_COLUMNS = moves.c.keys()
+_READ = reader(tuple(moves.c.keys()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +212,4 @@ class LeaseLedger:
 
 def moves_of(rows: Iterable[Sequence[Any]]) -> list[Move]:
     """Moves from whole rows of the table."""
-    return [Move.from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    return list(map(_READ, rows))

@@ -19,7 +19,7 @@ from app.schema import moves
 from app.states import OPEN_STATES, MoveState
 
 _KEYS = ("client", "generation", "old_key", "new_key", "old_hash", "new_hash")  # as planned: most outcomes leave them as they are
-_PLAIN = [name for name in Move.__slots__ if name not in {"run_no", "id", "row_id", "source", "copy", "follows", "suspect", "deaths"}]
+_PLAIN = [name for name in Move._fields if name not in {"run_no", "id", "row_id", "source", "copy", "follows", "suspect", "deaths"}]
 _STAMPED = ("switched_at", "grace_from", "intent_at")
 _SIDES = [f"{side}_{part}" for side in ("source", "copy") for part in ("etag", "size", "store_time", "version")]
 _OF_MOVE = attrgetter(*_PLAIN)

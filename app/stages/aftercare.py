@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.assets import AssetRow
 from app.database import MICROSECONDS
@@ -37,9 +36,9 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
         return Outcome(move=move, stamp=frozenset({"switched_at", "grace_from"}), due_in=due_in)
     old = view.looks.found[move.old_key]
     if old is not None and move.missed_store_time is not None:
-        move = replace(move, missed_store_time=None, detail=None if move.detail == BOTH_MISSED else move.detail)
+        move = move._replace(missed_store_time=None, detail=None if move.detail == BOTH_MISSED else move.detail)
     if move.detail == COPY_MISSED and view.looks.found[move.new_key] is not None:
-        move = replace(move, detail=None)
+        move = move._replace(detail=None)
     seen = Seen(move=move, row=view.rows.get(move.row_id), old=old, new=view.looks.found[move.new_key], strangers=strangers)
     if old is None:
         return _old_is_gone(batch, view, seen)
@@ -64,9 +63,9 @@ def _named(batch: Batch, view: View, seen: Seen) -> Outcome | None:
     if _is_cancelled(view):
         return kept(move, KeptReason.NAMED, "a row still names the old object") if named else None
     if view.claims.is_crowded(move):
-        return _crowded(view, replace(move, sighted=move.sighted or named))
+        return _crowded(view, move._replace(sighted=move.sighted or named))
     if seen.strangers:
-        return _shared(batch, replace(move, sighted=move.sighted or named), seen.strangers)
+        return _shared(batch, move._replace(sighted=move.sighted or named), seen.strangers)
     return _sighted(view, move) if named else None
 
 
@@ -99,7 +98,7 @@ def _written_again(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
     except FidelityError:
         if move.detail == COPY_MISSED:
             raise
-        return Outcome(move=replace(move, detail=COPY_MISSED), due_in=GONE_SECONDS)
+        return Outcome(move=move._replace(detail=COPY_MISSED), due_in=GONE_SECONDS)
 
 
 def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:
@@ -107,11 +106,11 @@ def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:
     named = new is None and row is not None and row.key in {move.new_key, move.old_key}
     since = move.missed_store_time if move.missed_store_time is not None else view.store_time
     if named and move.detail != BOTH_MISSED:  # the copy is missed only now, and may be there as well (case 16)
-        move, since = replace(move, detail=BOTH_MISSED), view.store_time
+        move, since = move._replace(detail=BOTH_MISSED), view.store_time
     elif not named and move.detail == BOTH_MISSED:
-        move = replace(move, detail=None)
+        move = move._replace(detail=None)
     if view.store_time - since < GONE_SECONDS:  # also where we meant to delete it: that request may have come to nothing
-        return Outcome(move=replace(move, missed_store_time=since), due_in=GONE_SECONDS / 2)
+        return Outcome(move=move._replace(missed_store_time=since), due_in=GONE_SECONDS / 2)
     if named:
         return park(move, ParkedReason.CONFLICT, "damage: neither the old nor the new object is there")
     if row is not None and row.key == move.old_key:  # saved back over the switch, and the old object is gone: switch once more (H14)
@@ -122,7 +121,7 @@ def _old_is_gone(batch: Batch, view: View, seen: Seen) -> Outcome:
         return restore(batch, move)
     vanished = None if move.intent_at else "vanished: the old object was gone before we deleted it"
     detail = "; ".join(filter(None, (vanished, left_over(move, row) if new else None)))
-    return Outcome(move=replace(move, state=MoveState.DELETED, detail=detail or None))
+    return Outcome(move=move._replace(state=MoveState.DELETED, detail=detail or None))
 
 
 def left_over(move: Move, row: AssetRow | None) -> str | None:
@@ -141,14 +140,14 @@ def _saved_back(batch: Batch, move: Move, old: ObjectInfo) -> Outcome:
 
 def kept(move: Move, reason: KeptReason, why: str) -> Outcome:
     """The asset is moved, and its old object stays."""
-    return Outcome(move=replace(move, state=MoveState.KEPT, reason=reason, detail=why))
+    return Outcome(move=move._replace(state=MoveState.KEPT, reason=reason, detail=why))
 
 
 def _sighted(view: View, move: Move) -> Outcome:
     """A row names the old object: its grace begins anew at each sighting, and at its end the object stays (H29)."""
     if _grace_left(view, move) <= 0:
         return kept(move, KeptReason.NAMED, "a row still names the old object")
-    sighted = replace(move, looks=move.looks + 1, sighted=True)
+    sighted = move._replace(looks=move.looks + 1, sighted=True)
     return Outcome(move=sighted, stamp=frozenset({"grace_from"}), due_in=float(move.grace_seconds))
 
 
@@ -156,7 +155,7 @@ def _left(batch: Batch, move: Move) -> Outcome | None:
     """The row that named the old object at the last look does so no more: its readers get a whole grace, from now on (S1, H29)."""
     if not move.sighted:
         return None
-    alone = replace(move, sighted=False, looks=0)
+    alone = move._replace(sighted=False, looks=0)
     return Outcome(move=alone, stamp=frozenset({"grace_from"}), due_in=until_next_look(batch, alone, float(move.grace_seconds)))
 
 
@@ -167,7 +166,7 @@ def _shared(batch: Batch, move: Move, strangers: Sequence[Other]) -> Outcome:
     if all(other.run_no != batch.run.no for other in strangers):
         return kept(move, KeptReason.NAMED, "a run on another table moves the same object")
     return Outcome(
-        move=replace(move, looks=move.looks + 1), due_in=min(SHARED_WAIT_SECONDS * 2.0 ** min(move.looks, 10), LONGEST_SHARED_WAIT)
+        move=move._replace(looks=move.looks + 1), due_in=min(SHARED_WAIT_SECONDS * 2.0 ** min(move.looks, 10), LONGEST_SHARED_WAIT)
     )
 
 
@@ -175,7 +174,7 @@ def _crowded(view: View, move: Move) -> Outcome:
     """Very many assets share the old object: each ends when its own grace is over, and the last of them delete it together."""
     left = _grace_left(view, move)
     if left > 0:
-        return Outcome(move=replace(move, looks=move.looks + 1), due_in=left)
+        return Outcome(move=move._replace(looks=move.looks + 1), due_in=left)
     return kept(move, KeptReason.NAMED, "many assets share the old object: the last of them to be moved delete it")
 
 
@@ -193,7 +192,7 @@ def _grace(batch: Batch, view: View, move: Move) -> Outcome | None:
     left = _grace_left(view, move)
     if left <= 0:
         return None
-    return Outcome(move=replace(move, looks=move.looks + 1), due_in=until_next_look(batch, move, left))
+    return Outcome(move=move._replace(looks=move.looks + 1), due_in=until_next_look(batch, move, left))
 
 
 def _deletable(view: View, seen: Seen, old: ObjectInfo) -> Outcome | ObjectInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.errors import UnansweredError
 from app.ledger.records import Outcome
@@ -28,4 +28,4 @@ class CancelMoves:
             except UnansweredError as error:
                 batch.unanswered(move, error)
                 raise
-            batch.add(Outcome(move=replace(move, state=MoveState.CANCELLED, waiting=False, detail=clean(left) if left else None)))
+            batch.add(Outcome(move=move._replace(state=MoveState.CANCELLED, waiting=False, detail=clean(left) if left else None)))

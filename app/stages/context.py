@@ -294,7 +294,7 @@ class Batch:
 
     def unanswered(self, move: Move, error: UnansweredError) -> None:
         """A request for *move* got no answer and may still be carried out: nobody acts on it before the lease ends (S7, H2)."""
-        self.add(Outcome(move=replace(move, detail=clean(str(error))), keep_lease=True), say="unanswered")
+        self.add(Outcome(move=move._replace(detail=clean(str(error))), keep_lease=True), say="unanswered")
 
     def count(self, outcome: Outcome, *, say: str | None = None) -> None:
         """Count an outcome for the summary."""
@@ -370,7 +370,7 @@ class Batch:
         plan = self.context.rules.plan(row) if row is not None and row.key == move.old_key else None
         if plan is None or plan.own_key is None or plan.own_hash is None or plan.own_key == move.new_key:
             return None
-        return replace(move, new_key=plan.own_key, new_hash=plan.own_hash)
+        return move._replace(new_key=plan.own_key, new_hash=plan.own_hash)
 
     def give_back(self, *, due_in: float = 0.0, hinted: bool = False) -> None:
         """Release all moves without an outcome; *hinted*: they are sent again at once."""
@@ -385,7 +385,7 @@ class Batch:
 def park(move: Move, reason: ParkedReason, detail: str, *, at: MoveState | None = None) -> Outcome:
     """Park *move*, keeping the state that it was parked in (H17)."""
     return Outcome(
-        move=replace(move, state=MoveState.PARKED, parked_from=at or move.state, reason=reason, detail=clean(detail), waiting=False)
+        move=move._replace(state=MoveState.PARKED, parked_from=at or move.state, reason=reason, detail=clean(detail), waiting=False)
     )
 
 
@@ -403,7 +403,7 @@ def failed(move: Move, detail: str, *, settings: Settings) -> Outcome:
     if attempts >= settings.max_attempts:
         return park(move, ParkedReason.FAILED, detail)
     wait = backoff.delay(attempts, base=1.0, cap=60.0, jitter=_JITTER)
-    return Outcome(move=replace(move, attempts=attempts, detail=clean(detail)), due_in=wait)
+    return Outcome(move=move._replace(attempts=attempts, detail=clean(detail)), due_in=wait)
 
 
 def again(move: Move, *, settings: Settings, detail: str, to: MoveState, **changes: Any) -> Outcome:  # noqa: ANN401 - fields of Move
@@ -411,14 +411,14 @@ def again(move: Move, *, settings: Settings, detail: str, to: MoveState, **chang
     if changed_too_often(move, settings):
         return park(move, ParkedReason.CHANGED_TOO_OFTEN, detail)
     if move.state is not MoveState.PLANNED:  # else an earlier claim still is evidence for a copy of ours (H12)
-        move = replace(move, claims=0, claimed_store_time=None)
-    return Outcome(move=replace(move, state=to, changes=move.changes + 1, detail=clean(detail), **changes))
+        move = move._replace(claims=0, claimed_store_time=None)
+    return Outcome(move=move._replace(state=to, changes=move.changes + 1, detail=clean(detail), **changes))
 
 
 def nothing_written(move: Move) -> Move:
     """*move* without its last claim, under which no write was sent: it is no evidence for what appears at the new key later (H12)."""
     claims = max(0, move.claims - 1)
-    return replace(move, claims=claims, claimed_store_time=move.claimed_store_time if claims else None)
+    return move._replace(claims=claims, claimed_store_time=move.claimed_store_time if claims else None)
 
 
 def changed_too_often(move: Move, settings: Settings) -> bool:

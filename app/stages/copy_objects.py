@@ -102,7 +102,7 @@ def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
 def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Steps:
     """Copy one object, or say why not; yields while its write is under way."""
     if move.waiting:
-        move = replace(move, waiting=False)  # unless it still has to
+        move = move._replace(waiting=False)  # unless it still has to
     try:
         return (yield from _attempt(batch, move, claims, sources))
     except ConditionFailedError:
@@ -168,13 +168,12 @@ def _lacking(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
     if error.object_key == move.old_key:
         return missed(batch, move, error)
     if not is_there(batch.context, move.new_key):
-        move = replace(move, copy=None, copy_recorded=False)
+        move = move._replace(copy=None, copy_recorded=False)
     return again(move, settings=batch.context.settings, detail=str(error), to=MoveState.PLANNED)
 
 
 def _copied(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
-    done = replace(
-        move,
+    done = move._replace(
         state=MoveState.COPIED,
         source=copied.source,
         copy=copied.copy if copied.copy.key == move.new_key else replace(copied.copy, key=move.new_key),
@@ -194,14 +193,14 @@ def _same_object(context: Context, move: Move) -> Outcome:
     """Both keys are one object: nothing to copy; at most the row's text is corrected by the rename stage."""
     found = context.store.stat(move.old_key)
     if move.old_key == move.new_key:
-        return Outcome(move=replace(move, state=MoveState.IN_PLACE, source=found, copy=found))
+        return Outcome(move=move._replace(state=MoveState.IN_PLACE, source=found, copy=found))
     return _copied(move, Copied(source=found, copy=found), recorded=False)
 
 
 def _wait(move: Move) -> Outcome:
     looks = move.looks + 1
     detail = "the new key is the old key of an asset that is still to be moved"
-    waiting = replace(nothing_written(move), waiting=True, looks=looks, detail=detail)
+    waiting = nothing_written(move)._replace(waiting=True, looks=looks, detail=detail)
     return Outcome(move=waiting, due_in=min(WAIT_SECONDS * 2 ** min(looks - 1, 5), LONGEST_WAIT_SECONDS))
 
 
@@ -284,7 +283,7 @@ def missed(batch: Batch, move: Move, error: MissingObjectError) -> Outcome:
         return park_before_switch(batch, move, ParkedReason.MISSING_SOURCE, f"no object {error.object_key!r}")
     looks = move.looks + 1
     wait = min(2.0 ** min(looks - 1, 6), max(1.0, context.settings.settle_seconds / MISSED_LOOKS))
-    looked = replace(nothing_written(move), missed_store_time=since, looks=looks, detail=f"no object {error.object_key!r}")
+    looked = nothing_written(move)._replace(missed_store_time=since, looks=looks, detail=f"no object {error.object_key!r}")
     return Outcome(move=looked, due_in=wait)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.database import transaction
 from app.errors import ConditionFailedError, ObjectError, UnansweredError
@@ -90,7 +90,7 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
             batch.unanswered(move, error)
             raise
         except ConditionFailedError:  # somebody wrote meanwhile: looked at again
-            verdicts.append(Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS))
+            verdicts.append(Outcome(move=move._replace(looks=move.looks + 1), due_in=BUSY_SECONDS))
         except ObjectError as error:
             verdicts.append(refused(move, error, settings=batch.context.settings))
     if all(isinstance(verdict, ObjectInfo) for verdict in verdicts):
@@ -126,14 +126,14 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     )
     if stale or not may or context.stopping():
         noted.catch_up(batch)
-        _undecided(batch, [(replace(move, intent_at=view.now), found) for move, found in due])  # noted: not again at the next attempt
+        _undecided(batch, [(move._replace(intent_at=view.now), found) for move, found in due])  # noted: not again at the next attempt
         return
     objects = {found.key: found for _, found in due}
     try:
         answers = _sent(batch, list(objects.values()), noted)
     except UnansweredError as error:
         for move, _ in due:
-            batch.unanswered(replace(move, intent_at=view.now), error)
+            batch.unanswered(move._replace(intent_at=view.now), error)
         raise
     except ObjectError as error:  # the request as a whole: the credentials may not delete, say
         answers = dict.fromkeys(objects, error)
@@ -154,7 +154,7 @@ def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outc
     if not isinstance(answer, ConditionFailedError):
         return refused(move, answer, settings=settings)
     if move.looks < MOST_REFUSED:  # somebody wrote meanwhile: looked at again
-        return Outcome(move=replace(move, looks=move.looks + 1), due_in=BUSY_SECONDS)
+        return Outcome(move=move._replace(looks=move.looks + 1), due_in=BUSY_SECONDS)
     return failed(move, f"the store refuses the delete as of a changed object: {answer}", settings=settings)
 
 
@@ -174,8 +174,8 @@ def _ask_again(batch: Batch, view: View, gone: Sequence[Move]) -> None:
     """Ask the rows once more after the delete: one that names the old object by now gets its bytes back, where that is safe (H23)."""
     after = who_claims(batch.context, gone, [move.old_key for move in gone])
     for move in gone:
-        done = replace(move, intent_at=view.now)
+        done = move._replace(intent_at=view.now)
         if after.rows_naming(move.old_key):
             batch.add(restore(batch, done))
         else:
-            batch.add(Outcome(move=replace(done, state=MoveState.DELETED, detail=left_over(move, view.rows.get(move.row_id)))))
+            batch.add(Outcome(move=done._replace(state=MoveState.DELETED, detail=left_over(move, view.rows.get(move.row_id)))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -32,8 +31,8 @@ def with_what_is_there(batch: Batch, move: Move, looks: Looks) -> Move:
     """*move* as the copy stage takes it: written over the object that was copied then, where that is its alone, and over nothing else."""
     there = looks.found.get(move.new_key)
     if move.copy is not None and there is not None and is_written(move.copy, there) and not _is_shared(batch, move):
-        return replace(move, copy=there)
-    return replace(move, copy=None, copy_recorded=False)
+        return move._replace(copy=there)
+    return move._replace(copy=None, copy_recorded=False)
 
 
 def strangers(batch: Batch, move: Move, named: Sequence[Naming]) -> list[Naming]:
@@ -71,7 +70,7 @@ def put_back_already(batch: Batch, move: Move, there: ObjectInfo) -> bool | Outc
         siblings = sharing.sharing_new(connection, batch.run, move)
     if not any(other.state is MoveState.PLANNED for other in siblings):
         return False
-    looked = replace(nothing_written(move), looks=move.looks + 1, detail="perhaps another move has put the shared object back just now")
+    looked = nothing_written(move)._replace(looks=move.looks + 1, detail="perhaps another move has put the shared object back just now")
     return Outcome(move=looked, due_in=SIBLING_SECONDS * 2.0 ** min(move.looks, 5))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from app.errors import MissingObjectError
 from app.ledger.records import Move, Outcome
 from app.looks import Looks
@@ -31,7 +29,7 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
             return missed(batch, move, MissingObjectError(move.old_key))
         if source is not None and (move.source is None or not source.is_same_version(move.source)):
             return _copy_again(batch, move, "the source changed before the switch")
-    return perhaps_not_ours(batch, move) or replace(move, copy=copy)  # a row switched to another asset's object would share its fate
+    return perhaps_not_ours(batch, move) or move._replace(copy=copy)  # a row switched to another asset's object would share its fate
 
 
 def _found(batch: Batch, move: Move, looks: Looks) -> ObjectInfo | None:
@@ -55,9 +53,9 @@ def _lost_copy(batch: Batch, move: Move) -> Outcome:
         move.missed_store_time if move.missed_store_time is not None and not move.looks else now
     )  # else it was the source that was missed
     if now - since < GONE_SECONDS:
-        missing = replace(move, missed_store_time=since, looks=0, detail=f"no object {move.new_key!r}")
+        missing = move._replace(missed_store_time=since, looks=0, detail=f"no object {move.new_key!r}")
         return Outcome(move=missing, due_in=GONE_SECONDS / 2)
-    gone = replace(move, copy=None, copy_recorded=False, missed_store_time=None)
+    gone = move._replace(copy=None, copy_recorded=False, missed_store_time=None)
     return _copy_again(batch, gone, "the copy was gone before the switch")
 
 

@@ -26,7 +26,7 @@ def late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome
     overlapped = move.switch_store_time is not None and old.last_modified < move.switch_store_time
     age = view.store_time - old.last_modified
     if not overlapped and age <= settle:
-        return Outcome(move=replace(move, looks=move.looks + 1), due_in=float(settle - age + 1))
+        return Outcome(move=move._replace(looks=move.looks + 1), due_in=float(settle - age + 1))
     if new is not None and not batch.context.store.capabilities.complete_if_match:
         return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and this store has no safe way to copy it again")
     return write_over(batch, move, old, IfMatch(new.etag) if new else IfAbsent(), "a late write to the old key was copied again")
@@ -51,7 +51,7 @@ def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
     if not view.claims.named_by_others(move, move.new_key):
         equal = context.read_if_equal(move)
         if equal is not None:
-            fresh = replace(move, source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
+            fresh = move._replace(source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
             return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)))
     return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
 
@@ -63,7 +63,7 @@ def write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, 
         return park(move, ParkedReason.CHANGED_TOO_OFTEN, "the old object is written again and again after the switch")
     read = context.store.read(old.key, max_bytes=0)
     if not read.info.is_same_version(old):
-        return Outcome(move=replace(move, looks=move.looks + 1), due_in=1.0)  # it changed once more while we looked
+        return Outcome(move=move._replace(looks=move.looks + 1), due_in=1.0)  # it changed once more while we looked
     copied = copy_by_parts(
         context.store,
         read,
@@ -74,8 +74,7 @@ def write_over(batch: Batch, move: Move, old: ObjectInfo, condition: Condition, 
         policy=context.settings.fidelity_policy,
     )
     prove(batch, move, copied)
-    fresh = replace(
-        move,
+    fresh = move._replace(
         source=copied.source,
         copy=replace(copied.copy, key=move.new_key),
         copy_recorded=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.errors import ObjectError, StoreFullError, TransientError
@@ -68,7 +68,7 @@ def note(batch: Batch, view: View, due: Due) -> tuple[Due, Note]:
     except ObjectError as error:
         why = f"deletes wait: the journal cannot be written ({error}); allow PUT below .rekey/, or cancel and run with REKEY_JOURNAL=false"
         for move, _ in due:
-            held = replace(move, attempts=max(move.attempts, 1), detail=clean(why))  # an attempt, so that the status shows it
+            held = move._replace(attempts=max(move.attempts, 1), detail=clean(why))  # an attempt, so that the status shows it
             batch.add(Outcome(move=held, due_in=RETRY_SECONDS), say="waiting for the journal")
         return [], Note(head, [], written=True)
     return due, Note(head, entries, written=True)

@@ -31,5 +31,5 @@ def disproved(batch: Batch, move: Move, copied: Copied) -> Outcome | None:
         prove(batch, move, copied)
     except ProofError as error:
         written = replace(copied.copy, key=move.new_key)
-        return failed(replace(move, source=copied.source, copy=written, copy_recorded=True), str(error), settings=batch.context.settings)
+        return failed(move._replace(source=copied.source, copy=written, copy_recorded=True), str(error), settings=batch.context.settings)
     return None

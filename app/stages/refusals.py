@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sqlalchemy import exc
 
 from app.database import brief
@@ -41,7 +39,7 @@ def ended(batch: Batch, move: Move, refusal: Refusal) -> Outcome | None:
     if tries >= max(MOST_TRIES, batch.context.settings.max_attempts):
         return park_before_switch(batch, move, ParkedReason.FAILED, f"the database ended its switch {tries} times: {refusal}")
     due_in = min(LOCKED_SECONDS * 2.0 ** (tries - 1), LONGEST_LOCKED_SECONDS)
-    return Outcome(move=replace(move, attempts=tries, detail=clean(str(refusal))), due_in=due_in)
+    return Outcome(move=move._replace(attempts=tries, detail=clean(str(refusal))), due_in=due_in)
 
 
 def rejected(batch: Batch, move: Move, refusal: Refusal) -> Outcome | None:

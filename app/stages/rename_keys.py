@@ -198,8 +198,7 @@ def _is_named(old: Sequence[Naming], switched: Collection[str]) -> bool:
 
 
 def _switched(move: Move, *, grace_seconds: int, switch_store_time: int, sighted: bool) -> Outcome:
-    switched = replace(
-        move,
+    switched = move._replace(
         grace_seconds=grace_seconds,
         switch_store_time=switch_store_time,
         state=MoveState.IN_PLACE if move.same_object else MoveState.RENAMED,

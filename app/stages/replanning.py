@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from app.assets import AssetRow
 from app.database import transaction
 from app.ledger.records import Move, Outcome
@@ -19,21 +17,20 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
     """
     if row is not None and row.key == move.new_key and move.state is MoveState.COPIED:
         # Somebody switched the row already: what is left to do is the grace and the delete.
-        return Outcome(move=replace(move, state=MoveState.RENAMED, claims=0, looks=0), stamp=frozenset({"switched_at", "grace_from"}))
+        return Outcome(move=move._replace(state=MoveState.RENAMED, claims=0, looks=0), stamp=frozenset({"switched_at", "grace_from"}))
     plan = batch.context.rules.plan(row) if row is not None else None
     if plan is not None and not plan.in_place and changed_too_often(move, batch.context.settings):
         return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
     if plan is not None and plan.reason is None and not plan.in_place and move.new_key in {plan.new_key, plan.own_key}:
         return Outcome(move=_next_generation(move, plan.old_key, plan.old_hash, plan.client))
     if row is not None and row.key == move.new_key:
-        return Outcome(move=replace(move, state=MoveState.SUPERSEDED, detail="the row names its new key already"))
+        return Outcome(move=move._replace(state=MoveState.SUPERSEDED, detail="the row names its new key already"))
     left = remove_copy(batch, move)
     if plan is None or plan.in_place:
         why = "the row is gone" if plan is None else "the row names another key that needs no move"
-        superseded = replace(move, state=MoveState.SUPERSEDED, detail=clean("; ".join(filter(None, (why, left)))))
+        superseded = move._replace(state=MoveState.SUPERSEDED, detail=clean("; ".join(filter(None, (why, left)))))
         return Outcome(move=superseded)
-    again = replace(
-        _next_generation(move, plan.old_key, plan.old_hash, plan.client),
+    again = _next_generation(move, plan.old_key, plan.old_hash, plan.client)._replace(
         new_key=plan.new_key or move.new_key,
         new_hash=plan.new_hash,
         copy=None,
@@ -57,12 +54,11 @@ def with_own_key(batch: Batch, move: Move) -> Outcome | None:
         return None
     left = remove_copy(batch, move)
     fresh = _next_generation(move, plan.old_key, plan.old_hash, plan.client)
-    return Outcome(move=replace(fresh, new_key=plan.own_key, new_hash=plan.own_hash, copy=None, copy_recorded=False, detail=left))
+    return Outcome(move=fresh._replace(new_key=plan.own_key, new_hash=plan.own_hash, copy=None, copy_recorded=False, detail=left))
 
 
 def _next_generation(move: Move, old_key: str, old_hash: bytes, client: str | None) -> Move:
-    return replace(
-        move,
+    return move._replace(
         state=MoveState.PLANNED,
         generation=move.generation + 1,
         changes=move.changes + 1,

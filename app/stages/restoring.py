@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from app.copying import at_once, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity_rules import LENIENT
@@ -12,6 +10,8 @@ from app.object_store import IfAbsent
 from app.stages.context import Batch, park
 from app.stages.keeping import BatchKeeper
 from app.states import KeptReason, MoveState, ParkedReason
+
+PUT_BACK = "a row named the old key while its object was deleted: put back"
 
 
 def restore(batch: Batch, move: Move) -> Outcome:
@@ -41,8 +41,4 @@ def _put_back(batch: Batch, move: Move) -> Outcome:
         )
     except (ConditionFailedError, MissingObjectError) as error:
         return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")
-    return Outcome(
-        move=replace(
-            move, state=MoveState.KEPT, reason=KeptReason.NAMED, detail="a row named the old key while its object was deleted: put back"
-        )
-    )
+    return Outcome(move=move._replace(state=MoveState.KEPT, reason=KeptReason.NAMED, detail=PUT_BACK))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from app.attributes import is_retyped, load_of_copy
 from app.copying import SINGLE_COPY_BYTES, Steps, copy_by_store, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
@@ -37,7 +35,7 @@ def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
     if left < 0 or is_siblings(batch, move, move.copy):
         return None
     detail = "whether a row comes to name what is at the new key is waited for: the reply to our copy was lost"
-    return Outcome(move=replace(nothing_written(move), detail=detail), due_in=left + 1.0)
+    return Outcome(move=nothing_written(move)._replace(detail=detail), due_in=left + 1.0)
 
 
 def write(batch: Batch, move: Move, sources: Looks | None) -> Steps:

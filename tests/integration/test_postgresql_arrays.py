@@ -61,13 +61,13 @@ def _outcomes(held: Sequence[Move]) -> list[Outcome]:
     """One of each kind: copied, parked, waiting, unanswered, switched with stamps."""
     one, two, three, four, five = held
     found = ObjectInfo(key=one.old_key, etag="e" * 32, size=2**40, last_modified=1234, version_id="v1")
-    copied = dataclasses.replace(one, state=MoveState.COPIED, source=found, copy=dataclasses.replace(found, key=one.new_key), claims=0)
-    parked = dataclasses.replace(two, state=MoveState.PARKED, parked_from=two.state, reason=ParkedReason.DENIED, detail="{}, NULL \"'\\ ü")
-    switched = dataclasses.replace(copied, id=five.id, row_id=five.row_id, state=MoveState.RENAMED, new_hash=five.new_hash)
+    copied = one._replace(state=MoveState.COPIED, source=found, copy=dataclasses.replace(found, key=one.new_key), claims=0)
+    parked = two._replace(state=MoveState.PARKED, parked_from=two.state, reason=ParkedReason.DENIED, detail="{}, NULL \"'\\ ü")
+    switched = copied._replace(id=five.id, row_id=five.row_id, state=MoveState.RENAMED, new_hash=five.new_hash)
     return [
         Outcome(move=copied, hinted=True),
         Outcome(move=parked),
-        Outcome(move=dataclasses.replace(three, waiting=True, looks=3, detail=""), due_in=2.5),
+        Outcome(move=three._replace(waiting=True, looks=3, detail=""), due_in=2.5),
         Outcome(move=four, keep_lease=True),
         Outcome(move=switched, due_in=1.0, stamp=frozenset({"switched_at", "grace_from"})),
     ]
@@ -106,9 +106,9 @@ def _alike(held: Sequence[Move], kind: int, *, replanned: bool) -> list[Outcome]
     return [
         dataclasses.replace(
             model,
-            move=dataclasses.replace(model.move, **{name: getattr(move, name) for name in kept})
+            move=model.move._replace(**{name: getattr(move, name) for name in kept})
             if not replanned
-            else dataclasses.replace(model.move, id=move.id, row_id=move.row_id, new_key=f"n/{move.id}", new_hash=bytes([move.id]) * 32),
+            else model.move._replace(id=move.id, row_id=move.row_id, new_key=f"n/{move.id}", new_hash=bytes([move.id]) * 32),
         )
         for move in held
     ]
@@ -140,7 +140,7 @@ def test_outcomes_with_much_in_common_are_those_written_one_by_one(engine: Engin
 def test_keys_that_were_recorded_and_taken_back_are_written_again(engine: Engine) -> None:
     """Once an outcome under a lease had other keys than were claimed, each later one says its own: the ledger may have either."""
     ledger, lease, held = _claimed(engine, "twice")
-    elsewhere = [dataclasses.replace(move, new_key=f"n/{move.id}", new_hash=bytes([move.id]) * 32) for move in held]
+    elsewhere = [move._replace(new_key=f"n/{move.id}", new_hash=bytes([move.id]) * 32) for move in held]
     ledger.record(lease, [Outcome(move=move, keep_lease=True) for move in elsewhere])
     ledger.record(lease, [Outcome(move=move) for move in held])
 

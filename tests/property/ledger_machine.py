@@ -5,7 +5,6 @@ After every step the rows of the database are what the model says, and the promi
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -144,14 +143,12 @@ class LedgerMachine(Workers):
             ends: dict[str, Any] = {"state": MoveState.CANCELLED}
             if move.state is MoveState.RENAMED:
                 ends = {"state": MoveState.KEPT, "reason": KeptReason.CANCELLED}
-            return Outcome(move=dataclasses.replace(move, **ends))
+            return Outcome(move=move._replace(**ends))
         if data is None or data.draw(st.booleans()):
             return moved_on(move)
         if move.state is MoveState.RENAMED and data.draw(st.booleans()):
-            return Outcome(move=dataclasses.replace(move, state=MoveState.KEPT, reason=KeptReason.HELD))
-        return Outcome(
-            move=dataclasses.replace(move, state=MoveState.PARKED, parked_from=move.state, reason=ParkedReason.DENIED, waiting=False)
-        )
+            return Outcome(move=move._replace(state=MoveState.KEPT, reason=KeptReason.HELD))
+        return Outcome(move=move._replace(state=MoveState.PARKED, parked_from=move.state, reason=ParkedReason.DENIED, waiting=False))
 
 
 def play(ground: Ground, *, examples: int, steps: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,7 +115,7 @@ class Workers(Runs):
             changes |= {"waiting": data.draw(st.booleans())}
         how = data.draw(st.sampled_from(("now", "later", "hinted", "kept"))) if state in OPEN_STATES else "now"
         return Outcome(
-            move=dataclasses.replace(move, **changes),
+            move=move._replace(**changes),
             due_in=7.0 if how == "later" else 0.0,
             hinted=how == "hinted",
             keep_lease=how == "kept",
@@ -151,9 +150,7 @@ class Workers(Runs):
         (move,) = self._some(data, holding, most=1)
         if MoveState.PLANNED not in {move.state, *BY_WORKERS[move.state]}:
             return
-        again = dataclasses.replace(
-            move, state=MoveState.PLANNED, new_key=new, new_hash=self.context.rules.hash_of(new), waiting=False, follows=False
-        )
+        again = move._replace(state=MoveState.PLANNED, new_key=new, new_hash=self.context.rules.hash_of(new), waiting=False, follows=False)
         key = (move.run_no, move.id)
         try:
             wanted = {key} if self._record_in_model(holding, key, Outcome(move=again), new=new) else set()
@@ -261,4 +258,4 @@ def moved_on(move: Move) -> Outcome:
         MoveState.COPIED: {"state": MoveState.RENAMED},
         MoveState.RENAMED: {"state": MoveState.DELETED},
     }
-    return Outcome(move=dataclasses.replace(move, **changes[move.state]), hinted=move.state is not MoveState.RENAMED)
+    return Outcome(move=move._replace(**changes[move.state]), hinted=move.state is not MoveState.RENAMED)

@@ -73,8 +73,7 @@ def test_every_field_of_an_outcome_comes_back(context: Context) -> None:
     run = _planned(context)
     lease, (move, _) = _claim(context, run, [1, 2])
     info = ObjectInfo(key=move.old_key, etag="e" * 200, size=5 * 2**40, last_modified=2**33, version_id="v" * 200)
-    expected = dataclasses.replace(
-        move,
+    expected = move._replace(
         state=MoveState.PARKED,
         parked_from=MoveState.RENAMED,
         reason=ParkedReason.CONFLICT,
@@ -111,9 +110,7 @@ def test_stamps_are_the_databases_now(context: Context) -> None:
     run = _planned(context)
     lease, (move,) = _claim(context, run, [1])
     before = context.runs.now()
-    stamped = Outcome(
-        move=dataclasses.replace(move, state=MoveState.COPIED), stamp=frozenset({"switched_at", "grace_from", "intent_at"}), due_in=60.0
-    )
+    stamped = Outcome(move=move._replace(state=MoveState.COPIED), stamp=frozenset({"switched_at", "grace_from", "intent_at"}), due_in=60.0)
     context.moves.record(lease, [stamped])
     after = context.runs.now()
     (found,) = context.moves.load(run, [1])
@@ -129,7 +126,7 @@ def test_outcome_needs_the_leases_token(context: Context) -> None:
     lease, (first, second) = _claim(context, run, [1, 2])
     context.moves.release(lease, [second])
     other, _ = _claim(context, run, [2])
-    written = context.moves.record(lease, [Outcome(move=dataclasses.replace(move, state=MoveState.COPIED)) for move in (first, second)])
+    written = context.moves.record(lease, [Outcome(move=move._replace(state=MoveState.COPIED)) for move in (first, second)])
 
     assert written == {(run.no, 1)}
     assert [move.state for move in context.moves.load(run, [1, 2])] == [MoveState.COPIED, MoveState.PLANNED]
@@ -257,7 +254,7 @@ def test_moves_of_earlier_runs_are_found_newest_first(context: Context) -> None:
         run = _planned(context, 1)
         found.append(run.no)
         lease, (move,) = _claim(context, run, [1])
-        context.moves.record(lease, [Outcome(move=dataclasses.replace(move, state=MoveState.SUPERSEDED))])
+        context.moves.record(lease, [Outcome(move=move._replace(state=MoveState.SUPERSEDED))])
         context.runs.set_state(run, type(run.state).FINISHED, only_from=run.state)
     with transaction(context.moves.engine, read_only=True) as connection:
         earlier = context.moves.earlier(connection, move)
@@ -376,12 +373,12 @@ def test_waiting_moves_are_woken_or_end_as_a_cycle(context: Context) -> None:
     plans = [make_plan(number, rules=context.rules, old_key=old, new_key=new) for number, (old, new) in enumerate(keys, start=1)]
     context.plans.insert_page(run, plans, in_place=set(), cursor="[3]", grace_seconds=1)
     lease, held = _claim(context, run, [1, 2, 3])
-    context.moves.record(lease, [Outcome(move=dataclasses.replace(move, waiting=True), due_in=100) for move in held])
+    context.moves.record(lease, [Outcome(move=move._replace(waiting=True), due_in=100) for move in held])
     assert (context.queues.is_going(run), context.queues.is_waiting(run)) == (False, True)
     assert context.queues.end_waiting(run) == 0
     lease, (free,) = _claim(context, run, [1, 2, 3])
     assert free.id == 3
-    context.moves.record(lease, [Outcome(move=dataclasses.replace(free, state=MoveState.SUPERSEDED, waiting=False))])
+    context.moves.record(lease, [Outcome(move=free._replace(state=MoveState.SUPERSEDED, waiting=False))])
 
     assert context.queues.end_waiting(run) == 2
     assert {move.reason for move in context.moves.load(run, [1, 2])} == {ParkedReason.TARGET_EXISTS}
@@ -397,7 +394,7 @@ def test_counts_say_how_all_moves_stand(context: Context) -> None:
         {"state": MoveState.PARKED, "parked_from": MoveState.COPIED, "reason": ParkedReason.DENIED},
         {"attempts": 1, "detail": "503"},
     ]
-    context.moves.record(lease, [Outcome(move=dataclasses.replace(move, **more)) for move, more in zip(held, changes, strict=True)])  # type: ignore[arg-type]
+    context.moves.record(lease, [Outcome(move=move._replace(**more)) for move, more in zip(held, changes, strict=True)])  # type: ignore[arg-type]
     counts = {(count.state, count.parked_from, count.reason, count.waiting): count.moves for count in context.queues.counts(run)}
 
     assert counts == {
@@ -418,7 +415,7 @@ def test_state_that_most_moves_are_in_is_counted_as_well(context: Context, most:
     context.plans.insert_page(run, plans, in_place=set(), cursor="[7]", grace_seconds=60)
     lease, held = _claim(context, run, [1, 2, 3, 4, 5])
     states = [most, most, most, most, MoveState.IN_PLACE]
-    context.moves.record(lease, [Outcome(move=dataclasses.replace(move, state=state)) for move, state in zip(held, states, strict=True)])
+    context.moves.record(lease, [Outcome(move=move._replace(state=state)) for move, state in zip(held, states, strict=True)])
 
     expected = {most: 4, MoveState.IN_PLACE: 1, MoveState.PLANNED: 2}
     for known in (run, context.runs.get(run.id)):  # one was read before there were any moves

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from typing import TYPE_CHECKING
 
@@ -193,7 +192,7 @@ def test_moves_without_a_new_key_are_open_together(context: Context) -> None:
     context.plans.insert_page(run, plans, in_place=set(), cursor="x", grace_seconds=60)
     sent = context.reopening.retry(run, Selection())
     lease, held = context.moves.claim(run, [1, 2], stage="copy", lease_seconds=30, store_time=0, clock=context.clock)
-    written = context.moves.record(lease, [Outcome(move=dataclasses.replace(move, attempts=1), due_in=5) for move in held])
+    written = context.moves.record(lease, [Outcome(move=move._replace(attempts=1), due_in=5) for move in held])
 
     assert (sent.moves, sent.blocked) == (2, 0)
     assert written == {(run.no, 1), (run.no, 2)}

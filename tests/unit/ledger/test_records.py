@@ -53,18 +53,18 @@ def test_copy_is_ours_by_content_and_time(change: dict[str, object], expected: b
 
 def test_versions_decide_where_both_have_one() -> None:
     """Whatever the times say."""
-    move = dataclasses.replace(MOVE, copy=dataclasses.replace(COPY, version_id="v1"))
+    move = MOVE._replace(copy=dataclasses.replace(COPY, version_id="v1"))
 
     assert move.is_our_copy(dataclasses.replace(COPY, version_id="v1", last_modified=500))
     assert not move.is_our_copy(dataclasses.replace(COPY, version_id="v2"))
-    assert not dataclasses.replace(MOVE, copy=None).is_our_copy(COPY)
+    assert not MOVE._replace(copy=None).is_our_copy(COPY)
 
 
 @pytest.mark.parametrize("state", MoveState)
 @pytest.mark.parametrize("to", MoveState)
 def test_only_the_arrows_of_the_contract_are_recorded(state: MoveState, to: MoveState) -> None:
     """A fault of ours, found before the ledger is wrong."""
-    before, after = dataclasses.replace(MOVE, state=state), dataclasses.replace(MOVE, state=to)
+    before, after = MOVE._replace(state=state), MOVE._replace(state=to)
     if state is to or (state, to) in TRANSITIONS:
         check_arrow(before, after)
         return
