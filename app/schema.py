@@ -163,8 +163,8 @@ moves = Table(
     Column("lease_until", BigInteger, nullable=False),
     Column("lease_kept", Boolean, nullable=False),  # held to its end on purpose: a request is unanswered (S7)
     Column("not_before", BigInteger, nullable=False),
-    Column("due_at", BigInteger, nullable=False),  # the reconciler takes no interest before this
-    Column("hints", Integer, nullable=False),  # messages sent for this state; > 0 with due_at ahead: in flight
+    Column("due_at", BigInteger, nullable=False),  # the reconciler takes no interest before this, but for leases that have ended
+    Column("hints", Integer, nullable=False),  # messages sent for this state; > 0 with due_at or the end of a lease ahead: in flight
     Column("grace_seconds", BigInteger, nullable=False),
     Column("switched_at", BigInteger),  # stamped after the commit was seen
     Column("grace_from", BigInteger),  # the switch, or the last sighting of a row on the old key (H29)

@@ -29,8 +29,8 @@ LATE_SECONDS = 60  # after a lease's end, a move that it held is looked for so f
 def due_after(until: ColumnElement[int]) -> ColumnElement[int]:
     """When the reconciler looks at a move that is leased until *until*: as before, unless that lies too long after the lease.
 
-    An index holds that time. Where no index has to be written PostgreSQL puts the new row on the same page (HOT), at half of the cost, and
-    the table stays a third as large (docs/scale.md).
+    An index holds that time. Where no index has to be written PostgreSQL puts the new row on the same page (HOT), at half of the cost
+    (docs/decisions.md).
     """
     return case((moves.c.due_at > until + LATE_SECONDS * MICROSECONDS, until), else_=moves.c.due_at)
 

@@ -73,11 +73,11 @@ class MoveLedger(LeaseLedger):
         active = self._active.get(lease.token)
         if active is None:
             return True
-        claimed = active.claimed
         if not active.replanned:  # for good: what was recorded meanwhile may be taken back by the end of its transaction, or not
             after = [outcome.move for outcome in outcomes]
-            active.replanned = any((move.run_no, move.id) not in claimed for move in after) or any(
-                recording.keys_of(claimed[move.run_no, move.id]) != recording.keys_of(move) for move in after
+            before = [active.claimed.get((move.run_no, move.id)) for move in after]
+            active.replanned = any(
+                old is None or recording.keys_of(old) != recording.keys_of(new) for old, new in zip(before, after, strict=True)
             )
         return active.replanned
 

@@ -11,7 +11,7 @@ from app.stages.context import Batch, park
 from app.stages.keeping import BatchKeeper
 from app.states import KeptReason, MoveState, ParkedReason
 
-PUT_BACK = "a row named the old key while its object was deleted: put back"
+_LATE = "a row named the old key while its object was deleted"
 
 
 def restore(batch: Batch, move: Move) -> Outcome:
@@ -40,5 +40,5 @@ def _put_back(batch: Batch, move: Move) -> Outcome:
             )
         )
     except (ConditionFailedError, MissingObjectError) as error:
-        return park(move, ParkedReason.CONFLICT, f"a row named the old key while its object was deleted: {error}")
-    return Outcome(move=move._replace(state=MoveState.KEPT, reason=KeptReason.NAMED, detail=PUT_BACK))
+        return park(move, ParkedReason.CONFLICT, f"{_LATE}: {error}")
+    return Outcome(move=move._replace(state=MoveState.KEPT, reason=KeptReason.NAMED, detail=f"{_LATE}: put back"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.ledger.leases import moves_of
 from app.ledger.reading import ReportLedger
-from app.ledger.records import Move, reader
+from app.ledger.records import Move
 from app.schema import moves as moves_table
 from app.verification.current import key_of, look_at, rows_now
 from app.verification.judging import Facts, Verdict, judge
@@ -22,12 +23,11 @@ def check_moves(subject: Subject, work: Workspace) -> None:
     if run is None or work.noted("moves_checked"):
         return
     subject.progress.phase("ledger", max(run.next_move - 1, 0))
-    read = reader(COLUMNS)
     ledger = ReportLedger(subject.engine, sleep=subject.sleep, store=lambda: subject.store)
     while not work.noted("moves_checked"):
         before = work.noted("moves_after", 0)
         for rows in ledger.pages(run, COLUMNS, window=PAGE, after=before):
-            _check_page(subject, work, [read(row) for row in rows])
+            _check_page(subject, work, moves_of(rows))
         with work.page():
             work.note("moves_checked", work.noted("moves_after", 0) == before)  # a run that goes on may have more by now
 
