@@ -29,7 +29,8 @@ _RESTING = {
     RunState.CANCELLED: "cancelled: what was under way is brought to an end",
 }
 SHOWN_ERRORS = 3
-SILENT_TICKS = 6  # ticks that may fail to come before the report says so
+SILENT_TICKS = 6  # ticks that may fail to come before the report says so,
+SILENT_SECONDS = 6.0  # and so long at least: on a busy machine several short ones are late together
 
 
 def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def stall(run: Run, *, now: int, counts: Sequence[Count], next_delete: int | Non
     if not run.is_live or run.state is not RunState.RUNNING:
         return _RESTING.get(run.state) if run.is_live else None
     silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
-    if silent > SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5)):
+    if silent > max(SILENT_SECONDS, SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5))):
         return f"no reconciler tick for {silent:.0f} s: is beat running, and a worker for the seed queue (`python -m workers`)?"
     if run.deletes_held_until > now:
         return f"the database's clock jumped: deletes are held for {(run.deletes_held_until - now) / MICROSECONDS:.0f} s"

@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     visibility_timeout_seconds: int = Field(
         60, ge=3, le=DAY, description="After how long the broker gives an unacknowledged message to another."
     )
-    reconcile_seconds: int = Field(5, ge=1, le=300, description="How often due moves are looked for and hinted again.")
+    reconcile_seconds: float = Field(5, ge=0.2, le=300, description="How often due moves are looked for and hinted again; fractions too.")
     request_timeout_seconds: int = Field(10, ge=1, le=600, description="Total time of one request to the object store.")
     look_seconds: int = Field(
         5, ge=1, le=300, description="How soon after the switch the old object is looked at for a late write; then at doubling intervals."
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
             low, high = getattr(self, first), getattr(self, second)
             if low > high or (low == high and not may_be_equal):
                 relation = "at most" if may_be_equal else "below"
-                raise ValueError(f"{env_name(first)} ({low}) must be {relation} {env_name(second)} ({high}): {why}")
+                raise ValueError(f"{env_name(first)} ({low:g}) must be {relation} {env_name(second)} ({high:g}): {why}")
         if self.on_collision == "suffix" and not self.key_template.has_name:
             raise ValueError("REKEY_ON_COLLISION=suffix needs {file_name} or {key} in REKEY_TEMPLATE: the suffix is put behind that")
         if self.target_bucket is not None:

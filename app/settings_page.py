@@ -50,7 +50,7 @@ def _default(setting: Setting) -> str:
 
 
 def _values(setting: Setting) -> str:
-    if setting.whole_number:
+    if setting.number:
         return f"{setting.low} to {setting.high}"
     return ", ".join(f"`{choice}`" for choice in setting.choices) or "text"
 

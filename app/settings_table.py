@@ -16,6 +16,7 @@ PREFIX = "REKEY_"
 TWIN = "_file"  # REKEY_S3_SECRET_KEY_FILE names a file that holds the secret
 REQUIRED = ("database_url", "broker_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3_bucket", "table")
 KEYS = ("s3_access_key", "s3_secret_key")  # not needed where REKEY_S3_CREDENTIALS names another source
+_NUMBERS: Mapping[Any, Literal["whole", "decimal"]] = {int: "whole", float: "decimal"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,9 @@ class Setting:
     secret: bool
     required: bool
     choices: tuple[str, ...]
-    whole_number: bool
-    low: int | None
-    high: int | None
+    number: Literal["whole", "decimal"] | None  # None: a text
+    low: float | None
+    high: float | None
 
     @property
     def environment(self) -> str:
@@ -46,8 +47,8 @@ class Setting:
     @property
     def remedy(self) -> str:
         """What to give instead of a value that is refused."""
-        if self.whole_number:
-            return f"give a whole number from {self.low} to {self.high}"
+        if self.number:
+            return f"give a {'whole ' if self.number == 'whole' else ''}number from {self.low} to {self.high}"
         if self.choices:
             return f"give {' or '.join(self.choices)}"
         return "give a text that is not empty"
@@ -74,7 +75,7 @@ def _describe(attribute: str, field: FieldInfo) -> Setting:
         secret=field.annotation is SecretStr,
         required=name in REQUIRED,
         choices=_choices(field),
-        whole_number=field.annotation is int,
+        number=_NUMBERS.get(field.annotation),
         low=bounds.get("ge"),
         high=bounds.get("le"),
     )

@@ -77,7 +77,7 @@ def _flag(setting: Setting) -> Callable[[Command], Command]:
     default = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
     help_text = setting.help if default in {None, (), ""} else f"{setting.help} [{default}]"
     # No click type: a wrong value is refused by app.settings, in the same words wherever it comes from.
-    metavar = "|".join(setting.choices) or ("N" if setting.whole_number else "TEXT")
+    metavar = "|".join(setting.choices) or ("N" if setting.number else "TEXT")
     return click.option(str(setting.flag), _variable(setting), default=None, metavar=metavar, help=help_text)
 
 

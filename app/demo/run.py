@@ -42,7 +42,7 @@ SETTINGS = {
     "REKEY_GRACE_SECONDS": "1",
     "REKEY_SETTLE_SECONDS": "1",
     "REKEY_LOOK_SECONDS": "1",
-    "REKEY_RECONCILE_SECONDS": "1",
+    "REKEY_RECONCILE_SECONDS": "0.5",
     "REKEY_COPY_CONCURRENCY": "8",
     "REKEY_RENAME_CONCURRENCY": "4",
     "REKEY_DELETE_CONCURRENCY": "8",
@@ -50,7 +50,7 @@ SETTINGS = {
     "REKEY_LOG_LEVEL": "warning",
 }
 # How long after a write that overlapped the switch the version before may still be read: until the look at the end of the grace (1), then
-# SETTLE and a second until the copy (S1, S2), each begun by the reconciler's next tick (1): 5, and the rest is for a busy machine. It is
+# SETTLE and a second until the copy (S1, S2), each begun by the reconciler's next tick (0.5): 4, and the rest is for a busy machine. It is
 # said how long it was, and the recount bears no delay.
 LATE_SECONDS = 30
 

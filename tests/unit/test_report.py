@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.ledger.counting import Count
-from app.report import SILENT_TICKS, is_done, rates, stall, time_left, totals_of
+from app.report import SILENT_SECONDS, SILENT_TICKS, is_done, rates, stall, time_left, totals_of
 from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
 from tests.builders import World
 
@@ -128,6 +128,9 @@ def test_standstill_has_its_reason_and_the_remedy(world: World) -> None:
     assert _stall(dataclasses.replace(run, state=RunState.FINISHED)) is None
     assert "beat" in str(_stall(run, now=now + (SILENT_TICKS * 5 + 1) * SECOND))
     assert _stall(dataclasses.replace(run, tick_at=now + 30 * SECOND), now=now + 31 * SECOND) is None
+    often = dataclasses.replace(run, settings={"reconcile_seconds": 0.2})
+    assert _stall(often, now=now + int((SILENT_SECONDS - 1) * SECOND)) is None
+    assert "beat" in str(_stall(often, now=now + int((SILENT_SECONDS + 1) * SECOND)))
     assert "held for 9 s" in str(_stall(dataclasses.replace(run, deletes_held_until=now + 9 * SECOND)))
     assert "due in 7 s" in str(_stall(run, counts=switched, next_delete=now + 7 * SECOND))
     assert _stall(run, errors=["503 SlowDown"]) == "503 SlowDown"

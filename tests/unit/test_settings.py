@@ -148,6 +148,8 @@ def test_only_what_a_command_needs_is_required(tmp_path: Path) -> None:
         ("GRACE_SECONDS", "1.5", "give a whole number"),
         ("COPY", "fast", "REKEY_COPY: 'fast' cannot be right: give auto or server"),
         ("LOG_FORMAT", "xml", "give text or json"),
+        ("RECONCILE_SECONDS", "0.1", "REKEY_RECONCILE_SECONDS: '0.1' cannot be right: give a number from 0.2 to 300"),
+        ("RECONCILE_SECONDS", "nan", "REKEY_RECONCILE_SECONDS: 'nan' cannot be right: give a number from 0.2 to 300"),
         ("TEMPLATE", "clients/{client}", "REKEY_TEMPLATE: 'clients/{client}' cannot be right: the template has no field {client}"),
         ("S3_ENDPOINT", "localhost:9000", "give scheme and host"),
         ("S3_ENDPOINT", "ftp://host", "give scheme and host"),
@@ -199,13 +201,17 @@ def test_value_that_cannot_be_right_is_refused_by_name(name: str, value: str, me
         ),
         ({"LEASE_SECONDS": "60"}, "REKEY_LEASE_SECONDS (60) must be below REKEY_VISIBILITY_TIMEOUT_SECONDS (60): a message must not"),
         ({"LOOK_SECONDS": "4"}, "REKEY_RECONCILE_SECONDS (5) must be at most REKEY_LOOK_SECONDS (4)"),
+        (
+            {"LOOK_SECONDS": "4", "RECONCILE_SECONDS": "4.5"},
+            "REKEY_RECONCILE_SECONDS (4.5) must be at most REKEY_LOOK_SECONDS (4)",
+        ),
     ],
 )
 def test_unsafe_order_is_refused(environ: dict[str, str], message: str, tmp_path: Path) -> None:
     """The orders that safety rests on are kept, whoever makes the settings."""
     assert message in refusal(tmp_path, **environ)
     with pytest.raises(ValidationError):
-        Settings(**{name.lower(): int(value) for name, value in environ.items()})
+        Settings(**{name.lower(): float(value) for name, value in environ.items()})
 
 
 def test_unknown_names_are_refused_with_the_nearest_one(tmp_path: Path) -> None:
