@@ -309,6 +309,11 @@ def _context(run: Run) -> _Served:
     return _Served(context=made, store=opened_store, knobs=run.knobs)
 
 
+def waiting_tasks() -> int:
+    """How many of this process's tasks wait for a place among those at work."""
+    return _crowd.waiting
+
+
 _budget = ByteBudget()
 _room = ByteBudget(MOST_HELD)
 _crowd = Crowd()

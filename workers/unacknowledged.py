@@ -1,5 +1,9 @@
-"""Messages in hand when the connection to the broker is lost: the worker lives on, and the visibility timeout brings them back.
+"""Messages in hand: how many a worker takes, and what becomes of them when the connection to the broker is lost.
 
+A stage's concurrency is how many requests its tasks have under way; some tasks have ten (app.stages.ahead), so that a worker with a slot
+for each would hold ten times the messages that it works on, and one that comes later would find none.
+
+When the connection is lost, the worker lives on, and the visibility timeout brings its messages back.
 kombu 5.7 raises an AttributeError where such a message is put back or acknowledged over the connection that was given up, and Celery takes
 that for unrecoverable: a restart of Redis ended each worker that had work in hand and a request for the next message under way.
 """
@@ -12,11 +16,23 @@ from typing import Any
 from kombu.transport import redis
 from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - redis' own
 
+from app.resources import waiting_tasks
+
+MOST_WAITING = 16  # tasks: enough for all places until the event loop comes round again
+
 _log = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
     """kombu's record of the messages in hand."""
+
+    def can_consume(self) -> bool:
+        """Whether there is a slot for another message, and not a line of tasks that wait for a place already.
+
+        A worker of several queues takes it all the same: the line may be one stage's, and the message another's.
+        """
+        lone = len(self.channel.active_queues) == 1
+        return not (lone and waiting_tasks() >= MOST_WAITING) and super().can_consume()  # type: ignore[no-untyped-call]
 
     @property
     def is_lost(self) -> bool:

@@ -22,7 +22,6 @@ LEAST = 8
 BEGIN = 32
 BUSY = 0.92  # of the machine's processors, or of the one that an interpreter can use
 ADAPT_SECONDS = 0.5
-LEND = 0.8
 IDLE = 0.5
 SHRINK, GROW, GROW_IDLE = 0.8, 1.25, 2.0
 
@@ -81,6 +80,11 @@ class Crowd:
     def limit(self) -> int:
         """How many may work at once, now."""
         return int(self._limit)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for a place."""
+        return len(self._line)
 
     @contextmanager
     def place(
@@ -156,7 +160,7 @@ class Crowd:
         with self._lock:
             self._adapt()
             free = min(self.limit, most) - self._working
-            if self._lacking or self._machine > LEND:
+            if self._lacking or self._machine > BUSY:
                 return 0
             lent = max(0, min(wanted, free))
             self._working += lent

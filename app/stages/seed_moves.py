@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from app.ledger.ladders import Ladder
 from app.ledger.records import Run
 from app.planning import Plan
-from app.stages.ahead import look_at
+from app.stages.ahead import COPY, look_at, places
 from app.stages.context import Context
 from app.stages.noting import drop_mark, mark_journal
 from app.stages.seed_pages import count_unseen, is_full, next_page
@@ -20,8 +20,9 @@ from app.states import RunKind, RunState
 
 SEED = "seed"  # this stage
 MAX_PASSES = 3
-HELD_ROWS = 5000  # of all messages that a worker takes at once
-BATCHES_A_WORKER = 2  # a run's messages outnumber the copy stage's slots by so much, so that a second worker finds some
+HELD_ROWS = 1000  # of all messages that a worker works on at once: if it dies, each of their moves runs alone (H28);
+WORTH_ROWS = 50  # but so many a message may always have: each costs the worker some milliseconds besides
+BATCHES_A_TASK = 8  # of one worker that are at work at once; so a small run's stages work side by side, and a second worker finds some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +103,14 @@ def _seen_in_place(context: Context, plans: Sequence[Plan]) -> set[str]:
 
 
 def batch_size(run: Run, page_rows: int, context: Context) -> int:
-    """Copies a message: BATCH_SIZE, or fewer where the run is too small to fill the copy stage's slots with that.
+    """Copies a message: BATCH_SIZE, or fewer where the run is small, or many of a worker's tasks are at work at once.
 
-    A worker takes a message for each slot, though fewer of them are at work at once (app.stages.ahead): together HELD_ROWS at most, so that
-    some are left to a worker that comes later, and blocks of neighbours, which are handed on when their last one is done (tasks.hand_over),
-    are whole soon.
+    Of all messages that a worker takes only some are at work (app.stages.ahead): together about HELD_ROWS, so that blocks of neighbours,
+    which are handed on when their last one is done (tasks.hand_over), are whole soon.
     """
     rows = max(run.rows_estimate, page_rows, 1)
-    slots = context.settings.copy_concurrency
-    return max(1, min(context.settings.batch_size, HELD_ROWS // slots, rows // (BATCHES_A_WORKER * slots)))
+    tasks = max(1, context.settings.copy_concurrency // places(context, run, COPY))
+    return max(1, min(context.settings.batch_size, max(WORTH_ROWS, HELD_ROWS // tasks), rows // (BATCHES_A_TASK * tasks)))
 
 
 def split(ids: Sequence[int], *, size: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytest
 
-from app.stages.crowd import BEGIN, LEAST, LEND, Crowd, machine_load
+from app.stages.crowd import BEGIN, BUSY, LEAST, Crowd, machine_load
 
 
 class Machine:
@@ -150,7 +150,7 @@ def test_place_is_lent_only_where_nobody_waits_and_the_stage_allows_it(machine: 
     assert lent == BEGIN - 1
 
 
-@pytest.mark.parametrize(("busy", "lent"), [(LEND - 0.1, 1), (LEND + 0.05, 0)])
+@pytest.mark.parametrize(("busy", "lent"), [(BUSY - 0.1, 1), (BUSY + 0.05, 0)])
 def test_place_is_not_lent_where_the_processors_have_enough_to_do(machine: Machine, busy: float, lent: int) -> None:
     """There a request more is answered no sooner, and costs a store on the same machine more."""
     places = Crowd(load=machine.load, now=machine.now)

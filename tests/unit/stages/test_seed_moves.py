@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -371,20 +372,27 @@ def test_where_that_few_rows_meet_is_looked_for_a_stretch_at_a_time(
 
 
 def test_small_run_still_fills_its_workers(tmp_path: Path) -> None:
-    """Batches are as large as leaves two messages a slot."""
+    """Batches are as large as leaves eight messages to each task that is at work: here two with a copy each."""
     world = World(tmp_path, settings={"copy_concurrency": 2, "batch_size": 5})
-    for number in range(1, 17):
+    for number in range(1, 49):
         world.add(number)
     seeded = stage.seed_moves(world.run, context=world.context)
 
-    assert [len(batch) for batch in seeded.batches] == [4] * 4
+    assert [len(batch) for batch in seeded.batches] == [3] * 16
     assert stage.batch_size(world.run, 1000, world.context) == 5
-    assert stage.batch_size(world.run, 1, world.context) == 2 if world.run.rows_estimate else 1
 
 
-@pytest.mark.parametrize(("concurrency", "copies"), [(100, 50), (400, 12), (16, 200), (1, 200)])
-def test_copies_that_a_worker_takes_at_once_are_a_few_pages(tmp_path: Path, concurrency: int, copies: int) -> None:
-    """The rest is left to a worker that comes later; and what many tasks hold ends in any order."""
+@pytest.mark.parametrize(("concurrency", "copies"), [(100, 100), (50, 200), (400, 50), (16, 200), (1, 200)])
+def test_copies_that_a_worker_has_at_work_at_once_are_a_page(tmp_path: Path, concurrency: int, copies: int) -> None:
+    """What many tasks hold ends in any order, and is what runs alone if the worker dies."""
     world = World(tmp_path, settings={"copy_concurrency": concurrency})
 
     assert stage.batch_size(world.run, 1_000_000, world.context) == copies
+
+
+def test_tasks_with_a_copy_each_have_smaller_messages(tmp_path: Path) -> None:
+    """Where the rate is bounded, each of a hundred tasks is at work by itself."""
+    world = World(tmp_path, settings={"copy_concurrency": 100})
+    bounded = dataclasses.replace(world.run, rates={"copy": 50})
+
+    assert stage.batch_size(bounded, 1_000_000, world.context) == 50
