@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from app.errors import FidelityError
 from app.fidelity import Fate, Way, attribute_of, fate_of, losses, needs_acl, needs_head, to_send
-from app.fidelity_rules import Attribute, Policy, Rule, names
+from app.fidelity_rules import Attribute, Policy, names
 from app.object_store import ObjectAttributes, ObjectInfo, ObjectStore, ReadObject
 
 UNTYPED = "application/octet-stream"  # which a store that guesses takes for none
@@ -33,7 +33,7 @@ def load_of(store: ObjectStore, read: ReadObject, new_key: str, way: Way, policy
     Raises:
         FidelityError: It would lose what the operator wishes to be kept; nothing was written.
     """
-    has = gathered(store, read, (way,))
+    has = gathered(store, read, (way,), policy)
     untyped = has.headers.get("content-type", UNTYPED) == UNTYPED and posixpath.splitext(new_key)[1]
     guessed = {Attribute.CONTENT_TYPE} if untyped and is_retyped(store, read.info.key, new_key) else set()
     return _load(read.info, has, store, way, policy, more=frozenset(guessed))
@@ -44,16 +44,17 @@ def load_of_copy(
 ) -> tuple[ObjectInfo, Load] | None:
     """What a CopyObject of *source* has to say, and the version that it is of; None if the way *otherwise* keeps more of it.
 
-    Nothing is asked of a store whose CopyObject takes everything over. *seen*: the source as a HEAD has shown it already.
+    Nothing is asked of a store whose CopyObject takes over everything that somebody minds. *seen*: the source as a HEAD has
+    shown it already.
 
     Raises:
         FidelityError, MissingObjectError and what a HEAD says.
     """
     fates = store.capabilities.fidelity
-    if not needs_head(fates) and not needs_acl(fates, Way.COPY):
+    if not needs_head(fates, policy) and not needs_acl(fates, Way.COPY, policy):
         return source, Load()
     read = seen or store.head(source.key)
-    has = gathered(store, read, (Way.COPY,), or_acl_by=otherwise)
+    has = gathered(store, read, (Way.COPY,), policy, or_acl_by=otherwise)
 
     lost, other = losses(has, fates, Way.COPY), losses(has, fates, otherwise)
     less_harm = (len(policy.parking(other)), len(other)) < (len(policy.parking(lost)), len(lost))
@@ -63,22 +64,24 @@ def load_of_copy(
     return read.info, _load(read.info, has, store, Way.COPY, policy)
 
 
-def gathered(store: ObjectStore, read: ReadObject, ways: Collection[Way], *, or_acl_by: Way | None = None) -> ObjectAttributes:
+def gathered(
+    store: ObjectStore, read: ReadObject, ways: Collection[Way], policy: Policy, *, or_acl_by: Way | None = None
+) -> ObjectAttributes:
     """All that an object has; what needs a request of its own only where one of *ways* has to be told (the ACL: or that other way)."""
     fates, key = store.capabilities.fidelity, read.info.key
     more: dict[str, str] = {}
     if read.attributes.tag_count and any(fate_of(fates, way, Attribute.TAGS) is Fate.SENT for way in ways):
         more["x-amz-tagging"] = store.tags(key)
-    if any(needs_acl(fates, way) for way in (*ways, *filter(None, (or_acl_by,)))):
+    if any(needs_acl(fates, way, policy) for way in (*ways, *filter(None, (or_acl_by,)))):
         more |= store.acl(key)
     return replace(read.attributes, headers={**read.attributes.headers, **more}) if more else read.attributes
 
 
 def comparable(store: ObjectStore, read: ReadObject, policy: Policy) -> ObjectAttributes:
     """What a copy must have in common with its source, but for what the operator lets go."""
-    has, fates = gathered(store, read, (Way.PUT, Way.PARTS)), store.capabilities.fidelity
+    has, fates = gathered(store, read, (Way.PUT, Way.PARTS), policy), store.capabilities.fidelity
     arrives = {Fate.KEPT, Fate.SENT}
-    let_go = {one for one in Attribute if policy.rule(one) is Rule.WARN and any(fate_of(fates, way, one) not in arrives for way in Way)}
+    let_go = {one for one in Attribute if policy.lets_go(one) and any(fate_of(fates, way, one) not in arrives for way in Way)}
     headers = {name: value for name, value in has.headers.items() if attribute_of(name, value) not in let_go}
     return replace(has, headers=headers, tag_count=0 if Attribute.TAGS in let_go else has.tag_count)
 

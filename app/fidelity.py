@@ -61,6 +61,7 @@ _PUBLIC = {"public-read", "public-read-write"}
 # What needs a request of its own to be seen.
 _OF_ACL = frozenset({_A.PUBLIC_READ, _A.ACL})
 _NO_HEADER = _OF_ACL | {_A.LAST_MODIFIED}
+_NOT_BY_ITSELF = frozenset({Fate.SENT, Fate.LOST, Fate.DENIED})  # what arrives only if the worker sees to it, or not at all
 
 
 def attribute_of(name: str, value: str) -> Attribute | None:
@@ -130,14 +131,14 @@ def _can_be_sent(name: str, value: str) -> bool:
     return not name.startswith("x-amz-checksum-") or "-" not in value
 
 
-def needs_head(fates: Fates) -> bool:
-    """Whether CopyObject may lose something that only a look at the source's headers tells."""
-    return any(fate_of(fates, Way.COPY, one) in {Fate.SENT, Fate.LOST, Fate.DENIED} for one in Attribute if one not in _NO_HEADER)
+def needs_head(fates: Fates, policy: Policy) -> bool:
+    """Whether CopyObject may lose something that only a look at the source's headers tells, and somebody minds."""
+    return any(policy.minds(one) and fate_of(fates, Way.COPY, one) in _NOT_BY_ITSELF for one in Attribute if one not in _NO_HEADER)
 
 
-def needs_acl(fates: Fates, way: Way) -> bool:
-    """Whether objects have ACLs of their own that *way* does not take over."""
-    return any(fate_of(fates, way, attribute) in {Fate.SENT, Fate.LOST, Fate.DENIED} for attribute in _OF_ACL)
+def needs_acl(fates: Fates, way: Way, policy: Policy) -> bool:
+    """Whether objects have ACLs of their own that *way* does not take over, and somebody minds."""
+    return any(policy.minds(one) and fate_of(fates, way, one) in _NOT_BY_ITSELF for one in _OF_ACL)
 
 
 def ways_of(seen: Capabilities, *, copy_mode: str) -> tuple[Way, ...]:

@@ -47,6 +47,7 @@ class Rule(StrEnum):
     KEEP = "keep"  # the object is parked
     WARN = "warn"  # it is moved without, and the loss is on record
     FAIL = "fail"  # no run is started on such an endpoint; an object that would lose it all the same is parked
+    IGNORE = "ignore"  # no object has it, or nobody minds: no request is sent for its sake, so that its loss may be on no record
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Policy:
             members = _GROUPS.get(name.strip())
             if members is None or rule.strip() not in set(Rule):
                 raise ValueError(
-                    f"{part!r} is no rule: give NAME=keep, NAME=warn or NAME=fail, with commas between them; "
+                    f"{part!r} is no rule: give NAME=keep, NAME=warn, NAME=fail or NAME=ignore, with commas between them; "
                     f"the names are {', '.join(_GROUPS)}"
                 )
             rules |= dict.fromkeys(members, Rule(rule.strip()))
@@ -81,7 +82,15 @@ class Policy:
 
     def parking(self, lost: Iterable[Attribute]) -> list[Attribute]:
         """Those of *lost* for which an object is parked."""
-        return in_order(one for one in lost if self.rule(one) is not Rule.WARN)
+        return in_order(one for one in lost if not self.lets_go(one))
+
+    def lets_go(self, attribute: Attribute) -> bool:
+        """Whether an object may be moved without *attribute*."""
+        return self.rule(attribute) in {Rule.WARN, Rule.IGNORE}
+
+    def minds(self, attribute: Attribute) -> bool:
+        """Whether it is asked for at all what an object has of *attribute*."""
+        return self.rule(attribute) is not Rule.IGNORE
 
 
 LENIENT = Policy(dict.fromkeys(Attribute, Rule.WARN))  # where bytes are at stake: nothing is parked for what goes with them

@@ -130,8 +130,8 @@ class Settings(BaseSettings):
     fidelity: Annotated[str, AfterValidator(rules.fidelity)] = Field(
         "",
         description="What becomes of objects whose copy would lack an attribute here, as NAME=RULE,...: keep parks them, warn moves them "
-        "and counts the loss, fail starts no run at all. Names: readers (what a GET shows: keep, unless you say otherwise), "
-        "owners (the rest: warn), all, and each attribute that `rekey doctor` lists.",
+        "and counts the loss, fail starts no run at all, ignore asks for nothing. Names: readers (what a GET shows: keep, unless you say "
+        "otherwise), owners (the rest: warn), all, and each attribute that `rekey doctor` lists.",
     )
     verify: Literal["hash", "read", "checksum"] = Field(
         "hash",

@@ -38,6 +38,9 @@ def check_fidelity(settings: Settings, seen: Capabilities, found: Findings) -> N
     parked, told = policy.parking(lost), in_order(one for one in lost if policy.rule(one) is Rule.WARN)
     if parked:
         found.note(f"objects may lose these (rule keep) on some way: {names(parked)}")
+    unseen = in_order(one for one in lost if not policy.minds(one))
+    if unseen:
+        found.note(f"objects may lose these (rule ignore) on some way, and it is on no record: {names(unseen)}")
     if told:
         found.note(f"objects may lose these (rule warn) on some way: {names(told)}")
     if not lost:
@@ -50,14 +53,14 @@ def fidelity_lines(settings: Settings, seen: Capabilities) -> Iterator[str]:
         return
     used = ways_of(seen, copy_mode=settings.copy_mode)
     yield ""
-    yield f"{'What an object has':<21}{'seen by':<9}{'rule':<6}" + "".join(
+    yield f"{'What an object has':<21}{'seen by':<9}{'rule':<8}" + "".join(
         f"{_HEADS[way] + (' *' if way in used else ''):<19}" for way in Way
     )
     for one in Attribute:
         last = one is Attribute.LAST_MODIFIED
         rule = "" if last else settings.fidelity_policy.rule(one)
         fates = "".join(f"{_WORDS[fate_of(seen.fidelity, way, one)]:<19}" for way in Way)
-        yield f"{one:<21}{'readers' if one in READERS else 'owners':<9}{rule:<6}{fates}".rstrip()
+        yield f"{one:<21}{'readers' if one in READERS else 'owners':<9}{rule:<8}{fates}".rstrip()
     yield "* the ways of a run with these settings"
 
 

@@ -151,8 +151,8 @@ class _Making:
             new_keys=scanned.new_keys,
             tagged_share=looker.looked.tagged_share,
             copies_by_store=planner.copies_by_store,
-            heads_first=needs_head(planner.fates),
-            reads_acls=needs_acl(planner.fates, Way.COPY if planner.copies_by_store else Way.PUT),
+            heads_first=needs_head(planner.fates, settings.fidelity_policy),
+            reads_acls=needs_acl(planner.fates, Way.COPY if planner.copies_by_store else Way.PUT, settings.fidelity_policy),
         )
         counted = estimate.requests(work, settings)
         return {

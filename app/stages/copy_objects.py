@@ -94,7 +94,8 @@ def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
     by_store = looks_first(context)
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
     keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
-    attributes = [move.old_key for move in moves] if by_store and needs_head(context.store.capabilities.fidelity) else ()
+    heads_first = by_store and needs_head(context.store.capabilities.fidelity, context.settings.fidelity_policy)
+    attributes = [move.old_key for move in moves] if heads_first else ()
     stage = batch.result.stage
     return look_at(context, stage, keys, attributes=attributes, own=batch.requests)
 

@@ -81,8 +81,22 @@ def test_only_what_may_be_lost_is_asked_for() -> None:
     """A store whose CopyObject takes everything over needs no look at headers, and one without ACLs none at those."""
     plain, aws = CONDITIONAL.capabilities().fidelity, LIKE_AWS.capabilities().fidelity
 
-    assert (needs_head(plain), needs_head(aws), needs_head({})) == (False, True, False)
-    assert ([needs_acl(plain, way) for way in Way], [needs_acl(aws, way) for way in Way]) == ([False] * 3, [True] * 3)
+    any_ = Policy.parse("")
+    assert (needs_head(plain, any_), needs_head(aws, any_), needs_head({}, any_)) == (False, True, False)
+    assert ([needs_acl(plain, way, any_) for way in Way], [needs_acl(aws, way, any_) for way in Way]) == ([False] * 3, [True] * 3)
+
+
+def test_what_nobody_minds_is_not_asked_for() -> None:
+    """The operator knows that no object has it."""
+    drops_expires = {Way.COPY: {_A.EXPIRES: Fate.LOST}}
+    aws = LIKE_AWS.capabilities().fidelity
+
+    assert needs_head(drops_expires, Policy.parse("expires=warn"))
+    assert not needs_head(drops_expires, Policy.parse("expires=ignore"))
+    assert needs_head({Way.COPY: {_A.EXPIRES: Fate.LOST, _A.TAGS: Fate.LOST}}, Policy.parse("expires=ignore"))
+    assert needs_acl(aws, Way.PUT, Policy.parse("acl=ignore"))
+    assert not needs_acl(aws, Way.PUT, Policy.parse("acl=ignore,public_read=ignore"))
+    assert Policy.parse("all=ignore").parking(Attribute) == []
 
 
 def test_run_of_an_older_program_goes_on() -> None:

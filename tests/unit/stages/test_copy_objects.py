@@ -815,6 +815,21 @@ def test_new_keys_that_lie_together_are_looked_at_together_where_the_operator_vo
     assert new == ["list_page"]
 
 
+@pytest.mark.parametrize(("rules", "asked"), [("", ["head"]), ("expires=ignore", []), ("tags=ignore", ["head"])])
+def test_attribute_that_nobody_minds_is_not_looked_for(tmp_path: Path, rules: str, asked: list[str]) -> None:
+    """MinIO's CopyObject drops Expires, which only a HEAD shows: the operator knows whether any object has it."""
+    world = World(tmp_path, LIKE_MINIO, settings={"copy_mode": "server", "fidelity": rules})
+    for number in range(1, 31):
+        world.add(number)
+    world.seed()
+    world.store.calls.clear()
+    world.do("copy")
+    asked_for_old = {name for name, key in world.store.calls if key.startswith("up/") and name in {"stat", "head", "read"}}
+
+    assert world.states() == {"copied": 30}
+    assert sorted(asked_for_old) == asked
+
+
 def test_look_at_a_new_key_that_has_grown_old_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was put there since is seen: only the operator's word stands between it and the copy."""
     world = World(tmp_path, LIKE_MINIO, settings={"copy_mode": "server"})
