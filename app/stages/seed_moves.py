@@ -109,7 +109,7 @@ def batch_size(run: Run, page_rows: int, context: Context) -> int:
     which are handed on when their last one is done (tasks.hand_over), are whole soon.
     """
     rows = max(run.rows_estimate, page_rows, 1)
-    tasks = max(1, context.settings.copy_concurrency // places(context, run, COPY))
+    tasks = context.settings.copy_concurrency // places(context, run, COPY)
     return max(1, min(context.settings.batch_size, max(WORTH_ROWS, HELD_ROWS // tasks), rows // (BATCHES_A_TASK * tasks)))
 
 

@@ -21,6 +21,7 @@ from app.doctor import broker
 from app.doctor.broker import check_broker
 from app.doctor.database import check_database
 from app.doctor.etags import check_etags
+from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings, Level
 from app.doctor.store import check_store, new_prefix
 from app.errors import DeniedError, ObjectError, StoreRequestError, StoreUnavailableError
@@ -394,6 +395,19 @@ def test_which_copies_get_another_etag_is_tried() -> None:
     assert _etags(LIKE_MINIO) == [f"copies get another ETag, of objects {whole}; {parts}: by GET and PUT"]
     assert _etags(LIKE_MINIO, copy_mode="server") == [f"copies get another ETag, of objects {whole}; {parts}: by CopyObject"]
     assert _etags(LIKE_AWS) == [f"copies get another ETag, of objects {whole}; {parts}: by CopyObject; encrypted (SSE-S3): by parts"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("keep", "(rule keep) on some way"), ("warn", "(rule warn) on some way"), ("ignore", "(rule ignore) on some way, and")],
+)
+def test_what_may_be_lost_is_said_with_what_comes_of_that(rule: str, said: str) -> None:
+    """Once, under its rule: MinIO's CopyObject drops Expires."""
+    found = Findings("object store")
+    settings = Settings(s3_bucket="assets", copy_mode="server", fidelity=f"expires={rule}")
+    check_fidelity(settings, LIKE_MINIO.capabilities(), found)
+
+    assert [said in one.text for one in found if "expires" in one.text] == [True]
 
 
 def test_etags_that_cannot_be_tried_are_said_not_to_be_known() -> None:

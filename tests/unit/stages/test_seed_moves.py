@@ -380,6 +380,8 @@ def test_small_run_still_fills_its_workers(tmp_path: Path) -> None:
 
     assert [len(batch) for batch in seeded.batches] == [3] * 16
     assert stage.batch_size(world.run, 1000, world.context) == 5
+    assert stage.batch_size(dataclasses.replace(world.run, rows_estimate=48), 1, world.context) == 3
+    assert stage.batch_size(dataclasses.replace(world.run, rows_estimate=0), 1, world.context) == 1
 
 
 @pytest.mark.parametrize(("concurrency", "copies"), [(100, 100), (50, 200), (400, 50), (16, 200), (1, 200)])
