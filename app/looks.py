@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Borrow = Callable[[int], AbstractContextManager[int]]  # places for so many more requests at once; gives how many there are
 
 AT_ONCE = 16  # HEADs that one look has under way: one after the other, a store 100 ms away answers ten a second
-MAX_AGE_SECONDS = 5.0  # a look is this old at most when the request that relies on it is signed (S4)
+MAX_AGE_SECONDS = 5.0  # a look at the store or at the rows is this old at most when the request that relies on it is signed (S4, H3)
 LOOK_SECONDS = MAX_AGE_SECONDS / 2  # a look takes no longer, so that all of it can still be relied on
 GUESS = 0.4  # of what is there, how much is asked about, before a page has shown it: more in a page costs less than another page
 WORTH = 0.6  # a page is asked for where it may cost this much of the HEADs that it replaces

@@ -31,7 +31,8 @@ from app.reconcile import Found, reconcile
 from app.report import snapshot
 from app.schema import create_ledger, moves, runs
 from app.settings import Settings, load
-from app.stages.context import Context, Result
+from app.stages.batch import Result
+from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.own_stage import call_own_stage
 from app.stages.runner import run_stage

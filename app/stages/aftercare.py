@@ -10,8 +10,10 @@ from app.errors import FidelityError
 from app.ledger.moves import Other
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent, ObjectInfo
-from app.stages.context import GONE_SECONDS, Batch, again, park
+from app.stages.batch import Batch
+from app.stages.context import GONE_SECONDS
 from app.stages.late_writes import late_write, until_next_look, write_over
+from app.stages.outcomes import again, park
 from app.stages.restoring import restore
 from app.stages.views import Seen, View
 from app.states import KeptReason, MoveState, ParkedReason, RunState

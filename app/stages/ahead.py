@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from app.ledger.records import Move, Run
 from app.looks import AT_ONCE, Borrow, Looks, look
 from app.spacing import is_spaced
-from app.stages.context import Batch, Context
+from app.stages.batch import Batch
+from app.stages.context import Context
 from app.states import RunKind
 
 COPY = "copy"  # the stage that has several objects under way

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from app.errors import UnansweredError
 from app.ledger.records import Outcome
+from app.stages.batch import Batch
 from app.stages.cleaning import remove_copy
-from app.stages.context import Batch, clean
+from app.stages.outcomes import clean
 from app.states import MoveState
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from app.errors import MissingObjectError, ObjectError, TransientError
 from app.journal import may_have
 from app.ledger.records import Move, Outcome
+from app.looks import MAX_AGE_SECONDS
 from app.object_store import ObjectInfo
-from app.stages.context import LOOK_AGE_SECONDS, Batch, park
+from app.stages.batch import Batch
 from app.stages.naming import who_claims
+from app.stages.outcomes import park
 from app.states import ParkedReason
 
 
@@ -58,7 +60,7 @@ def _remove(batch: Batch, move: Move, left: str) -> str | None:
         return left
     claims = who_claims(context, [move], [move.new_key], of_new=True)
     found = _look(batch, move.new_key)
-    stale = context.clock.boot() - claims.asked_at > LOOK_AGE_SECONDS
+    stale = context.clock.boot() - claims.asked_at > MAX_AGE_SECONDS
     if stale or claims.rows_naming(move.new_key) or claims.blocker(move) is not None or not move.is_our_copy(found):
         return left
     if claims.wanted_too(move):  # another move of a rollback may have found it put back

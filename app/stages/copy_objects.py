@@ -22,9 +22,11 @@ from app.object_store import ReadObject
 from app.spacing import is_spaced
 from app.stages import going_back
 from app.stages.ahead import ahead, look_at, read_ahead
+from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, Context, again, failed, nothing_written, park
+from app.stages.context import Context
 from app.stages.naming import Claims, who_claims
+from app.stages.outcomes import again, failed, nothing_written, park
 from app.stages.proving import disproved, prove
 from app.stages.replanning import replan, with_own_key
 from app.stages.together import Steps, Together

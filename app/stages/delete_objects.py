@@ -13,13 +13,15 @@ from app.database import transaction
 from app.errors import ConditionFailedError, ObjectError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
+from app.looks import MAX_AGE_SECONDS
 from app.object_store import MAX_LISTED, ObjectInfo
 from app.settings import Settings
 from app.stages.aftercare import left_over, look_after
-from app.stages.context import LOOK_AGE_SECONDS, Batch, failed, refused
+from app.stages.batch import Batch
 from app.stages.holding import may_go, still_may_go
 from app.stages.naming import who_claims
 from app.stages.noting import Note, note
+from app.stages.outcomes import failed, refused
 from app.stages.restoring import restore
 from app.stages.views import View, seen_now
 from app.states import MoveState
@@ -121,7 +123,7 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     due = [(move, found) for move, found in due if move.old_hash not in lost]
     if not due:
         return
-    stale = context.clock.boot() - view.claims.asked_at > LOOK_AGE_SECONDS or not all(
+    stale = context.clock.boot() - view.claims.asked_at > MAX_AGE_SECONDS or not all(
         view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
     )
     if stale or not may or context.stopping():

@@ -13,7 +13,8 @@ from app.ledger import sharing
 from app.ledger.records import Move, Outcome, Run, is_written
 from app.looks import Looks
 from app.object_store import ObjectInfo, ObjectStore
-from app.stages.context import Batch, nothing_written
+from app.stages.batch import Batch
+from app.stages.outcomes import nothing_written
 from app.states import MoveState, RunKind
 
 SIBLING_SECONDS = 2.0  # for the record of what another move of this rollback has just put back for both; doubling

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
 from app.stages.aftercare import kept
-from app.stages.context import Batch
+from app.stages.batch import Batch
 from app.stages.views import View
 from app.states import KeptReason
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Move
 from app.object_store import ObjectInfo
-from app.stages.context import TASK_SECONDS, Batch
+from app.stages.batch import TASK_SECONDS, Batch
 from app.stages.runner import StoppedError
 
 FIRST = "copy"

@@ -7,8 +7,9 @@ from dataclasses import replace
 from app.copying import copy_by_parts
 from app.ledger.records import Move, Outcome
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
-from app.stages.context import Batch, changed_too_often, park
+from app.stages.batch import Batch
 from app.stages.keeping import BatchKeeper
+from app.stages.outcomes import changed_too_often, park
 from app.stages.proving import prove
 from app.stages.views import Seen, View
 from app.states import ParkedReason

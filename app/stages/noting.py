@@ -12,7 +12,9 @@ from app.errors import ObjectError, StoreFullError, TransientError
 from app.journal import Entry, Head, Version, new_mark, put_mark, unmark, write
 from app.ledger.records import Move, Outcome, Run
 from app.object_store import ObjectInfo, Seconds
-from app.stages.context import Batch, Context, clean
+from app.stages.batch import Batch
+from app.stages.context import Context
+from app.stages.outcomes import clean
 from app.stages.views import View
 
 RETRY_SECONDS = 30.0  # a journal that is refused stays refused until the operator mends it

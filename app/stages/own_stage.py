@@ -14,7 +14,8 @@ from app import backoff
 from app.errors import UsageError
 from app.ledger.records import Run
 from app.row_ids import from_text
-from app.stages.context import Context, clean
+from app.stages.context import Context
+from app.stages.outcomes import clean
 from app.states import RunState
 
 LONGEST_WAIT_SECONDS = 60.0

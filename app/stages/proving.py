@@ -8,8 +8,9 @@ from app.copy_proof import compare_bytes, see_readable
 from app.copying import Copied
 from app.errors import ProofError
 from app.ledger.records import Move, Outcome
-from app.stages.context import Batch, failed
+from app.stages.batch import Batch
 from app.stages.keeping import BatchKeeper
+from app.stages.outcomes import failed
 
 
 def prove(batch: Batch, move: Move, copied: Copied) -> None:

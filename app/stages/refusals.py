@@ -7,8 +7,9 @@ from sqlalchemy import exc
 from app.database import brief
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Move, Outcome
+from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, clean
+from app.stages.outcomes import clean
 from app.states import ParkedReason
 
 NOT_YET = "row not switched"

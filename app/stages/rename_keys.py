@@ -20,9 +20,10 @@ from app.looks import Looks
 from app.object_store import MAX_LISTED
 from app.stages import going_back
 from app.stages.ahead import look_at
+from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch
-from app.stages.context import Batch, again
 from app.stages.last_looks import before_switch
+from app.stages.outcomes import again
 from app.stages.refusals import NOT_YET, Refusal, RejectedError, RowChangedError, ended, rejected
 from app.stages.replanning import replan, with_own_key
 from app.states import MoveState, ParkedReason, RunKind

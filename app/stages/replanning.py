@@ -5,8 +5,9 @@ from __future__ import annotations
 from app.assets import AssetRow
 from app.database import transaction
 from app.ledger.records import Move, Outcome
+from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch, remove_copy
-from app.stages.context import Batch, changed_too_often, clean, park
+from app.stages.outcomes import changed_too_often, clean, park
 from app.states import MoveState, ParkedReason
 
 

@@ -7,8 +7,9 @@ from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity_rules import LENIENT
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent
-from app.stages.context import Batch, park
+from app.stages.batch import Batch
 from app.stages.keeping import BatchKeeper
+from app.stages.outcomes import park
 from app.states import KeptReason, MoveState, ParkedReason
 
 _LATE = "a row named the old key while its object was deleted"

@@ -16,9 +16,11 @@ from app.errors import DatabaseUnavailableError, ExpiredRequestError, LeaseLostE
 from app.ledger.records import Run
 from app.spacing import spaced
 from app.stages.ahead import places
+from app.stages.batch import TASK_SECONDS, Batch, Result
 from app.stages.cancelling import CancelMoves
-from app.stages.context import TASK_SECONDS, Batch, Context, Result, failed
+from app.stages.context import Context
 from app.stages.crowd import Place
+from app.stages.outcomes import failed
 from app.states import RunState
 
 GIVE_BACK_SECONDS = 1.0

@@ -16,7 +16,9 @@ from typing import Self
 from app.byte_budget import ByteBudget, SharedOut
 from app.errors import ObjectError, UnansweredError
 from app.ledger.records import Move, Outcome
-from app.stages.context import Batch, Context, refused
+from app.stages.batch import Batch
+from app.stages.context import Context
+from app.stages.outcomes import refused
 
 Steps = Generator[None, None, Outcome]  # yields while a write is under way
 

@@ -12,7 +12,7 @@ from app.ledger.records import Move, Run
 from app.looks import Looks
 from app.object_store import ObjectInfo
 from app.stages.ahead import look_at
-from app.stages.context import Batch
+from app.stages.batch import Batch
 from app.stages.naming import Claims, who_claims
 
 
@@ -29,7 +29,7 @@ class View:
 
 
 def seen_now(batch: Batch, moves: Sequence[Move]) -> View:
-    """Ask rows, ledger and store about *moves*; none of the answers is used once it is LOOK_AGE_SECONDS old."""
+    """Ask rows, ledger and store about *moves*; none of the answers is used once it is MAX_AGE_SECONDS old."""
     context = batch.context
     keys = [key for move in moves for key in (move.old_key, move.new_key)]
     claims = who_claims(context, moves, keys)

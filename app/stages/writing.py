@@ -9,9 +9,11 @@ from app.fidelity import Way, ways_of
 from app.ledger.records import Move, Outcome
 from app.looks import Looks
 from app.object_store import Condition, IfAbsent, IfMatch, ObjectInfo
-from app.stages.context import Batch, Context, nothing_written
+from app.stages.batch import Batch
+from app.stages.context import Context
 from app.stages.going_back import is_siblings
 from app.stages.keeping import BatchKeeper
+from app.stages.outcomes import nothing_written
 
 
 def looks_first(context: Context) -> bool:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from app import journal
 from app.ledger import canaries, leases, uploads, visits
-from app.stages import context, crowd, own_stage, runner
+from app.stages import crowd, outcomes, own_stage, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +67,6 @@ def no_chance(tokens: Tokens, *, sleep: Callable[[float], object]) -> Iterator[N
         patches.enter_context(patch.object(runner, "random", _Middle))
         patches.enter_context(patch.object(runner, "time", _Time(sleep)))
         patches.enter_context(patch.object(crowd, "time", _Time(sleep)))
-        patches.enter_context(patch.object(context, "_JITTER", None))
+        patches.enter_context(patch.object(outcomes, "_JITTER", None))
         patches.enter_context(patch.object(own_stage, "_JITTER", None))
         yield

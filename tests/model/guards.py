@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.model.mutants import Mutant
 
-LEASES, CONTEXT = "app.ledger.lease_statements", "app.stages.context"
+LEASES, BATCH = "app.ledger.lease_statements", "app.stages.batch"
 COPY, RENAME, LAST, DELETE = "app.stages.copy_objects", "app.stages.rename_keys", "app.stages.last_looks", "app.stages.delete_objects"
 AFTER, LATE, CLEAN, BACK = "app.stages.aftercare", "app.stages.late_writes", "app.stages.cleaning", "app.stages.going_back"
 C, M = "conditional", "like_minio"
@@ -42,7 +42,7 @@ ALL = (
     ),
     _guard(
         "give back what was not answered",
-        f"{CONTEXT}:Batch.unanswered",
+        f"{BATCH}:Batch.unanswered",
         "keep_lease=True",
         "keep_lease=False",
         ("H2_delete_outlives_its_lease", M),

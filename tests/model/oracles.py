@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.database import MICROSECONDS
-from app.stages.context import LOOK_AGE_SECONDS
+from app.looks import MAX_AGE_SECONDS
 from app.states import MoveState, RunState
 from app.testing.requests import EPOCH
 from tests.model.choices import ViolationError, WindowError
@@ -189,7 +189,7 @@ class Oracles:
         if who in taken.get(new, ()) and now.object_at(new) is None:
             raise ViolationError(f"H22: row {row} was switched to {new}, and our copy there had been removed")
         for key, at, by in now.ghosts.touched:
-            seen = key == old and (who in by or now.clock[0] - at > LOOK_AGE_SECONDS)
+            seen = key == old and (who in by or now.clock[0] - at > MAX_AGE_SECONDS)
             if seen and now.object_at(old) not in {None, now.object_at(new)}:
                 raise ViolationError(f"S1: row {row} was switched to {new}, which lacks what was at {old} when that was looked at last")
 
@@ -243,4 +243,4 @@ def _claimed(before: View, now: View) -> list[Ledger]:
 
 def in_window(ghosts: Ghosts, key: str, now: float) -> bool:
     """Whether the application came to *key* after the look that a request of now may rely on."""
-    return any(now - at <= LOOK_AGE_SECONDS + ANSWERED_WITHIN for touched, at, _ in ghosts.touched if touched == key)
+    return any(now - at <= MAX_AGE_SECONDS + ANSWERED_WITHIN for touched, at, _ in ghosts.touched if touched == key)

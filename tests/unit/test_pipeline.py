@@ -19,7 +19,7 @@ from tests.builders import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.stages.context import Batch
+    from app.stages.batch import Batch
 
 
 def test_every_open_state_has_a_stage_and_every_stage_a_next_one_that_exists() -> None:

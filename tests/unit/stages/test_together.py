@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.ledger.records import Move
     from app.looks import Looks
     from app.object_store import Writing
-    from app.stages.context import Batch
+    from app.stages.batch import Batch
 
 WRITES = ("begin_put", "begin_copy")
 
