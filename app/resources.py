@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from app import schema
-from app.assets import Assets, TableNames
+from app.assets import Assets
 from app.byte_budget import ByteBudget
 from app.clock import BootClock
 from app.database import SERVER_TIMEOUT_SECONDS, open_engine, refuse_replica, transaction
@@ -33,10 +33,9 @@ from app.ledger.steering import SteerLedger
 from app.ledger.throttles import ThrottleLedger
 from app.object_store import Capabilities
 from app.pipeline import FIRST_STAGES, SEED
-from app.placing import Placing
 from app.planning import rules_of
+from app.run_settings import table_names, with_recorded
 from app.settings import Settings, load
-from app.stages.ahead import most_requests
 from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.in_flight import InFlight
@@ -44,60 +43,16 @@ from app.stages.pages_ahead import PagesAhead
 from app.stages.tally import NOTE_SECONDS, Tally, after
 from app.stages.watch import RunWatch
 from app.stopping import stopping
+from app.stores import open_bucket, open_store
 
 if TYPE_CHECKING:
     from app.minio_store import MinioStore
-    from app.two_buckets import TwoBuckets
-
-    Store = MinioStore | TwoBuckets
+    from app.stores import Store
 
 MAX_CONNECTIONS = 10  # database connections a process: a task is on the store most of its time, and PostgreSQL has 100 for everybody
 MOST_HELD = 3000  # moves that tasks hold beyond a few each: a thousand of them, looked at and decided, take some 6 MiB
 COMMAND_SECONDS = 600  # that a statement of an operator's command may take: a run of 10^8 assets is counted in minutes
 MAX_CONTEXTS = 4  # live runs that one worker keeps open
-# What slows a run down, or pauses it: of the run, and steerable.
-BRAKES = (
-    "adapt",
-    "store_latency_ms",
-    "database_latency_ms",
-    "replica_lag_seconds",
-    "broker_depth",
-    "window",
-    "probe_sql",
-    "guard_percent",
-    "guard_outcomes",
-)
-# What belongs to a run and not to the worker that happens to serve it; taken from the run's record.
-RUN_SETTINGS = (
-    "s3_bucket",
-    "target_bucket",
-    "table",
-    "id_column",
-    "client_column",
-    "key_column",
-    "name_column",
-    "template",
-    "on_collision",
-    "where",
-    "references",
-    "version_column",
-    "grace_seconds",
-    "settle_seconds",
-    "look_seconds",
-    "canary_reads",
-    "copy_mode",
-    "fidelity",
-    "verify",
-    "journal",
-    "copy_rate",
-    "rename_rate",
-    "delete_rate",
-    *BRAKES,
-    "after_switch",
-    "deletes_wait",
-)
-# What `rekey set` changes of a run under way; the rest of its settings is what its moves were planned by.
-KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_rate", "rename_rate", "delete_rate", *BRAKES, "deletes_wait")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,42 +174,12 @@ def deployment() -> str:
 
 def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> MinioStore:
     """A new connection pool to *bucket* on this process's endpoint; the caller closes it. *patient*: as a command, which has no ledger."""
-    from app.minio_store import MinioStore  # noqa: PLC0415 - 0.2 s, which `rekey status` and its like need not spend
-    from app.s3_credentials import provider_of  # noqa: PLC0415 - as above
-    from app.s3_http import SocketTransport  # noqa: PLC0415 - as above
-    from app.s3_patience import COMMAND_TRIES, WORKER_TRIES, PatientTransport  # noqa: PLC0415 - as above
-
-    own = settings()
-    keep = most_requests(pool_size or _concurrency)
-    sockets = SocketTransport(own.s3_endpoint, clock=BootClock(), keep=keep, ca_file=own.s3_ca_file)
-    transport = PatientTransport(sockets, tries=COMMAND_TRIES if patient else WORKER_TRIES, wait=stopping.wait)
-    made = MinioStore(
-        endpoint=own.s3_endpoint,
-        provider=provider_of(own),
-        region=own.s3_region,
-        bucket=bucket,
-        request_timeout=own.request_timeout_seconds,
-        pool_size=pool_size or _concurrency,
-        capabilities=capabilities,
-        ca_file=own.s3_ca_file,
-        transport=transport,
-    )
-    transport.refused = made.count_refusal
-    return made
+    return open_bucket(settings(), bucket, capabilities, pool_size=pool_size or _concurrency, patient=patient)
 
 
 def store_of(values: Settings, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> Store:
     """A new store of all objects that *values* are about, in one bucket or in two; the caller closes it."""
-    source = store(values.s3_bucket, capabilities, pool_size=pool_size, patient=patient)
-    if values.target_bucket is None:
-        return source
-    from app.two_buckets import TwoBuckets  # noqa: PLC0415 - as above
-
-    placing = Placing(source=values.s3_bucket, target=values.target_bucket, template=values.key_template)
-    both = TwoBuckets(source, store(values.target_bucket, capabilities, pool_size=pool_size, patient=patient), placing)
-    if capabilities is not None:
-        both.capabilities = capabilities
-    return both
+    return open_store(values, capabilities, pool_size=pool_size or _concurrency, patient=patient)
 
 
 def context(run: Run) -> Context:
@@ -327,29 +252,7 @@ def settings_of(run: Run) -> Settings:
 
 def recorded_settings(recorded: Mapping[str, Any]) -> Settings:
     """This process's settings with those on the record of a run or a plan in their place."""
-    own = {name: recorded[name] for name in RUN_SETTINGS if name in recorded}  # an older program knew fewer
-    own["references"] = tuple(own["references"])
-    return settings().model_copy(update=own)
-
-
-def run_settings(values: Settings) -> dict[str, Any]:
-    """What a run's record keeps of the settings: all that is no secret."""
-    return values.public() | {name: getattr(values, name) for name in RUN_SETTINGS}
-
-
-def table_names(values: Settings) -> TableNames:
-    """The names of the assets table and its columns."""
-    return TableNames(
-        table=values.table,
-        id_columns=values.id_columns,
-        client_column=values.client_column,
-        key_column=values.key_column,
-        name_column=values.name_column,
-        template_columns=values.key_template.columns,
-        where=values.where,
-        references=values.references,
-        version_column=values.version_column,
-    )
+    return with_recorded(settings(), recorded)
 
 
 def release_leases() -> None:

@@ -19,6 +19,7 @@ from app.errors import UsageError
 from app.ledger.saved_plans import PlanStore, SavedPlan, past_rate
 from app.plan.bucket import HEADS_AT_ONCE
 from app.plan.making import Made, Planner, Progress, make_plan
+from app.run_settings import run_settings, table_names
 from app.settings import Settings
 
 STATEMENT_SECONDS = 600  # a page of a WHERE that few rows meet reads much of the table
@@ -73,7 +74,7 @@ def _need_ledger() -> None:
 def _made(
     settings: Settings, engine: Engine, *, thorough: bool, sample: int, ledger: bool, prices: Mapping[str, float] | None, report: Progress
 ) -> Made:
-    names = resources.table_names(settings)
+    names = table_names(settings)
     with starting.explained(settings):
         store = resources.store_of(settings, None, pool_size=HEADS_AT_ONCE)
         try:
@@ -100,7 +101,7 @@ def _keep(settings: Settings, engine: Engine, made: Made) -> SavedPlan:
         table_name=settings.table,
         user=operator(),
         version=product_version(),
-        settings=resources.run_settings(settings),
+        settings=run_settings(settings),
         table_columns=named_columns(engine, settings),
         equivalence=dataclasses.asdict(made.equivalence),
         content=made.content,

@@ -13,7 +13,7 @@ from app.object_keys import Equivalence
 from app.plan.drift import measure
 from app.planning import Rules
 from app.reflection import column, reflect
-from app.resources import RUN_SETTINGS
+from app.run_settings import RUN_SETTINGS, table_names
 from app.settings_table import env_name
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def refuse_drift(plan: SavedPlan, *, engine: Engine, settings: Settings, rows_no
         raise UsageError(f"the table {settings.table!r} has other columns or types than when plan {plan.id[:8]} was made: plan again")
     equivalence = Equivalence(**plan.equivalence)
     rules = Rules(bucket=settings.s3_bucket, template=settings.key_template, equivalence=equivalence, target_bucket=settings.target_bucket)
-    assets = Assets(engine, resources.table_names(settings), equivalence)
+    assets = Assets(engine, table_names(settings), equivalence)
     drift = measure(plan.fingerprint, engine=engine, assets=assets, rules=rules, rows_now=rows_now)
     if drift.share * WHOLE > max_drift:
         raise UsageError(
@@ -67,7 +67,7 @@ def refuse_drift(plan: SavedPlan, *, engine: Engine, settings: Settings, rows_no
 
 def named_columns(engine: Engine, settings: Settings) -> dict[str, str]:
     """The columns that a run reads, with their types: a table that was made anew shows by them."""
-    names = resources.table_names(settings)
+    names = table_names(settings)
     table = reflect(engine, settings.table)
     wanted = [*names.id_columns, names.client_column, names.key_column, *names.template_columns]
     return {name: str(column(table, name).type) for name in [*wanted, *([names.name_column] if names.name_column else [])]}

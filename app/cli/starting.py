@@ -37,6 +37,7 @@ from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
 from app.probe import probe, see_readable
+from app.run_settings import run_settings, table_names
 from app.s3_errors import NO_BUCKET
 from app.settings import Settings
 from app.stages.seed_pages import PAGE_ROWS
@@ -75,7 +76,7 @@ def start(
     capabilities = _fit_store(settings)
     refuse_unsafe(settings, capabilities)
     rules = rules_of(settings, capabilities)
-    assets = Assets(resources.engine(), resources.table_names(settings), rules.equivalence)
+    assets = Assets(resources.engine(), table_names(settings), rules.equivalence)
     first = _first_page(settings, assets)
     rows = _count(settings, assets)
     if plan is not None:
@@ -86,7 +87,7 @@ def start(
     run = resources.runs().create(
         bucket=settings.s3_bucket,
         table_name=settings.table,
-        settings=resources.run_settings(settings) | _mark(settings),
+        settings=run_settings(settings) | _mark(settings),
         capabilities=dataclasses.asdict(capabilities),
         rows=_chosen(settings, assets, steps[-1], rows) if steps else rows,
         user=operator(),
@@ -116,7 +117,7 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
     capabilities = _fit_store(careful)
     refuse_unsafe(careful, capabilities)
     check_broker()
-    own = resources.run_settings(careful)
+    own = run_settings(careful)
     run = resources.runs().create(
         bucket=origin.bucket,
         table_name=origin.table_name,
@@ -152,7 +153,7 @@ def assets_where(settings: Settings, where: str) -> Assets:
         UsageError: The database refuses the condition.
     """
     chosen = settings.model_copy(update={"where": where})
-    assets = Assets(resources.engine(), resources.table_names(chosen), Equivalence())
+    assets = Assets(resources.engine(), table_names(chosen), Equivalence())
     try:
         with transaction(resources.engine(), read_only=True) as connection:
             assets.page(connection, after=None, limit=1)

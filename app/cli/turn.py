@@ -10,11 +10,12 @@ from app import resources
 from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
+from app.run_settings import KNOBS
 from app.settings import Settings, declared, load
 
 HOLD, MAX_DELETES = "hold", "max_deletes"
 LETTERS = len(str(MOST_DELETES))  # Python reads no number of some thousands
-NAMES = (*resources.KNOBS, HOLD, MAX_DELETES)
+NAMES = (*KNOBS, HOLD, MAX_DELETES)
 HELP = """Change a run under way. Workers hear of it within about a second, and go by it from their next asset on.
 
 \b

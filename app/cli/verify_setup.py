@@ -26,6 +26,7 @@ from app.database import refuse_replica, transaction
 from app.ledger.records import Run
 from app.object_store import Capabilities, ObjectStore
 from app.planning import rules_of
+from app.run_settings import table_names
 from app.settings import Settings
 from app.states import RunKind
 from app.two_buckets import seen_folds
@@ -57,7 +58,7 @@ def subject_of(settings: Settings, run: Run | None, progress: Steps, *, has_ledg
     try:
         store.capabilities = _capabilities(own, run, store, has_ledger=has_ledger)
         rules = rules_of(own, store.capabilities)
-        names = dataclasses.replace(resources.table_names(own), where=None)  # what no row names, no row of the whole table names
+        names = dataclasses.replace(table_names(own), where=None)  # what no row names, no row of the whole table names
         yield Subject(
             engine=resources.engine(),
             assets=Assets(resources.engine(), names, rules.equivalence),

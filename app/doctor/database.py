@@ -18,7 +18,7 @@ from app.key_values import MAX_KEY_BYTES
 from app.object_keys import EXACT
 from app.planning import Rules
 from app.reflection import column, reflect
-from app.resources import table_names
+from app.run_settings import table_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,7 +27,7 @@ from app.minio_store import MinioStore
 from app.object_store import ListedPage, ObjectInfo, ObjectStore, ReadObject
 from app.plan.bucket import HEADS_AT_ONCE
 from app.plan.making import Planner, make_plan
-from app.resources import table_names
+from app.run_settings import table_names
 from app.settings import Settings
 from app.testing import InMemoryStore
 from tests.benchmarks.ground import ACCESS, CLIENTS, SECRET, TABLE, WRITERS, Ground, old_key, servers

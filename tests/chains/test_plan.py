@@ -10,7 +10,7 @@ import pytest
 
 from app.plan import matching
 from app.plan.making import Planner, make_plan
-from app.resources import table_names
+from app.run_settings import table_names
 from tests.builders import make_settings
 from tests.chains.bucket import Bucket
 from tests.chains.conftest import made_name, seen_of

@@ -17,7 +17,7 @@ from app.key_suffix import suffix_of
 from app.object_store import ListedPage, ObjectAttributes, ObjectInfo, ReadObject
 from app.plan import bucket, entries, looking, matching, patience, scanning
 from app.plan.making import Made, Planner, make_plan
-from app.resources import table_names
+from app.run_settings import table_names
 from app.testing import Behaviour, Fault, FixedDeadline, InMemoryStore
 from app.testing.versions import ACLS, CONDITIONAL, LIKE_AWS, LIKE_MINIO
 from tests.builders import ASSETS, World, make_settings
