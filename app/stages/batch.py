@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import exc
 
-from app.database import transaction
 from app.errors import DatabaseUnavailableError, LeaseLostError, UnansweredError
 from app.ledger.moves import check_arrow
 from app.ledger.records import Lease, Move, Outcome, Run
@@ -225,8 +224,7 @@ class Batch:
 
     def _with_own_key(self, move: Move) -> Move | None:
         """*move* for the key with a suffix, if it is to have one and does not want it already."""
-        with transaction(self.context.moves.engine, read_only=True) as connection:
-            row = self.context.assets.rows(connection, [move.row_id]).get(move.row_id)
+        row = self.context.row_of(move)
         plan = self.context.rules.plan(row) if row is not None and row.key == move.old_key else None
         if plan is None or plan.own_key is None or plan.own_hash is None or plan.own_key == move.new_key:
             return None

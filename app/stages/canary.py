@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from app.database import transaction
 from app.errors import MissingObjectError, ObjectError, TransientError
 from app.ledger.canaries import Canaries
 from app.ledger.records import Move, Run
@@ -83,8 +82,7 @@ def _added(latest: Canaries, before: Canaries, seen: _Seen) -> Canaries:
 
 
 def _read(context: Context, move: Move, before: Canaries, seen: _Seen) -> None:
-    with transaction(context.moves.engine, read_only=True) as connection:
-        row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
+    row = context.row_of(move)
     if row is None or row.key not in {move.old_key, move.new_key}:
         return  # the asset is gone, or none of ours any more
     try:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from app.assets import Assets
+from app.assets import AssetRow, Assets
 from app.byte_budget import Budget, ByteBudget
 from app.clock import Clock
 from app.copying import is_equal
+from app.database import transaction
 from app.ledger.canaries import CanaryLedger
 from app.ledger.ladders import LadderLedger
 from app.ledger.moves import MoveLedger
@@ -90,6 +91,11 @@ class Context:
     def canaries(self) -> CanaryLedger:
         """What canary reads have seen."""
         return CanaryLedger(self.moves.engine)
+
+    def row_of(self, move: Move) -> AssetRow | None:
+        """The row of *move* as it is now."""
+        with transaction(self.moves.engine, read_only=True) as connection:
+            return self.assets.rows(connection, [move.row_id]).get(move.row_id)
 
     def read_if_equal(self, move: Move) -> tuple[ReadObject, ReadObject] | None:
         """What is at the old and at the new key of *move*, as read, if the one is equal to the other; else None."""

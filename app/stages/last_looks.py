@@ -9,7 +9,7 @@ from app.object_store import ObjectInfo
 from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch
 from app.stages.context import GONE_SECONDS
-from app.stages.copy_objects import missed
+from app.stages.missing_sources import missed
 from app.stages.outcomes import again, changed_too_often, park, refused
 from app.stages.writing import perhaps_not_ours
 from app.states import MoveState, ParkedReason

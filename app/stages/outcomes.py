@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from app import backoff
+from app.copying import Copied
 from app.errors import ArchivedError, BadKeyError, DeniedError, EncryptedError, FidelityError, LockedError, ObjectError
 from app.ledger.records import Move, Outcome
 from app.planning import printable
@@ -31,6 +33,24 @@ def park(move: Move, reason: ParkedReason, detail: str, *, at: MoveState | None 
     return Outcome(
         move=move._replace(state=MoveState.PARKED, parked_from=at or move.state, reason=reason, detail=clean(detail), waiting=False)
     )
+
+
+def copied_outcome(move: Move, copied: Copied, *, recorded: bool) -> Outcome:
+    """*move* has its copy; *recorded*: by this very move's write, and not by what was found at the new key."""
+    done = move._replace(
+        state=MoveState.COPIED,
+        source=copied.source,
+        copy=copied.copy if copied.copy.key == move.new_key else replace(copied.copy, key=move.new_key),
+        copy_recorded=recorded,
+        claims=0,
+        attempts=0,
+        missed_store_time=None,
+        looks=0,
+        waiting=False,
+        detail=None,
+    )
+    may_be_noted = move.changes > 0 or move.claims > 1 or move.copy is not None  # what an earlier copy had lost
+    return Outcome(move=done, hinted=True, lost=copied.lost if copied.lost or may_be_noted else None)
 
 
 def refused(move: Move, error: ObjectError, *, settings: Settings) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from app.assets import AssetRow
-from app.database import transaction
 from app.ledger.records import Move, Outcome
 from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch, remove_copy
@@ -46,8 +45,7 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
 def with_own_key(batch: Batch, move: Move) -> Outcome | None:
     """Plan *move*, whose new key another row names, for the key with a suffix; None where it has none, or wants that already."""
     context = batch.context
-    with transaction(context.moves.engine, read_only=True) as connection:
-        row = context.assets.rows(connection, [move.row_id]).get(move.row_id)
+    row = context.row_of(move)
     if row is None or row.key != move.old_key:
         return replan(batch, move, row)
     plan = context.rules.plan(row)

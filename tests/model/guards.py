@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.model.mutants import Mutant
 
 LEASES, BATCH = "app.ledger.lease_statements", "app.stages.batch"
-COPY, RENAME, LAST, DELETE = "app.stages.copy_objects", "app.stages.rename_keys", "app.stages.last_looks", "app.stages.delete_objects"
+COPY, ADOPT, RENAME = "app.stages.copy_objects", "app.stages.adopting", "app.stages.rename_keys"
+LAST, DELETE = "app.stages.last_looks", "app.stages.delete_objects"
 AFTER, LATE, CLEAN, BACK = "app.stages.aftercare", "app.stages.late_writes", "app.stages.cleaning", "app.stages.going_back"
 C, M = "conditional", "like_minio"
 
@@ -57,7 +58,7 @@ ALL = (
     ),
     _guard(
         "take an equal upload for our copy",
-        f"{COPY}:_adopted",
+        f"{ADOPT}:_adopted",
         "> context.settings.settle_seconds",
         ">= 0",
         ("H12_equal_upload_to_the_new_key", C),
@@ -69,7 +70,7 @@ ALL = (
         "Equivalence.of(capabilities)",
         "Equivalence()",
         ("H6_object_under_two_spellings", M),
-        besides=_guard("adopt what may be the old object", f"{COPY}:_adopted", "not are_two(", "False and not are_two(", ("", "")),
+        besides=_guard("adopt what may be the old object", f"{ADOPT}:_adopted", "not are_two(", "False and not are_two(", ("", "")),
     ),
     # The switch (S5)
     _guard(
