@@ -30,6 +30,8 @@ def look_after(batch: Batch, view: View, move: Move, *, strangers: Sequence[Othe
 
     *strangers* are other live moves on the same old object that are not decided together with this one.
     """
+    if move.same_object:
+        return kept(move, KeptReason.NAMED, "both keys are one object")
     for key in (move.old_key, move.new_key):
         if key in view.looks.failed:
             raise view.looks.failed[key]

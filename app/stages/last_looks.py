@@ -27,11 +27,18 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
     if not move.same_object:  # else there is no copy: whatever the application writes there is the asset
         if not move.is_our_copy(copy):
             return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
-        if source is None and move.source is not None:  # taken down: a switch would publish it again (H24)
+        # Taken down: a switch would publish it again (H24).
+        if source is None and move.source is not None and not _is_switched(batch, move):
             return missed(batch, move, MissingObjectError(move.old_key))
         if source is not None and (move.source is None or not source.is_same_version(move.source)):
             return _copy_again(batch, move, "the source changed before the switch")
     return perhaps_not_ours(batch, move) or move._replace(copy=copy)  # a row switched to another asset's object would share its fate
+
+
+def _is_switched(batch: Batch, move: Move) -> bool:
+    """Whether the row names the new key already: whoever switched it may have removed the old object as well."""
+    row = batch.context.row_of(move)
+    return row is not None and row.key == move.new_key
 
 
 def _found(batch: Batch, move: Move, looks: Looks) -> ObjectInfo | None:

@@ -143,15 +143,12 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
     rows = context.assets.rows(connection, [move.row_id for move in moves], lock=True)
     if not all(looked.looks.fresh(move.old_key, move.new_key) for move in moves):  # locks were waited for, or the worker stopped (H3)
         raise OldLooksError
-    for move in moves:
-        row = rows.get(move.row_id)
-        if row is None or row.key != move.old_key or not _same_plan(batch, move, row):
-            raise RowChangedError(f"row {move.row_id} changed")
+    to_switch = _to_switch(batch, moves, rows)
     naming = context.assets.naming(connection, [key for move in moves if not move.same_object for key in (move.old_key, move.new_key)])
     mine = {move.row_id for move in moves}
-    if _occupied(batch, connection, moves, naming):
+    if _occupied(batch, connection, to_switch, naming):
         raise RowChangedError("another row names a new key")
-    context.assets.set_keys(connection, [(rows[move.row_id], move.new_key) for move in moves])
+    context.assets.set_keys(connection, [(rows[move.row_id], move.new_key) for move in to_switch])
     stored = context.assets.rows(connection, sorted(mine))
     for move in moves:
         row = stored.get(move.row_id)
@@ -168,10 +165,28 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
     ]
     context.moves.record(batch.lease, outcomes, connection=connection)
     if batch.run.origin_no is not None:
-        context.rollbacks.mark(connection, batch.run, [outcome.move.id for outcome in outcomes])
+        # A row that the service has set back itself may be another asset's by now: its former move says nothing of others' (H5, H18).
+        context.rollbacks.mark(connection, batch.run, [move.id for move in to_switch])
     if context.settings.after_switch:
         add_visits(connection, batch.run, [done.move.id for done in outcomes if done.move.state is MoveState.RENAMED])
     return outcomes
+
+
+def _to_switch(batch: Batch, moves: Sequence[Move], rows: Mapping[str, AssetRow]) -> list[Move]:
+    """Those of *moves* whose rows are as planned; the others' name their new keys already, and all that a switch sets in motion is to come.
+
+    Raises:
+        RowChangedError: A row is neither.
+    """
+    left = []
+    for move in moves:
+        row = rows.get(move.row_id)
+        if row is not None and row.key == move.new_key:
+            continue  # switched by the application's own hand
+        if row is None or row.key != move.old_key or not _same_plan(batch, move, row):
+            raise RowChangedError(f"row {move.row_id} changed")
+        left.append(move)
+    return left
 
 
 def _occupied(batch: Batch, connection: Connection, moves: Sequence[Move], naming: Mapping[str, Sequence[Naming]]) -> bool:
@@ -217,8 +232,13 @@ def _switched(move: Move, *, grace_seconds: int, switch_store_time: int, sighted
 
 
 def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
-    """The commit was seen: only now the grace begins (H16), and the lease goes."""
+    """The commit was seen: only now the grace begins (H16), and the lease goes.
+
+    Raises:
+        OutcomeUnknownError: The grace could not be begun: nothing else becomes of these rows, which are switched. A later look begins it.
+    """
     context = batch.context
+    batch.done(outcomes)
     stamped = []
     for outcome in outcomes:
         grace = outcome.move.grace_seconds
@@ -232,8 +252,10 @@ def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
                 stamp=frozenset({"switched_at", "grace_from"}),
             )
         )
-    written = context.moves.record(batch.lease, stamped)
-    batch.done(outcomes)
+    try:
+        written = context.moves.record(batch.lease, stamped)
+    except DatabaseUnavailableError as error:
+        raise OutcomeUnknownError(str(error)) from error
     for outcome in stamped:
         if outcome.hinted and outcome.move.state is MoveState.RENAMED and (outcome.move.run_no, outcome.move.id) in written:
             batch.result.ready.append(outcome.move.id)

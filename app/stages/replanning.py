@@ -6,7 +6,7 @@ from app.assets import AssetRow
 from app.ledger.records import Move, Outcome
 from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch, remove_copy
-from app.stages.outcomes import changed_too_often, clean, park
+from app.stages.outcomes import again, changed_too_often, clean, park
 from app.states import MoveState, ParkedReason
 
 
@@ -16,8 +16,8 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
     Gone, or in need of no move: superseded. The same new key: copied anew over our own copy. Another new key: our copy is removed first.
     """
     if row is not None and row.key == move.new_key and move.state is MoveState.COPIED:
-        # Somebody switched the row already: what is left to do is the grace and the delete.
-        return Outcome(move=move._replace(state=MoveState.RENAMED, claims=0, looks=0), stamp=frozenset({"switched_at", "grace_from"}))
+        # The transaction of the switch takes note of it, with all that a switch sets in motion.
+        return again(move, settings=batch.context.settings, detail="somebody else switched the row meanwhile", to=MoveState.COPIED)
     plan = batch.context.rules.plan(row) if row is not None else None
     if plan is not None and not plan.in_place and changed_too_often(move, batch.context.settings):
         return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
@@ -30,7 +30,7 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         why = "the row is gone" if plan is None else "the row names another key that needs no move"
         superseded = move._replace(state=MoveState.SUPERSEDED, detail=clean("; ".join(filter(None, (why, left)))))
         return Outcome(move=superseded)
-    again = _next_generation(move, plan.old_key, plan.old_hash, plan.client)._replace(
+    anew = _next_generation(move, plan.old_key, plan.old_hash, plan.client)._replace(
         new_key=plan.new_key or move.new_key,
         new_hash=plan.new_hash,
         copy=None,
@@ -39,7 +39,7 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         grace_from=None,
         detail=left,
     )
-    return park(again, plan.reason, plan.detail or "", at=MoveState.PLANNED) if plan.reason else Outcome(move=again)
+    return park(anew, plan.reason, plan.detail or "", at=MoveState.PLANNED) if plan.reason else Outcome(move=anew)
 
 
 def with_own_key(batch: Batch, move: Move) -> Outcome | None:

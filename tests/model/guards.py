@@ -75,14 +75,14 @@ ALL = (
     # The switch (S5)
     _guard(
         "switch without comparing the key",
-        f"{RENAME}:_in_transaction",
+        f"{RENAME}:_to_switch",
         "row is None or row.key != move.old_key or not",
         "row is None or not",
         ("H9_re_pointed_before_the_switch", C),
     ),
     _guard(
         "switch without computing the new key again",
-        f"{RENAME}:_in_transaction",
+        f"{RENAME}:_to_switch",
         " or not _same_plan(batch, move, row)",
         "",
         ("H10_row_of_another_client_before_the_switch", C),
@@ -90,7 +90,7 @@ ALL = (
     _guard(
         "switch though another row names the new key",
         f"{RENAME}:_in_transaction",
-        "if _occupied(batch, connection, moves, naming):",
+        "if _occupied(batch, connection, to_switch, naming):",
         "if False:",
         ("H5_row_on_the_new_key_before_its_upload", C),
     ),
@@ -118,7 +118,7 @@ ALL = (
     _guard(
         "switch though the source was taken down",
         f"{LAST}:before_switch",
-        "if source is None and move.source is not None:",
+        "if source is None and move.source is not None and not _is_switched(batch, move):",
         "if False:",
         ("H24_taken_down_before_the_switch", C),
     ),

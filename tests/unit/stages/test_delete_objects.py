@@ -558,6 +558,19 @@ def test_row_pointed_elsewhere_after_its_copy_was_overwritten_keeps_the_old_obje
     assert world.store.contents() == {O1: b"v1", N1: b"v2", "in/new.png": b"new"}
 
 
+def test_only_object_is_not_deleted_as_its_own_old_one(tmp_path: Path) -> None:
+    """A ledger may say ``renamed`` of two spellings of one key: nothing proves then that a copy is left (S4)."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, "/clients/7/assets/1.png")
+    world.moved(up_to="copy")
+    world.set_columns(1, state=MoveState.RENAMED, stage="delete", switched_at=1, grace_from=1)
+    world.sql("DELETE FROM assets")
+    world.go()
+
+    assert world.states() == {"kept": 1}
+    assert world.store.contents() == {"clients/7/assets/1.png": b"v1"}
+
+
 def test_row_that_the_application_switched_itself_gets_late_writes_too(world: World) -> None:
     """The time of a copy that was never looked at is known as a bound only: it is ours all the same."""
     world.add(1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event
 
-from app.errors import DatabaseUnavailableError, DeniedError, LockedError, OutcomeUnknownError
+from app.errors import DatabaseUnavailableError, DeniedError, LockedError, OutcomeUnknownError, RolledBackError
 from app.stages import rename_keys
 from app.states import MoveState, ParkedReason
 from app.testing import Fault
@@ -18,6 +19,7 @@ from tests.builders import World
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from app.stages.context import Context
     from app.testing import Behaviour
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
@@ -141,6 +143,48 @@ def test_row_that_the_application_switched_itself_needs_only_the_delete(world: W
     assert world.move(1).state is MoveState.RENAMED
     world.go()
     assert world.store.contents() == {N1: b"v1"}
+
+
+def test_row_that_the_application_switched_itself_is_given_what_every_switched_row_is(world: World) -> None:
+    """The grace as it is set by now, and a new one once the other row that names the old object does so no more (H16, H29)."""
+    _copied(world)
+    world.add(2, O1, client=8, body=None)
+    _set(world, grace_seconds=3600)
+    world.save_key(1, N1)
+    world.do("rename")
+
+    move = world.move(1)
+    assert (move.state, move.grace_seconds, move.sighted) == (MoveState.RENAMED, 3600, True)
+    assert move.switch_store_time is not None
+
+
+def test_old_object_that_the_application_removed_with_its_own_switch_is_not_waited_for(world: World) -> None:
+    """It has done all of the move itself: nothing was taken down, and nothing is missing."""
+    _copied(world)
+    world.save_key(1, N1)
+    world.store.app_delete(O1)
+    world.go()
+
+    assert (world.states(), world.store.contents()) == ({"deleted": 1}, {N1: b"v1"})
+
+
+@pytest.mark.parametrize("then", ["nothing", "pointed elsewhere", "removed"])
+def test_spelling_that_the_application_has_corrected_itself_leaves_the_only_object_alone(tmp_path: Path, then: str) -> None:
+    """Both keys are one object, and it is nobody's old one, whatever becomes of the row (S4)."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, f"/{N1}")
+    world.moved(up_to="copy")
+    world.save_key(1, N1)
+    world.do("rename")
+    if then == "pointed elsewhere":
+        world.store.app_put("clients/7/assets/other.png", b"other")
+        world.save_key(1, "clients/7/assets/other.png")
+    elif then == "removed":
+        world.sql("DELETE FROM assets")
+    world.go()
+
+    assert world.states() == {"in_place": 1}
+    assert world.store.contents()[N1] == b"v1"
 
 
 def test_foreign_object_in_the_place_of_our_copy_stops_the_switch(world: World) -> None:
@@ -314,6 +358,61 @@ def test_unstamped_switch_is_looked_after_like_any_other(world: World) -> None:
     world.go(until=4)
 
     assert world.get(1) == b"v2"
+
+
+@pytest.mark.parametrize("mate_in_the_way", [False, True])
+def test_switch_whose_stamp_the_database_rolled_back_stays_a_switch(world: World, *, mate_in_the_way: bool) -> None:
+    """A deadlock after the commit takes nothing back: the grace, other namers and the store's time are on record (S1, H16, H29)."""
+    world.add(1)
+    world.add(2)
+    world.moved(up_to="copy")
+    world.add(3, O1, client=8, body=None)
+    _set(world, grace_seconds=3600)
+    if mate_in_the_way:  # so that it goes row by row
+        world.store.app_put("up/z.png", b"z")
+        world.save_key(2, "up/z.png")
+    with suppress(DatabaseUnavailableError):
+        world.do("rename", [world.move(1).id, world.move(2).id], worker=_stamp_fails(world))
+
+    move = world.move(1)
+    assert (move.state, move.grace_seconds, move.sighted, world.key(1)) == (MoveState.RENAMED, 3600, True, N1)
+    assert move.switch_store_time is not None
+
+
+def test_late_write_is_seen_where_the_stamp_failed_and_the_run_was_cancelled(world: World) -> None:
+    """The row is switched for good: a writer who had read it before is heard, and the old object stays as that of a switched row."""
+    world.add(1)
+    world.add(2)
+    world.moved(up_to="copy")
+    world.store.app_put("up/z.png", b"z")
+    world.save_key(2, "up/z.png")
+    with suppress(DatabaseUnavailableError):
+        world.do("rename", worker=_stamp_fails(world))
+    world.store.app_put(O1, b"late")
+    world.context.reopening.cancel(world.run)
+    world.go()
+
+    assert (world.move(1).state, world.get(1)) == (MoveState.KEPT, b"late")
+
+
+def _set(world: World, **values: object) -> None:
+    """Turn a knob of the run, as ``rekey set`` does."""
+    world.context = dataclasses.replace(world.context, settings=world.context.settings.model_copy(update=values))
+
+
+def _stamp_fails(world: World) -> Context:
+    """A worker whose statement after the commit of its first switch is the victim of a deadlock."""
+    ledger = world.worker().moves
+    real, left = ledger.record, [1]
+
+    def record(lease, outcomes, *, connection=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        if connection is None and left and any("switched_at" in outcome.stamp for outcome in outcomes):
+            left.pop()
+            raise RolledBackError("deadlock detected")
+        return real(lease, outcomes, connection=connection)
+
+    ledger.record = record  # type: ignore[method-assign]
+    return world.worker(moves=ledger, settings=world.context.settings)
 
 
 def _die_after_commit(world: World) -> None:
