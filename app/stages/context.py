@@ -122,7 +122,7 @@ class Context:
             failed=failed,
             taken=taken,
             now=self.clock.boot(),
-            store=self.store.reading,
+            store=self.store,
             throttles=lambda: self.throttles,
         )
 

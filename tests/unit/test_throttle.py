@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ from app.reconcile import reconcile
 from app.settings import load
 from app.stages.tally import Tally
 from app.states import RunState
+from app.testing import InMemoryStore
+from app.testing.versions import CONDITIONAL
 from app.throttle.window import Window
 from app.throttling import throttle
 from tests.builders import HOST, World, make_settings
@@ -395,7 +399,7 @@ def test_tally_is_noted_now_and_then_and_loses_nothing(tmp_path: Path) -> None:
     for second in (0.0, 0.5, 1.5):
         for tally in tallies:
             world.store.answered = Reading(int(10 * second), 0, 0)
-            kept: dict[str, Any] = {"store": world.store.reading, "throttles": lambda: world.context.throttles}
+            kept: dict[str, Any] = {"store": world.store, "throttles": lambda: world.context.throttles}
             tally.add(world.run, stage="copy", outcomes=2, failed=1, now=second, **kept)
 
     assert world.context.throttles.tallied(world.run) == {"copy": Tallied(outcomes=12, failed=6, store=Reading(30, 0, 0))}
@@ -406,7 +410,7 @@ def test_last_tasks_before_a_pause_in_the_work_are_noted_too(tmp_path: Path) -> 
     world = World(tmp_path)
     awaited: list[tuple[float, Callable[[], None]]] = []
     tally = Tally(seconds=1.0, later=lambda seconds, act: awaited.append((seconds, act)))
-    kept: dict[str, Any] = {"store": world.store.reading, "throttles": lambda: world.context.throttles}
+    kept: dict[str, Any] = {"store": world.store, "throttles": lambda: world.context.throttles}
     for requests, second in ((2, 0.0), (4, 0.5), (8, 0.6)):
         world.store.answered = Reading(requests)
         tally.add(world.run, stage="copy", outcomes=1, failed=0, now=second, **kept)
@@ -425,6 +429,40 @@ def test_last_tasks_before_a_pause_in_the_work_are_noted_too(tmp_path: Path) -> 
 
     assert before == {"copy": Tallied(outcomes=1, store=Reading(2))}
     assert world.context.throttles.tallied(world.run) == {"copy": Tallied(outcomes=5, failed=1, store=Reading(8))}
+
+
+def test_tally_keeps_nothing_of_a_run_that_is_noted(tmp_path: Path) -> None:
+    """A worker serves many runs in its life: store and ledger of one that it has let go of are not kept for what was noted long ago."""
+    tally, worlds = Tally(seconds=1.0), []
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        worlds.append(World(tmp_path / name))
+    for world in worlds:
+        world.context = dataclasses.replace(world.context, tally=tally)
+        for _ in range(2):  # the second is left for the flush
+            world.context.note(world.run, "copy", outcomes=1, failed=0)
+    tally.flush()
+    noted = [world.context.throttles.tallied(world.run)["copy"].outcomes for world in worlds]
+    kept = [weakref.ref(part) for world in worlds for part in (world.store, world.context.moves)]
+    world = worlds.pop()
+    del worlds
+    gc.collect()
+
+    assert noted == [2, 2, 2]
+    assert [ref() for ref in kept] == [None, None, None, None, world.store, world.context.moves]
+
+
+def test_tally_of_a_run_that_is_opened_anew_begins_with_its_new_store(tmp_path: Path) -> None:
+    """What another store of the same run was read to have counted says nothing of this one."""
+    world = World(tmp_path)
+    world.context = dataclasses.replace(world.context, tally=Tally(seconds=1.0))
+    for requests in (9, 4):
+        world.store.answered = Reading(requests)
+        world.context.note(world.run, "copy", outcomes=1, failed=0)
+        world.context = dataclasses.replace(world.context, store=InMemoryStore(CONDITIONAL, clock=world.clock))
+        world.store = world.context.store
+
+    assert world.context.throttles.tallied(world.run) == {"copy": Tallied(outcomes=2, store=Reading(13))}
 
 
 def test_gauge_counts_requests_and_refusals() -> None:
