@@ -18,7 +18,7 @@ from minio.credentials.providers import Provider, StaticProvider
 from app import s3_multipart, s3_xml
 from app.clock import BootClock, Clock
 from app.errors import ConditionFailedError, StoreRequestError, UsageError
-from app.gauge import Reading
+from app.gauge import Gauge, Reading
 from app.minio_bucket import Access, MinioBucket
 from app.object_keys import Equivalence
 from app.object_store import (
@@ -123,9 +123,13 @@ class MinioStore(MinioBucket):
         """How the endpoint has answered so far."""
         return self._client.gauge.read()
 
-    def count_refusal(self, answer: Answer) -> None:
-        """Count an answer by which the endpoint has refused a request for now, and which nobody else sees."""
-        self._client.gauge.add(seconds=answer.received_at - answer.sent_at, slow_down=True)
+    @property
+    def count_refusal(self) -> Callable[[Answer], None]:
+        """Counts an answer by which the endpoint has refused a request for now, and which nobody else sees.
+
+        It knows the gauge alone: the transport, which calls it, would else keep the store, and so itself, for the garbage collector.
+        """
+        return partial(_count_refusal, self._client.gauge)
 
     def store_time(self) -> int:
         """UTC seconds by the store's clock, never ahead of it."""
@@ -359,6 +363,10 @@ class MinioStore(MinioBucket):
             # An upper bound: some servers make their Date once a second, so that an object is a second younger than its answer says.
             modified = self.store_time() + 2 if reply.date is None else reply.date + 1
         return ObjectInfo(key=key, etag=etag, size=size, last_modified=modified, version_id=read_version(reply.answer.headers))
+
+
+def _count_refusal(gauge: Gauge, answer: Answer) -> None:
+    gauge.add(seconds=answer.received_at - answer.sent_at, slow_down=True)
 
 
 def _begin_head(client: S3Client, headers: Mapping[str, str], key: str) -> BegunRead:

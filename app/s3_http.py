@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
+from weakref import finalize
 
 import certifi
 
@@ -112,6 +113,8 @@ class SocketTransport:
         self._whole = whole
         self._idle: list[tuple[socket.socket, float]] = []  # the last one given back goes out first; append and pop are atomic
         self._process = os.getpid()
+        # The tasks of a run share a transport, and none knows whether it is the last to let go of it: what is idle then closes by itself.
+        finalize(self, _close_all, self._idle).atexit = False
 
     def prepare(self, wanted: int, *, timeout: float) -> int:
         """Open what is lacking of *wanted* free connections, side by side: each takes a round trip or three."""
@@ -184,9 +187,7 @@ class SocketTransport:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        with suppress(IndexError):
-            while True:
-                self._idle.pop()[0].close()
+        _close_all(self._idle)
 
     def _head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
         lines = [f"{method} {target} HTTP/1.1", f"host: {self.host}", "user-agent: asset-rekey", "accept-encoding: identity"]
@@ -247,6 +248,9 @@ class SocketTransport:
             sock.close()
 
     def _give_back(self, sock: socket.socket, now: float) -> None:
+        with suppress(IndexError):  # those of a busier time are at the front: nobody asks for them any more
+            while now - self._idle[0][1] >= IDLE_SECONDS:
+                self._idle.pop(0)[0].close()
         if len(self._idle) >= self._keep:
             sock.close()
         else:
@@ -295,6 +299,12 @@ class _Begun:
     def drop(self) -> None:
         """Close the connection: its next answer would be this one."""
         self.sock.close()
+
+
+def _close_all(idle: list[tuple[socket.socket, float]]) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop()[0].close()
 
 
 def _speaks(sock: socket.socket) -> bool:

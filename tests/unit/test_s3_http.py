@@ -160,6 +160,41 @@ def test_connection_that_was_idle_too_long_is_not_used() -> None:
         assert server.connections == 2
 
 
+def test_connections_that_were_idle_too_long_are_closed_when_others_are_given_back() -> None:
+    """What is left of a busier time uses up no file descriptors, and takes no place among those that are kept."""
+    clock, closed = ManualClock(), threading.Semaphore(0)
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(EMPTY)
+        if not connection.recv(1, socket.MSG_PEEK):
+            closed.release()
+
+    with _served(answer, clock=clock) as (server, transport):
+        for begun in [transport.begin("GET", "/", {}, timeout=5) for _ in range(4)]:
+            begun.answer(timeout=5)
+        for _ in range(3):  # one connection of four is enough from now on
+            clock.advance(IDLE_SECONDS / 2)
+            transport.send("GET", "/", {}, timeout=5)
+
+        assert [closed.acquire(timeout=5) for _ in range(3)] == [True] * 3
+        assert not closed.acquire(blocking=False)
+        assert server.connections == 4
+
+
+def test_connections_of_a_transport_that_nobody_has_any_more_are_closed() -> None:
+    """At once, and not when the garbage collector comes round: a worker lets go of the stores of many runs."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport = SocketTransport(f"http://127.0.0.1:{listener.getsockname()[1]}", clock=BootClock(), keep=4)
+        transport.prepare(2, timeout=5)
+        connections = [listener.accept()[0] for _ in range(2)]
+        del transport
+
+        for connection in connections:
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
+            connection.close()
+
+
 def test_connection_that_the_server_closed_is_not_used() -> None:
     """A request after a restart of the server goes over a new connection, and is answered."""
 
