@@ -267,7 +267,11 @@ class SocketTransport:
             left = (end - self._clock.boot()) / (len(found) - tried)  # an address that swallows packets leaves time for the next
             if left <= 0:
                 break
-            sock = socket.socket(family, kind, protocol)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # no file descriptor is left, or this machine has no such family
+                failure = error
+                continue
             try:
                 sock.settimeout(left)
                 sock.connect(address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import shutil
 import socket
@@ -267,6 +268,23 @@ def test_request_that_cannot_have_arrived_is_told_apart(endpoint: str) -> None:
 
     with pytest.raises(StoreUnavailableError):
         transport.send("PUT", "/k", {}, b"body", timeout=5)
+
+
+def test_request_for_which_no_file_descriptor_is_left_is_one_that_cannot_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asset that it was for has no fault, and another time there will be one."""
+
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with _served(lambda connection: connection.sendall(EMPTY)) as (server, transport):
+        with monkeypatch.context() as patch:
+            patch.setattr("app.s3_http.socket.socket", none_left)
+            for ask in (lambda: transport.send("GET", "/", {}, timeout=5), lambda: transport.prepare(2, timeout=5)):
+                with pytest.raises(StoreUnavailableError, match="Too many open files"):
+                    ask()
+
+        assert transport.send("GET", "/", {}, timeout=5).status == 200
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-amz-acl: public", "a\nb", "a\0"])
