@@ -197,7 +197,7 @@ uploads = Table(
     Column("id", String(32), primary_key=True),
     Column("run_no", Integer, nullable=False),
     Column("move_id", BigInteger, nullable=False),
-    Column("lease_token", String(32), nullable=False),  # under which it was begun
+    Column("lease_token", String(32), nullable=False),  # under which it was begun, until the store refuses to abort it
     Column("object_key", _text, nullable=False),
     Column("upload_id", _text, nullable=False),
     Column("source_etag", String(255)),  # of the version whose parts were copied; set before the completion is sent

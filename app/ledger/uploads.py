@@ -15,6 +15,8 @@ from app.database import database_now, transaction
 from app.ledger.records import Lease, Move, Run
 from app.schema import moves, uploads
 
+_REFUSED = "refused"  # in a lease token's place, which is no matter any more: the store has refused to abort the upload
+
 
 @dataclass(frozen=True, slots=True)
 class LeftUpload:
@@ -23,6 +25,7 @@ class LeftUpload:
     id: str
     key: str
     upload_id: str
+    was_refused: bool  # to be aborted
 
 
 _HELD = (
@@ -32,7 +35,7 @@ _HELD = (
     .exists()
 )
 _LEFT = (
-    select(uploads.c.id, uploads.c.object_key, uploads.c.upload_id)
+    select(uploads.c.id, uploads.c.object_key, uploads.c.upload_id, uploads.c.lease_token == _REFUSED)
     .where(uploads.c.run_no == bindparam("run"), ~uploads.c.is_gone, ~_HELD)
     .order_by(uploads.c.begun_at)
 )
@@ -79,9 +82,19 @@ class UploadLedger:
             return {(source, etag) for source, etag in connection.execute(question)}
 
     def left(self, run: Run) -> list[LeftUpload]:
-        """The uploads of *run* that no lease covers any more: every request for them was refused or answered since."""
+        """The uploads of *run* that no lease covers any more: every request for them was refused or answered since.
+
+        Those that the store has refused to abort come last, and among the others the oldest first.
+        """
         with transaction(self.engine, read_only=True) as connection:
-            return [LeftUpload(*row) for row in connection.execute(_LEFT, {"run": run.no})]
+            rows = connection.execute(_LEFT, {"run": run.no}).all()
+        found = [LeftUpload(number, key, upload_id, bool(was_refused)) for number, key, upload_id, was_refused in rows]
+        return sorted(found, key=lambda upload: upload.was_refused)
+
+    def refused(self, upload: LeftUpload) -> None:
+        """Note that the store has refused to abort *upload*: it stays on record, and the others come before it."""
+        with transaction(self.engine) as connection:
+            connection.execute(update(uploads).where(uploads.c.id == upload.id).values(lease_token=_REFUSED))
 
     def gone(self, upload: LeftUpload) -> None:
         """Note that *upload* is no more at the store; what it says of a completion stays, until the move is copied anew."""

@@ -13,7 +13,7 @@ UPLOADS_A_TICK = 20
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the uploads left: *open* are to be tried again, *refused* say why not, each once in a process's life."""
+    """What became of the uploads left: *open* are still to be tried, *refused* say why not, each once in a process's life."""
 
     aborted: int
     open: int
@@ -21,14 +21,19 @@ class Swept:
 
 
 def abort_left_uploads(run: Run, *, context: Context) -> Swept:
-    """Abort what no lease covers any more. Safe to repeat; an upload that was completed meanwhile is gone, and its object stays."""
-    aborted, denied, refused = 0, 0, []
+    """Abort what no lease covers any more. Safe to repeat; an upload that was completed meanwhile is gone, and its object stays.
+
+    What the store has refused to abort is tried again only where a tick has time for it, and is waited for by nobody.
+    """
+    aborted, refused = 0, []
     left = context.uploads.left(run)
+    untried = sum(not upload.was_refused for upload in left)
     for upload in left[:UPLOADS_A_TICK]:
         try:
             context.store.abort_upload(upload.upload_id, upload.key)
         except ObjectError as error:
-            denied += 1
+            if not upload.was_refused:
+                context.uploads.refused(upload)
             if upload.id not in context.told:
                 context.told.add(upload.id)
                 refused.append(str(error))
@@ -37,4 +42,5 @@ def abort_left_uploads(run: Run, *, context: Context) -> Swept:
         else:
             context.uploads.gone(upload)
             aborted += 1
-    return Swept(aborted=aborted, open=len(left) - aborted - denied, refused=tuple(refused))
+        untried -= not upload.was_refused
+    return Swept(aborted=aborted, open=untried, refused=tuple(refused))

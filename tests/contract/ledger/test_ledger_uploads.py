@@ -41,6 +41,17 @@ def test_upload_is_left_once_its_lease_is_over_or_another_ones(world: World) -> 
     assert [left.id for left in record.left(world.run)] == [first, second]
 
 
+def test_upload_that_the_store_refused_to_abort_comes_after_the_others(world: World) -> None:
+    """It is left all the same, and no matter who asks again."""
+    lease = _claimed(world)
+    record = world.context.uploads
+    first, second = (record.begin(lease, world.move(number), key=f"n{number}", upload_id=f"u{number}") for number in (1, 2))
+    world.later(31)
+    record.refused(record.left(world.run)[0])
+
+    assert [(left.id, left.was_refused) for left in record.left(world.run)] == [(second, False), (first, True)]
+
+
 def test_upload_that_is_over_is_forgotten(world: World) -> None:
     """Completed, or aborted."""
     lease = _claimed(world)

@@ -16,6 +16,7 @@ from app.ledger.leases import LeaseLedger
 from app.ledger.uploads import UploadLedger
 from app.object_store import IfAbsent, ObjectAttributes
 from app.schema import uploads
+from app.stages import left_uploads
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Fault, FixedDeadline
 from app.testing.versions import LIKE_MINIO
@@ -34,6 +35,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(copying, "PART_BYTES", 4)
     monkeypatch.setattr("app.backoff.delay", lambda *_args, **_more: 0.0)
     return World(tmp_path, LIKE_MINIO, settings={"inline_bytes": 4})
+
+
+def _new(number: int) -> str:
+    return f"clients/7/assets/{number}.png"
 
 
 def _on_record(world: World) -> int:
@@ -204,6 +209,36 @@ def test_upload_that_nobody_may_abort_holds_up_no_run(world: World) -> None:
     assert sum("cannot be aborted: access denied" in note for note in notes) == 1
     assert world.run.state is RunState.FINISHED
     assert _on_record(world) == 1
+
+
+@pytest.mark.parametrize("ending", [RunState.RUNNING, RunState.CANCELLED])
+def test_uploads_that_nobody_may_abort_hold_up_no_run_however_many(world: World, ending: RunState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is tried, whichever reconciler's turn it is, and the log names each; one that may be aborted is, behind however many others."""
+    monkeypatch.setattr(left_uploads, "UPLOADS_A_TICK", 2)
+    for number in range(1, 7):
+        world.add(number, body=LARGE)
+        world.store.app_put(_new(number), b"another's")
+    world.seed()
+    abort = world.store.abort_upload
+
+    def abort_the_last(upload_id: str, key: str) -> None:
+        if key != _new(6):
+            raise DeniedError(key)
+        abort(upload_id, key)
+
+    monkeypatch.setattr(world.store, "abort_upload", abort_the_last)
+    world.do("copy")
+    if ending is RunState.CANCELLED:
+        world.context.reopening.cancel(world.run)
+    notes: set[str] = set()
+    for _ in range(10):
+        notes |= set(world.tick(worker=world.worker()).notes)  # one that was just started
+        world.later(31)
+    named = {number for number in range(1, 7) if f"an unfinished upload cannot be aborted: {DeniedError(_new(number))}" in notes}
+
+    assert not world.run.is_live
+    assert named == {1, 2, 3, 4, 5}
+    assert (len(world.store.unfinished_uploads()), _on_record(world)) == (5, 5)
 
 
 def test_uploads_of_others_are_never_touched(world: World) -> None:
