@@ -170,5 +170,11 @@ def is_done(report: Mapping[str, Any]) -> bool:
     return report["state"] == RunState.FINISHED and good == report["rows"] and not report["unseen"]
 
 
+def is_switched(report: Mapping[str, Any]) -> bool:
+    """Whether every row is switched, in place or gone, whatever becomes of the old objects (exit status 0 of ``--until renamed``)."""
+    good = report["open_switched"] + report["deleted"] + report["kept"] + report["in_place"] + report["superseded"]
+    return report["state"] != RunState.CANCELLED and good == report["rows"] and not report["unseen"]
+
+
 def _grace(run: Run) -> int:
     return int(run.settings.get("grace_seconds", 0))

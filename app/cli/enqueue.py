@@ -42,7 +42,7 @@ def enqueue(
     """Start a run: all rows of the table, or those that are chosen, are given new keys by the workers. Prints the run's id."""
     from app import resources  # noqa: PLC0415 - `rekey enqueue --help` needs no SQLAlchemy
     from app.cli import plan_use, starting, watching  # noqa: PLC0415
-    from app.report import is_done, snapshot  # noqa: PLC0415
+    from app.report import is_done, is_switched, snapshot  # noqa: PLC0415
 
     try:
         steps = chosen_steps(limit=limit, clients=clients, sample=sample, ladder=ladder, is_auto=is_auto)
@@ -62,7 +62,7 @@ def enqueue(
             echo_json(report)
         else:
             click.echo(summary(report))
-        switched = until == "renamed" and not report["parked"] and not report["unseen"]
-        return DONE if is_done(report) or switched else FINDINGS
+        good = is_switched(report) if until == "renamed" else is_done(report)
+        return DONE if good else FINDINGS
     finally:
         resources.close()

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import cli, resources
+from app.cli import starting
 from app.cli.words import line, summary
 from tests.builders import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+
+def _moved(world: World) -> None:
+    world.moved()
+
+
+def _moved_and_kept(world: World) -> None:
+    world.context.steering.hold(world.run, hold=True)
+    world.go()
+
+
+def _parked(world: World) -> None:
+    world.add(2, body=None)
+    world.go()
+
+
+def _cancelled(world: World) -> None:
+    world.seed()
+    world.context.reopening.cancel(world.run)
+    world.go()
+
+
+def _cancelled_in_the_middle(world: World) -> None:
+    world.add(2)
+    first, _ = world.seed()
+    for stage in ("copy", "rename"):
+        world.do(stage, [first])
+    world.context.reopening.cancel(world.run)
+    world.go()
 
 
 @pytest.fixture
@@ -35,3 +68,26 @@ def test_rollback_is_called_one(report: dict[str, Any]) -> None:
 
     assert (line(report)[:4], summary(report)[:4]) == ("run ", "Run ")
     assert (line(other)[:9], summary(other)[:9]) == ("rollback ", "Rollback ")
+
+
+@pytest.mark.parametrize(
+    ("drive", "expected"), [(_moved, 0), (_moved_and_kept, 0), (_parked, 3), (_cancelled, 3), (_cancelled_in_the_middle, 3)]
+)
+def test_exit_status_of_watching_until_all_is_switched_tells_whether_it_is(
+    drive: Callable[[World], None], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that goes by it may end its double reads: not where the run was cancelled meanwhile, and rows name their old keys."""
+    world = World(tmp_path)
+    world.add(1)
+    drive(world)
+    monkeypatch.setattr(resources, "_settings", None)
+    monkeypatch.setattr(starting, "start", lambda *_, **__: world.run)
+    values = {"DATABASE_URL": f"sqlite:///{tmp_path}/world.db", "BROKER_URL": "redis://127.0.0.1:1/0", "S3_ENDPOINT": "http://127.0.0.1:1"}
+    values |= {"S3_ACCESS_KEY": "nobody", "S3_SECRET_KEY": "nothing-at-all", "S3_BUCKET": "assets", "TABLE": "assets"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"REKEY_{name}", value)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+
+    assert expected == cli.main(["enqueue", "--watch", "--until", "renamed"])
