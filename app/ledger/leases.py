@@ -88,8 +88,11 @@ class LeaseLedger:
                     connection.execute(TAKE, given)
                     found = moves_of(connection.execute(TAKEN, taken))
         except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
-            with transaction(self.engine, read_only=True) as connection:
+            with transaction(self.engine, read_only=True) as connection:  # where that fails too, it may be ours still: not forgotten
                 found = moves_of(connection.execute(TAKEN, taken))
+        except Exception:  # nothing is ours
+            self.forget(lease)
+            raise
         return lease, self._claimed(lease, found)
 
     def _claimed(self, lease: Lease, found: list[Move]) -> list[Move]:

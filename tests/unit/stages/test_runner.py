@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from sqlalchemy import event
@@ -303,6 +303,52 @@ def test_claim_whose_commit_got_no_reply_is_read_back(world: World, monkeypatch:
 
     monkeypatch.setattr(leases, "transaction", losing)
     world.do("copy")
+
+    assert world.states() == {"copied": 2}
+
+
+def test_claims_that_failed_leave_nothing_to_be_given_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was kept from its ledger for hours ends as fast as any other, and has not grown by each attempt."""
+    _add(world, 1)
+    statements: list[str] = []
+    event.listen(world.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def away(*_: object, **__: object) -> NoReturn:
+        raise DatabaseUnavailableError("the database did not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "transaction", away)
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailableError):
+                world.do("copy", [1])
+    statements.clear()
+    world.context.moves.give_up_all(due_in=0)
+    assert statements == []
+    world.do("copy")
+
+    assert world.states() == {"copied": 1}
+
+
+def test_claim_of_which_nobody_knows_whether_it_happened_is_given_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its COMMIT got no reply, and then the ledger was away: what it may have taken is free again when the worker ends."""
+    _add(world, 2)
+    real = leases.transaction
+
+    @contextmanager
+    def losing(engine: Engine, *, read_only: bool = False, **options: bool) -> Iterator[Connection]:
+        if read_only:
+            raise DatabaseUnavailableError("the database did not answer")
+        with real(engine, **options) as connection:
+            yield connection
+        raise OutcomeUnknownError("the connection broke during COMMIT")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "transaction", losing)
+        with pytest.raises(DatabaseUnavailableError):
+            world.do("copy", [1, 2])
+    assert world.do("copy", [1, 2]).summary() == "nothing to do"
+    world.context.moves.give_up_all(due_in=0)
+    world.do("copy", [1, 2])
 
     assert world.states() == {"copied": 2}
 
