@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import func, select
 from app import archive, resources
 from app.archive import ArchiveError
 from app.database import transaction
-from app.errors import StoreUnavailableError, UnansweredError, UsageError
+from app.errors import RekeyError, StoreRequestError, StoreUnavailableError, UnansweredError, UsageError
 from app.ledger.archiving import ArchiveLedger, archived
 from app.ledger.reading import ReportLedger
 from app.ledger.reopening import Selection
@@ -347,11 +348,7 @@ def test_verification_finds_the_same(world: World) -> None:
 
 def test_workers_let_moves_leave_where_the_operator_wants_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """So long after the run's end, for a while at each tick; after a failure under another name, and not again before it is worth it."""
-    settings = make_settings(ledger_days=1)
-    monkeypatch.setattr(resources, "settings", lambda: settings)
-    monkeypatch.setattr(resources, "engine", lambda: world.engine)
-    monkeypatch.setattr(resources, "store", lambda *_, **__: world.store)
-    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    _wanted(world, monkeypatch)
     assert leaving.leave() == []
     world.later(86_401)
     assert leaving.leave() == []  # it has just looked
@@ -362,11 +359,51 @@ def test_workers_let_moves_leave_where_the_operator_wants_it(world: World, monke
         broken.setattr(world.store, "put", _refuse)
         assert leaving.leave() == ["stopped: the store is away"]
     assert (leaving._session != session, left(world)) == (True, ASSETS)
-    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    _much_later(monkeypatch)
     assert leaving.leave() == [f"run {world.run.id[:8]}: {ASSETS - 1} moves have left the ledger"]
-    settings = make_settings()
-    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    monkeypatch.setattr(resources, "settings", make_settings)
+    _much_later(monkeypatch)
     assert leaving.leave() == []
+
+
+@pytest.mark.parametrize("error", [StoreRequestError("its bucket is gone"), StoreUnavailableError("its bucket is away")])
+def test_run_whose_moves_cannot_leave_holds_up_no_younger_one(world: World, error: RekeyError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure is said each time; the others' moves leave at the same tick, or at the next one where the store may be away for all."""
+    _wanted(world, monkeypatch)
+    first = world.run
+    world.run_id = ""
+    world.add(ASSETS + 1)
+    world.go()
+    world.later(86_401)
+    second, put = world.run, world.store.put
+
+    def refuse_the_first(key: str, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as the store's own
+        if first.id in key:
+            raise error
+        return put(key, *args, **more)
+
+    monkeypatch.setattr(world.store, "put", refuse_the_first)
+    said = leaving.leave()
+    _much_later(monkeypatch)
+    said += leaving.leave()
+
+    left_second = f"run {second.id[:8]}: {ASSETS} moves have left the ledger"  # all but the parked one
+    assert sorted(said) == sorted([left_second, f"stopped: {error}", f"stopped: {error}"])
+
+
+def _wanted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator wants moves to leave a day after their run."""
+    monkeypatch.setattr(resources, "settings", lambda: make_settings(ledger_days=1))
+    monkeypatch.setattr(resources, "engine", lambda: world.engine)
+    monkeypatch.setattr(resources, "store", lambda *_, **__: world.store)
+    monkeypatch.setattr(leaving, "_idle_until", 0.0)
+    monkeypatch.setattr(leaving, "_failed", {})
+
+
+def _much_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers' clock goes on by more than they leave a run alone that has failed."""
+    now = leaving.time.monotonic()
+    monkeypatch.setattr(leaving, "time", SimpleNamespace(monotonic=lambda: now + leaving.IDLE_SECONDS + 1))
 
 
 def _refuse(*_: object, **__: object) -> None:
