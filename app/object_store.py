@@ -126,6 +126,22 @@ class Capabilities:
         """Whether a page of one folder can stand for HEADs of the keys that it covers."""
         return (self.ordered_listing or self.ordered_folders) and not self.folds_case
 
+    @property
+    def ignored_conditions(self) -> list[str]:
+        """Those of the worker's writes that are not honoured: a copy may have to go by PUT or parts, whatever CopyObject honours."""
+        honoured = {
+            "PUT If-None-Match": self.put_if_absent,
+            "PUT If-Match": self.put_if_match,
+            "If-None-Match on CompleteMultipartUpload": self.complete_if_absent,
+            "If-Match on CompleteMultipartUpload": self.complete_if_match,
+        }
+        return [name for name, is_honoured in honoured.items() if not is_honoured]
+
+    @property
+    def puts_back_safely(self) -> bool:
+        """Whether no write by the worker to a free key goes over an object that has come there meanwhile."""
+        return self.put_if_absent and self.complete_if_absent
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """From the record of a run, which an older or a newer program may have made."""

@@ -48,6 +48,8 @@ COUNT_SECONDS = 600
 ABSENT_KEY = ".rekey/absent"
 PACE = ("grace_seconds", "copy_rate", "rename_rate", "delete_rate")
 LONG_AGO = 1
+VOUCH = "set REKEY_COPY=server if nobody else writes under the new keys"
+OWN_KEYS = "a rollback writes under the application's own keys, so it needs a store that does"
 PROBE_HOURS = 24  # an endpoint is tried anew after so long; within it a second run writes nothing to the store (S9)
 
 
@@ -115,7 +117,7 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
     mode = "auto" if settings.copy_mode == "server" else settings.copy_mode
     careful = settings.model_copy(update={"copy_mode": mode, "where": where})
     capabilities = _fit_store(careful)
-    refuse_unsafe(careful, capabilities)
+    refuse_unsafe(careful, capabilities, remedy=OWN_KEYS)
     check_broker()
     own = run_settings(careful)
     run = resources.runs().create(
@@ -279,19 +281,11 @@ def _greet(store: ObjectStore) -> None:
         )
 
 
-def refuse_unsafe(settings: Settings, capabilities: Capabilities) -> None:
-    """Raise UsageError if this endpoint offers no write that cannot replace a foreign object (S3), nor any that expires (M2)."""
-    by_worker = settings.copy_mode == "worker"
-    needed = {
-        "PUT If-None-Match": capabilities.put_if_absent or (capabilities.copy_if_absent and not by_worker),
-        "PUT If-Match": capabilities.put_if_match or (capabilities.copy_if_match and not by_worker),
-        "If-None-Match on CompleteMultipartUpload": capabilities.complete_if_absent,
-        "If-Match on CompleteMultipartUpload": capabilities.complete_if_match,
-    }
-    missing = [name for name, honoured in needed.items() if not honoured]
-    if missing and settings.copy_mode != "server":
-        remedy = "leave REKEY_COPY out" if by_worker else "set REKEY_COPY=server if nobody else writes under the new keys"
-        raise UsageError(f"{settings.s3_endpoint} does not honour {', '.join(missing)}: {remedy}")
+def refuse_unsafe(settings: Settings, capabilities: Capabilities, *, remedy: str = VOUCH) -> None:
+    """Raise UsageError if a write to this endpoint could replace a foreign object (S3), or come after its signature has ended (M2)."""
+    ignored = capabilities.ignored_conditions
+    if ignored and settings.copy_mode != "server":
+        raise UsageError(f"{settings.s3_endpoint} does not honour {', '.join(ignored)}: {remedy}")
     refused = unkept(capabilities.fidelity, ways_of(capabilities, copy_mode=settings.copy_mode), settings.fidelity_policy)
     if refused:
         raise UsageError(

@@ -197,16 +197,15 @@ class _Trials:
 
 
 def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings) -> None:
-    safe_small = seen.copy_if_absent or seen.put_if_absent
-    safe_large = seen.copy_if_absent or seen.complete_if_absent
+    ignored = seen.ignored_conditions
     if settings.copy_mode == "server":
         found.note(
             "REKEY_COPY=server: a foreign object that comes to a new key at the wrong moment is overwritten",
             remedy="leave REKEY_COPY out unless nobody else writes under the new keys",
         )
-    elif not (safe_small and safe_large):
+    elif ignored:
         found.problem(
-            "it honours no If-None-Match, so that a copy could overwrite a foreign object",
+            f"it does not honour {', '.join(ignored)}: a copy could overwrite a foreign object",
             remedy="use another store, or set REKEY_COPY=server if nobody else writes under the new keys",
         )
     else:

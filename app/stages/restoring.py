@@ -17,7 +17,9 @@ _LATE = "a row named the old key while its object was deleted"
 
 def restore(batch: Batch, move: Move) -> Outcome:
     """Put *move*'s bytes back under its old key where that is safe, else report the damage."""
-    if batch.context.store.capabilities.delete_if_match:  # what was deleted is for sure the version that was copied
+    seen = batch.context.store.capabilities
+    # What was deleted is for sure the version that was copied, and nothing that has come there since is overwritten.
+    if seen.delete_if_match and seen.puts_back_safely:
         return _put_back(batch, move)
     # An unconditional delete may have taken a new upload: nobody guesses whose bytes are meant.
     damage = f"damage: a row named {move.old_key!r} while it was deleted; the copy is at {move.new_key!r}"

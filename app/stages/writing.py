@@ -22,8 +22,9 @@ def looks_first(context: Context) -> bool:
 
 
 def is_vouched_for(context: Context) -> bool:
-    """Whether nothing but the operator's word keeps others from the new keys: what lies there already is looked for beforehand."""
-    return context.settings.copy_mode == "server" and not context.store.capabilities.copy_if_absent
+    """Whether, on some way, nothing but the operator's word keeps others from the new keys: what lies there is looked for beforehand."""
+    seen = context.store.capabilities
+    return context.settings.copy_mode == "server" and not (seen.copy_if_absent and seen.puts_back_safely)
 
 
 def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
@@ -47,10 +48,10 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Steps:
     condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
     if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
         source = _looked_at(sources, move.old_key)
-        operator_vouches = is_vouched_for(context)
-        if operator_vouches and _is_taken(context, move.new_key, sources):
+        if is_vouched_for(context) and _is_taken(context, move.new_key, sources):
             raise ConditionFailedError(move.new_key, "an object is there already")
-        steps = _copy_by_store(batch, move, source, sources, condition=None if operator_vouches else condition)
+        by_store = condition if context.store.capabilities.copy_if_absent else None  # not sent where it would be ignored, or not known
+        steps = _copy_by_store(batch, move, source, sources, condition=by_store)
         if steps is not None:
             return (yield from steps)
     steps = copy_through(

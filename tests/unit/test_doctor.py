@@ -338,9 +338,17 @@ def test_store_without_conditions_is_a_problem_unless_the_operator_says_so() -> 
     behaviour = dataclasses.replace(CONDITIONAL, **dict.fromkeys([name for name in fields_of(CONDITIONAL) if "absent" in name], False))
 
     assert bad(check_store(SETTINGS, Store(behaviour))[0]) == [
-        "it honours no If-None-Match, so that a copy could overwrite a foreign object"
+        "it does not honour PUT If-None-Match, If-None-Match on CompleteMultipartUpload: a copy could overwrite a foreign object"
     ]
     assert bad(check_store(Settings(s3_bucket="assets", copy_mode="server"), Store(behaviour))[0]) == []
+
+
+@pytest.mark.parametrize(("condition", "words"), [("put_if_absent", "PUT If-None-Match"), ("put_if_match", "PUT If-Match")])
+def test_store_whose_copyobject_alone_can_be_refused_is_a_problem(condition: str, words: str) -> None:
+    """Not every copy goes by CopyObject; what the doctor finds fine, a run starts on."""
+    found = check_store(SETTINGS, Store(dataclasses.replace(CONDITIONAL, **{condition: False})))[0]
+
+    assert bad(found) == [f"it does not honour {words}: a copy could overwrite a foreign object"]
 
 
 def fields_of(behaviour: Behaviour) -> list[str]:

@@ -16,6 +16,7 @@ from app.errors import (
     MissingObjectError,
     StoreRequestError,
 )
+from app.fidelity_rules import Attribute
 from app.looks import MAX_AGE_SECONDS
 from app.states import MoveState, ParkedReason
 from app.testing import Behaviour, Fault
@@ -799,6 +800,33 @@ def test_way_that_is_wished_is_taken_and_overwrites_nothing_foreign(
     assert world.get(2) == b"v1"
     assert (way, "clients/7/assets/2.png") in world.writes()
     assert other not in {request for request, _ in world.writes()}
+
+
+@pytest.mark.parametrize("way", ["put", "parts"])
+def test_copy_that_goes_another_way_than_by_the_store_is_preceded_by_a_look_too(tmp_path: Path, way: str) -> None:
+    """REKEY_COPY=server on a store that refuses a CopyObject onto a taken key, and nothing else: for the others there is only the look."""
+    behaviour = dataclasses.replace(CONDITIONAL, put_if_absent=False, complete_if_absent=False, copy_ignores=frozenset({Attribute.EXPIRES}))
+    world = World(tmp_path, behaviour, settings={"copy_mode": "server", "inline_bytes": 1 if way == "parts" else 100})
+    world.add(1, body=None)
+    world.store.app_put(O1, b"v1", {"expires": "Thu, 01 Dec 1994 16:00:00 GMT"})  # by CopyObject it would be lost
+    world.store.app_put(N1, b"theirs")
+    world.moved()
+
+    assert world.move(1).reason is ParkedReason.TARGET_EXISTS
+    assert world.store.app_get(N1) == b"theirs"
+    assert world.writes() == []
+
+
+def test_condition_that_copyobject_honours_goes_with_it_whoever_vouches(tmp_path: Path) -> None:
+    """The operator's word stands in for conditions that the store does not honour, not for those that it does."""
+    world = World(tmp_path, dataclasses.replace(CONDITIONAL, put_if_absent=False), settings={"copy_mode": "server"})
+    world.add(1)
+    world.seed()
+    world.store.on_call = lambda name, _key: world.store.app_put(N1, b"theirs") if name == "copy" else None
+    world.do("copy")
+
+    assert world.store.app_get(N1) == b"theirs"
+    assert ("copy", N1) in world.writes()
 
 
 def test_new_keys_that_lie_together_are_looked_at_together_where_the_operator_vouches(tmp_path: Path) -> None:

@@ -980,6 +980,29 @@ def test_bytes_that_cannot_be_put_back_are_reported(tmp_path: Path, *, taken: bo
     assert world.store.contents() == ({O1: b"theirs", N1: b"v1"} if taken else {})
 
 
+@pytest.mark.parametrize("condition", ["put_if_absent", "complete_if_absent"])
+def test_bytes_are_not_put_back_where_nothing_keeps_them_from_going_over_others(tmp_path: Path, condition: str) -> None:
+    """The operator's word is for new keys alone: at the old one a new upload may lie by now (H23, S3)."""
+    behaviour = dataclasses.replace(CONDITIONAL, **{condition: False})
+    large = {"inline_bytes": 1} if condition == "complete_if_absent" else {}
+    world = World(tmp_path, behaviour, settings={"copy_mode": "server", **large})
+    _switched(world)
+
+    def interfere(name: str, _key: str) -> None:
+        if name == "delete":
+            world.add(2, O1, body=None)
+        if name in {"put", "complete_upload"}:
+            world.store.app_put(O1, b"theirs")
+
+    world.later(100)
+    world.store.on_call = interfere
+    world.do("delete", [1])
+
+    assert world.move(1).reason is ParkedReason.CONFLICT
+    assert "damage" in str(world.move(1).detail)
+    assert world.store.contents() == {N1: b"v1"}
+
+
 def test_row_that_names_the_object_during_an_unconditional_delete_is_reported(tmp_path: Path) -> None:
     """The delete may have taken a new upload: nobody guesses whose bytes are meant (H23)."""
     world = World(tmp_path, LIKE_MINIO)
