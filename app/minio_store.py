@@ -327,10 +327,12 @@ class MinioStore(MinioBucket):
         """Give up a multipart upload; one that is gone already is no error."""
         s3_multipart.abort_upload(self._client, upload_id, key)
 
-    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+    def delete(
+        self, objects: Sequence[ObjectInfo], *, deadline: Deadline, still: Callable[[], bool] = lambda: True
+    ) -> Mapping[str, ObjectError | None]:
         """DeleteObjects (keys that XML cannot carry: singly), never by version id."""
         conditional = self._capabilities is None or self._capabilities.delete_if_match  # the probe must send what it asks about
-        return delete_objects(self._client, objects, deadline=deadline, conditional=conditional)
+        return delete_objects(self._client, objects, deadline=deadline, conditional=conditional, still=still)
 
     def put_expired(self, key: str, body: bytes) -> None:
         """Send a PUT whose signature ended 20 s ago; raises what the store says (the probe hopes for ExpiredRequestError)."""

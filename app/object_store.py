@@ -279,8 +279,12 @@ class ObjectStore(Protocol):
     def abort_upload(self, upload_id: str, key: str) -> None:
         """Give up a multipart upload; one that is gone already is no error."""
 
-    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+    def delete(
+        self, objects: Sequence[ObjectInfo], *, deadline: Deadline, still: Callable[[], bool] = lambda: True
+    ) -> Mapping[str, ObjectError | None]:
         """DeleteObjects (keys that XML cannot carry: singly), never by version id; conditional on the ETag where the store honours that.
+
+        *still*: asked before each request is signed; once it says no, none is sent any more, and the keys left are in no answer.
 
         Returns for each key None (deleted, or was absent) or what the store said (ConditionFailedError, LockedError, DeniedError ...).
         An UnansweredError leaves all keys unknown.

@@ -10,10 +10,10 @@ from app import s3_xml
 from app.errors import ExpiredRequestError, MissingObjectError, ObjectError, StoreRequestError, TransientError, UnansweredError
 from app.object_store import MAX_DELETED
 from app.s3_errors import has_expired, store_error
-from app.s3_text import survives_xml
+from app.s3_text import is_deleted_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from app.object_store import Deadline, ObjectInfo
     from app.s3_client import Reply, S3Client
@@ -22,18 +22,31 @@ _DELETED_STATUSES = frozenset({200, 204})
 
 
 def delete_objects(
-    client: S3Client, objects: Sequence[ObjectInfo], *, deadline: Deadline, conditional: bool, signed_ago: int = 0
+    client: S3Client,
+    objects: Sequence[ObjectInfo],
+    *,
+    deadline: Deadline,
+    conditional: bool,
+    signed_ago: int = 0,
+    still: Callable[[], bool] = lambda: True,
 ) -> dict[str, ObjectError | None]:
-    """Delete *objects*, with their ETags as conditions if *conditional*; for each key None or what the store said of it."""
+    """Delete *objects*, with their ETags as conditions if *conditional*; for each key None or what the store said of it.
+
+    *still* is asked before each request; once it says no, none is sent any more, and the keys left are not in the answer.
+    """
     if len(objects) > MAX_DELETED:
         raise ValueError(f"at most {MAX_DELETED} objects a request")
     results: dict[str, ObjectError | None] = {}
-    together = [info for info in objects if survives_xml(info.key) and not _is_folded(info.key)]
-    alone = [info for info in objects if not survives_xml(info.key) or _is_folded(info.key)]
+    together = [info for info in objects if not is_deleted_alone(info.key)]
+    alone = [info for info in objects if is_deleted_alone(info.key)]
     try:
         if together:
+            if not still():
+                return {}
             results.update(_delete_together(client, together, deadline=deadline, conditional=conditional, signed_ago=signed_ago))
         for info in alone:
+            if not still():
+                break
             results[info.key] = _delete_alone(client, info, deadline=deadline, conditional=conditional)
     except TransientError as error:
         if results:
@@ -41,11 +54,6 @@ def delete_objects(
             raise UnansweredError(f"{len(results)} of {len(objects)} deleted or refused, then: {error}") from error
         raise
     return results
-
-
-def _is_folded(key: str) -> bool:
-    """Whether some store names the key differently in its answer (M6), so that it could not be found there."""
-    return key.startswith("/") or key.endswith("/") or "//" in key or "\\" in key
 
 
 def _delete_together(

@@ -34,6 +34,11 @@ def survives_xml(key: str) -> bool:
     return _XML_SAFE(key) is not None
 
 
+def is_deleted_alone(key: str) -> bool:
+    """Whether DeleteObjects cannot name the key: XML would change it, or some store names it differently in its answer (M6)."""
+    return not survives_xml(key) or key.startswith("/") or key.endswith("/") or "//" in key or "\\" in key
+
+
 @lru_cache(maxsize=4096)  # neighbours in a batch were often written in the same second
 def http_date(text: str) -> int | None:
     """UTC seconds of ``Wed, 25 Nov 2026 02:51:03 GMT``, or None where it is no such date."""

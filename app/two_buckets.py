@@ -225,13 +225,15 @@ class TwoBuckets:
         """Give up a multipart upload."""
         self._of(key).abort_upload(upload_id, key)
 
-    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+    def delete(
+        self, objects: Sequence[ObjectInfo], *, deadline: Deadline, still: Callable[[], bool] = lambda: True
+    ) -> Mapping[str, ObjectError | None]:
         """DeleteObjects, a request for each bucket that has some."""
         results: dict[str, ObjectError | None] = {}
         for store in (self.source, self.target):
             chosen = [info for info in objects if self._of(info.key) is store]
             try:
-                results.update(store.delete(chosen, deadline=deadline) if chosen else {})
+                results.update(store.delete(chosen, deadline=deadline, still=still) if chosen else {})
             except ObjectError as error:  # the one bucket's refusal says nothing of the other
                 results.update({info.key: error for info in chosen})
             except TransientError as error:

@@ -6,19 +6,19 @@ Needs: a switched row. Promises: ``deleted`` only where nothing and nobody needs
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.database import transaction
 from app.errors import ConditionFailedError, ObjectError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
-from app.looks import MAX_AGE_SECONDS
 from app.object_store import MAX_LISTED, ObjectInfo
+from app.s3_text import is_deleted_alone
 from app.settings import Settings
 from app.stages.aftercare import left_over, look_after
 from app.stages.batch import Batch
-from app.stages.holding import may_go, still_may_go
+from app.stages.holding import going_on, may_go, still_may_go
 from app.stages.naming import who_claims
 from app.stages.noting import Note, note
 from app.stages.outcomes import failed, refused
@@ -27,6 +27,7 @@ from app.stages.views import View, seen_now
 from app.states import MoveState
 
 MOST_REFUSED = 50  # looks after which a delete that is still refused as "changed" counts as an error: each look saw the very version
+ALONE = 40  # deletes with a request each that a store 100 ms away answers while the looks behind them can be relied on
 BUSY_SECONDS = 1.0  # another worker holds a move of the same object
 
 
@@ -38,7 +39,7 @@ class DeleteObjects:
 
     def act(self, batch: Batch) -> None:
         """Decide the next chunk object by object, then delete what is left of it in one request."""
-        moves = batch.left[: self.chunk]
+        moves = _next(batch.left, self.chunk)
         moves += _join_sharing(batch, moves)
         view = seen_now(batch, moves)
         due: list[tuple[Move, ObjectInfo]] = []
@@ -51,6 +52,13 @@ class DeleteObjects:
             _delete(batch, view, due)
             batch.flush()
         view.looks.complain()
+
+
+def _next(left: Sequence[Move], most: int) -> list[Move]:
+    """The next *most* of the moves that are *left*, of those whose old keys are deleted one by one no more than get done on one look."""
+    alone = [move for move in left if is_deleted_alone(move.old_key)]
+    later = {(move.run_no, move.id) for move in alone[ALONE:]}
+    return [move for move in left if (move.run_no, move.id) not in later][:most]
 
 
 def _join_sharing(batch: Batch, moves: Sequence[Move]) -> list[Move]:
@@ -123,22 +131,22 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
     due = [(move, found) for move, found in due if move.old_hash not in lost]
     if not due:
         return
-    stale = context.clock.boot() - view.claims.asked_at > MAX_AGE_SECONDS or not all(
-        view.looks.fresh(key) for move, _ in due for key in (move.old_key, move.new_key)
-    )
-    if stale or not may or context.stopping():
+    still = going_on(batch, view, due)
+    if not may or not still():
         noted.catch_up(batch)
-        _undecided(batch, [(move._replace(intent_at=view.now), found) for move, found in due])  # noted: not again at the next attempt
+        _not_sent(batch, view, due)
         return
     objects = {found.key: found for _, found in due}
     try:
-        answers = _sent(batch, list(objects.values()), noted)
+        answers = _sent(batch, list(objects.values()), noted, still=still)
     except UnansweredError as error:
         for move, _ in due:
             batch.unanswered(move._replace(intent_at=view.now), error)
         raise
     except ObjectError as error:  # the request as a whole: the credentials may not delete, say
         answers = dict.fromkeys(objects, error)
+    _not_sent(batch, view, [(move, found) for move, found in due if found.key not in answers])
+    due = [(move, found) for move, found in due if found.key in answers]
     gone = [move for move, found in due if answers[found.key] is None]
     _ask_again(batch, view, gone)
     for move, found in due:
@@ -160,11 +168,16 @@ def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outc
     return failed(move, f"the store refuses the delete as of a changed object: {answer}", settings=settings)
 
 
-def _sent(batch: Batch, objects: Sequence[ObjectInfo], noted: Note) -> Mapping[str, ObjectError | None]:
+def _sent(batch: Batch, objects: Sequence[ObjectInfo], noted: Note, *, still: Callable[[], bool]) -> Mapping[str, ObjectError | None]:
     try:
-        return batch.context.store.delete(objects, deadline=batch.lease)
+        return batch.context.store.delete(objects, deadline=batch.lease, still=still)
     finally:
         noted.catch_up(batch)
+
+
+def _not_sent(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
+    """*due* are looked at again; they are noted, and are not noted once more at the next attempt."""
+    _undecided(batch, [(move._replace(intent_at=view.now), found) for move, found in due])
 
 
 def _undecided(batch: Batch, due: Sequence[tuple[Move, ObjectInfo]]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
+from app.database import transaction
+from app.errors import DatabaseUnavailableError
 from app.ledger.records import Move, Outcome
 from app.object_store import ObjectInfo
 from app.stages.aftercare import kept
@@ -15,6 +17,7 @@ from app.states import KeptReason
 
 Due = list[tuple[Move, ObjectInfo]]
 LONGEST_LINE_SECONDS = 30.0  # the rate may have changed by then
+HEARD_SECONDS = 1.0  # in which deletes that go one by one hear of a pause or a hold
 UNSEEN_SECONDS = 5.0  # until it is looked whether the operator's own stage has seen an asset by now
 HELD = "the run holds its deletes: `rekey release` lets the old object go"
 USED_UP = "the run's --max-deletes is used up: `rekey release` lets the old object go"
@@ -38,6 +41,31 @@ def still_may_go(batch: Batch, view: View, connection: Connection) -> bool:
     """Whether the run lets deletes go at this very moment: asked last before they are sent, since a canary read may have failed by now."""
     now = batch.context.runs.find_in(connection, batch.run.id)
     return now is not None and now.state is batch.run.state and not now.hold_deletes and now.deletes_held_until <= view.now
+
+
+def going_on(batch: Batch, view: View, due: Due) -> Callable[[], bool]:
+    """What the deletes of *due* ask before each request, of which there may be many: whether it may be signed.
+
+    Not once a look behind it has grown old (S4), the worker is asked to stop, or the run is: which is asked again after a while.
+    """
+    context = batch.context
+    end, asked_at = view.good_until([move for move, _ in due]), context.clock.boot()
+
+    def still() -> bool:
+        nonlocal asked_at
+        now = context.clock.boot()
+        if now > end or context.stopping():
+            return False
+        if now - asked_at < HEARD_SECONDS:
+            return True
+        asked_at = now
+        try:
+            with transaction(context.moves.engine, read_only=True) as connection:
+                return still_may_go(batch, view, connection)
+        except DatabaseUnavailableError:  # raised here, it would take the answers of those that are deleted by now
+            return False
+
+    return still
 
 
 def _seen_by_own_stage(batch: Batch, due: Due) -> Due:

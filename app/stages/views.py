@@ -9,7 +9,7 @@ from app.assets import AssetRow
 from app.database import read_now, transaction
 from app.ledger.moves import Other
 from app.ledger.records import Move, Run
-from app.looks import Looks
+from app.looks import MAX_AGE_SECONDS, Looks
 from app.object_store import ObjectInfo
 from app.stages.ahead import look_at
 from app.stages.batch import Batch
@@ -26,6 +26,11 @@ class View:
     now: int  # the database's clock, microseconds
     store_time: int  # the store's clock, seconds, never ahead of it
     run: Run  # as it is now
+
+    def good_until(self, moves: Sequence[Move]) -> float:
+        """Until when by the boot clock a request about *moves* may be signed on the strength of this (S4)."""
+        looked = (self.looks.sent_at.get(key, float("-inf")) for move in moves for key in (move.old_key, move.new_key))
+        return min(self.claims.asked_at, *looked) + MAX_AGE_SECONDS
 
 
 def seen_now(batch: Batch, moves: Sequence[Move]) -> View:

@@ -38,6 +38,7 @@ from app.object_store import (
     ReadObject,
     Writing,
 )
+from app.s3_text import is_deleted_alone
 from app.testing import attributes as attributes_of
 from app.testing.application import UNTYPED, ApplicationSide
 from app.testing.listing import list_names, without_nested
@@ -340,14 +341,25 @@ class InMemoryStore(ApplicationSide):
         """Give up a multipart upload."""
         self._read("abort_upload", key, lambda: self._uploads.pop(upload_id, None))
 
-    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
-        """DeleteObjects, never by version id."""
+    def delete(
+        self, objects: Sequence[ObjectInfo], *, deadline: Deadline, still: Callable[[], bool] = lambda: True
+    ) -> Mapping[str, ObjectError | None]:
+        """DeleteObjects, never by version id; keys that it cannot name go last, and ask *still* one by one."""
         if len(objects) > MAX_DELETED:
             raise ValueError(f"at most {MAX_DELETED} objects a request")
-        first = objects[0].key if objects else ""
-        return self._write(
-            "delete", first, deadline, lambda: {info.key: self._delete_key(info, first=info is objects[0]) for info in objects}
-        )
+        ordered = sorted(objects, key=lambda info: is_deleted_alone(info.key))
+        if not ordered or not still():
+            return {}
+
+        def act() -> Mapping[str, ObjectError | None]:
+            results: dict[str, ObjectError | None] = {}
+            for info in ordered:
+                if results and is_deleted_alone(info.key) and not still():
+                    break
+                results[info.key] = self._delete_key(info, first=info is ordered[0])
+            return results
+
+        return self._write("delete", ordered[0].key, deadline, act)
 
     def is_versioned(self) -> bool:
         """Whether a DELETE leaves a marker."""

@@ -73,6 +73,25 @@ def test_delete_of_odd_keys_takes_no_neighbour(subject: Subject) -> None:
     assert [info.key for info in subject.store.list_page(prefix=subject.key("odd/"), start_after="").objects] == [neighbour.key]
 
 
+@pytest.mark.parametrize("sent", [0, 1, 2])
+def test_delete_sends_nothing_more_once_its_caller_says_so(subject: Subject, sent: int) -> None:
+    """Odd keys go one by one, which may outlast the looks that stand behind them: what is not sent is in no result, and stays (S4)."""
+    healthy = [subject.put(f"odd/{number}") for number in range(3)]
+    odd = [subject.put(name) for name in ("odd/\x10", "odd/x\ry.png")]
+    asked: list[bool] = []
+
+    def still() -> bool:
+        asked.append(len(asked) < sent)
+        return asked[-1]
+
+    results = subject.store.delete([*healthy, *odd], deadline=subject.lease, still=still)
+    gone = [*healthy, *odd[: sent - 1]] if sent else []
+
+    assert results == {info.key: None for info in gone}
+    assert asked == [True] * sent + [False]
+    assert [subject.application.get(info.key) is None for info in (*healthy, *odd)] == [info in gone for info in (*healthy, *odd)]
+
+
 def test_delete_refuses_keys_that_no_request_can_name(subject: Subject) -> None:
     """They are refused key by key, and the others go."""
     good = subject.put("good")

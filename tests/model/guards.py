@@ -188,8 +188,8 @@ ALL = (
     ),
     _guard(
         "delete by looks that grew old",
-        f"{DELETE}:_delete",
-        "if stale or not may or context.stopping():",
+        "app.stages.holding:going_on",
+        "if now > end or context.stopping():",
         "if context.stopping():",
         ("A1_written_after_the_grace", M),
     ),

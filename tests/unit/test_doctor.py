@@ -33,7 +33,7 @@ from app.testing.memory_store import InMemoryStore
 from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO, Behaviour
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from app.object_store import Capabilities, Condition, Deadline, ListedPage, ObjectAttributes, ObjectInfo
@@ -263,11 +263,13 @@ class Store(InMemoryStore):
         self._allow("s3:ListBucket", prefix)
         return super().list_page(prefix=prefix, start_after=start_after, delimiter=delimiter, limit=limit)
 
-    def delete(self, objects: Sequence[ObjectInfo], *, deadline: Deadline) -> Mapping[str, ObjectError | None]:
+    def delete(
+        self, objects: Sequence[ObjectInfo], *, deadline: Deadline, still: Callable[[], bool] = lambda: True
+    ) -> Mapping[str, ObjectError | None]:
         """DeleteObjects; its refusals stand in the answer."""
         if "s3:DeleteObject" in self.denied:
             return {info.key: DeniedError(info.key) for info in objects}
-        return super().delete(objects, deadline=deadline)
+        return super().delete(objects, deadline=deadline, still=still)
 
 
 def keys_of(store: InMemoryStore) -> list[str]:

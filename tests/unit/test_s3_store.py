@@ -560,6 +560,18 @@ def test_delete_of_keys_that_xml_changes_goes_one_by_one(script: Script, store: 
     assert b"x" not in script.sent[0][3].partition(b"<Object>")[2]
 
 
+def test_delete_of_single_keys_ends_when_its_caller_says_so(script: Script, store: MinioStore) -> None:
+    """Each of those requests is signed only if the looks behind it are still new enough, and nobody has stopped the deletes (S4)."""
+    script.then(200, _delete_result(["a"], {}))
+    script.then(204)
+    told = iter([True, True, False])
+
+    results = store.delete([_info("a"), _info("b//1"), _info("b//2"), _info("b//3")], deadline=FixedDeadline(), still=lambda: next(told))
+
+    assert results == {"a": None, "b//1": None}
+    assert [method for method, *_ in script.sent] == ["POST", "DELETE"]
+
+
 def test_delete_of_keys_that_no_request_can_name_is_refused_key_by_key(script: Script, store: MinioStore) -> None:
     """A lone surrogate, or a key that would address the bucket itself, is never sent."""
     results = store.delete([_info("a\ud800"), _info(""), _info("//")], deadline=FixedDeadline())

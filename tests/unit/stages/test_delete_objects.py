@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import update
 
 from app import assets, reconcile
-from app.errors import DeniedError, LockedError, StoreUnavailableError
+from app.errors import DatabaseUnavailableError, DeniedError, LockedError, StoreUnavailableError
 from app.ledger import moves as ledger_moves
+from app.looks import MAX_AGE_SECONDS
 from app.schema import moves
-from app.stages import delete_objects, naming
+from app.stages import delete_objects, holding, naming
 from app.stages.aftercare import BOTH_MISSED
 from app.stages.context import GONE_SECONDS
 from app.stages.delete_objects import DeleteObjects
@@ -23,6 +24,7 @@ from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import ASSETS, World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
@@ -884,6 +886,84 @@ def test_worker_that_was_stopped_before_the_request_sends_none(world: World) -> 
     world.do("delete", worker=world.worker(moves=ledger))
 
     assert world.store.app_get(O1) == b"v2"
+
+
+def _odd(world: World, many: int) -> None:
+    """Switched assets whose old keys no DeleteObjects can name: each takes a request of its own."""
+    for number in range(1, many + 1):
+        world.add(number, f"up//{number}.png")
+    world.moved()
+    world.later(100)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0])  # that a request takes
+def test_single_deletes_rely_on_no_look_that_has_grown_old(tmp_path: Path, seconds: float) -> None:
+    """Of many keys that go one by one, the last ones would be deleted by looks of half a minute ago (S4); all of them go in the end."""
+    world = World(tmp_path, CONDITIONAL)
+    _odd(world, 100)
+    looked: dict[str, float] = {}
+    ages: list[float] = []
+
+    def call(name: str, key: str) -> None:
+        if name in {"stat", "head"}:
+            looked[key] = world.clock.boot()
+        if name == "delete":
+            ages.append(world.clock.boot() - looked[key])
+            world.clock.advance(seconds)
+
+    world.store.on_call = call
+    world.go()
+
+    assert max(ages) <= MAX_AGE_SECONDS
+    assert len(ages) == 100
+    assert world.states() == {"deleted": 100}
+
+
+def test_few_objects_are_looked_at_for_deletes_that_come_too_late(tmp_path: Path) -> None:
+    """No more of the keys that go one by one are looked at together than are deleted while the looks can be relied on."""
+    world = World(tmp_path, CONDITIONAL)
+    _odd(world, 300)
+    world.store.calls.clear()
+    world.store.on_call = lambda name, _key: world.clock.advance(0.1) if name == "delete" else None
+    world.do("delete")
+    looks = [key for name, key in world.store.calls if name in {"stat", "head"} and key.startswith("up//")]
+
+    assert 20 <= world.states()["deleted"] <= len(looks) < 2 * world.states()["deleted"]
+
+
+@pytest.mark.parametrize("stop", ["pause", "hold", "a canary read", "cancel", "the worker", "no ledger"])
+def test_single_deletes_hear_what_stops_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str) -> None:
+    """Within a second or so, as everything else: they may take longer than that together."""
+    world = World(tmp_path, CONDITIONAL)
+    _odd(world, 30)
+    stopped: list[bool] = []
+
+    def away(*_: object) -> None:
+        raise DatabaseUnavailableError("no route")
+
+    stops: dict[str, Callable[[], object]] = {
+        "pause": lambda: world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING),
+        "hold": lambda: world.context.steering.hold(world.run, hold=True),
+        "a canary read": lambda: world.context.runs.hold_deletes(world.run, seconds=60),
+        "cancel": lambda: world.context.reopening.cancel(world.run),
+        "the worker": lambda: stopped.append(True),
+        "no ledger": lambda: monkeypatch.setattr(holding, "still_may_go", away),
+    }
+    sent: list[str] = []
+
+    def call(name: str, key: str) -> None:
+        if name == "delete":
+            sent.append(key)
+            world.clock.advance(0.5)
+            if len(sent) == 3:
+                stops[stop]()
+
+    world.store.on_call = call
+    world.do("delete", worker=world.worker(stopping=lambda: bool(stopped)))
+
+    assert 3 <= len(sent) <= 6
+    assert world.states() == {"deleted": len(sent), "renamed": 30 - len(sent)} or stop in {"hold", "a canary read"}
+    assert sum(key.startswith("up//") for key in world.store.contents()) == 30 - len(sent)
 
 
 def test_whole_family_is_held_or_nothing_is_deleted(world: World) -> None:
