@@ -182,7 +182,7 @@ moves = Table(
 )
 
 turns = Table(
-    "rekey_turns",  # of stages whose rate is bounded: when the next moves may go
+    "rekey_turns",  # of stages whose rate is bounded: when the next moves may go; and how often --max-deletes was set
     metadata,
     Column("run_no", Integer, primary_key=True, autoincrement=False),
     Column("stage", String(32), primary_key=True),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, case, exc, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, case, exc, insert, select, update
 
 from app.database import MICROSECONDS, read_now, transaction
 from app.ledger.records import Run
@@ -18,6 +19,17 @@ _WISHES = (
     .outerjoin(throttles, throttles.c.run_no == runs.c.no)
     .where(runs.c.no == bindparam("run"))
 )
+
+
+_BOUND = "max_deletes"  # the line in rekey_turns that counts how often that bound was set
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """So many deletes that --max-deletes allowed, and which bound that was: how often one had been set by then."""
+
+    moves: int
+    bound: int
 
 
 class SteerLedger:
@@ -53,18 +65,35 @@ class SteerLedger:
     def allow_deletes(self, run: Run, most: int | None) -> None:
         """Let the run delete so many old objects from now on; None: all."""
         with transaction(self.engine) as connection:
-            connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=most))
+            connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=most))  # and locked: one after the other
+            times = self._bounds_set(connection, run)
+            if times:
+                mine = (turns.c.run_no == run.no, turns.c.stage == _BOUND)
+                connection.execute(update(turns).where(*mine).values(next_at=times + 1))
+            else:
+                connection.execute(insert(turns).values(run_no=run.no, stage=_BOUND, next_at=1))
 
-    def take_deletes(self, run: Run, wanted: int) -> int:
+    def take_deletes(self, run: Run, wanted: int) -> Grant:
         """Of *wanted* deletes, how many the run's --max-deletes still allows; those are taken off it before they are sent."""
         with transaction(self.engine) as connection:
             left = connection.execute(select(runs.c.deletes_left).where(runs.c.no == run.no).with_for_update()).scalar_one()
-            if left is None:
-                return wanted
-            granted: int = min(wanted, max(0, left))
-            if granted:
+            granted: int = wanted if left is None else min(wanted, max(0, left))
+            if granted and left is not None:
                 connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=left - granted))
-            return granted
+            return Grant(moves=granted, bound=self._bounds_set(connection, run))
+
+    def give_deletes_back(self, run: Run, grant: Grant, moves: int) -> None:
+        """Allow *moves* of those that were granted again, which were not deleted; not on top of a bound that was set since."""
+        with transaction(self.engine) as connection:
+            left = connection.execute(select(runs.c.deletes_left).where(runs.c.no == run.no).with_for_update()).scalar_one()
+            if left is not None and self._bounds_set(connection, run) == grant.bound:
+                connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=left + moves))
+
+    @staticmethod
+    def _bounds_set(connection: Connection, run: Run) -> int:
+        """How often --max-deletes was set while the run was under way."""
+        times = select(turns.c.next_at).where(turns.c.run_no == run.no, turns.c.stage == _BOUND)
+        return int(connection.execute(times).scalar_one_or_none() or 0)
 
     def hasten(self, run: Run, *, seconds: float) -> None:
         """Let the next reconciler that comes pass, as if the last one had been so long ago; both of its clocks say so (H16)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.database import transaction
-from app.errors import ConditionFailedError, ObjectError, UnansweredError
+from app.errors import ConditionFailedError, ObjectError, StoreRequestError, TransientError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
 from app.object_store import MAX_LISTED, ObjectInfo
@@ -18,7 +18,7 @@ from app.s3_text import is_deleted_alone
 from app.settings import Settings
 from app.stages.aftercare import left_over, look_after
 from app.stages.batch import Batch
-from app.stages.holding import going_on, may_go, still_may_go
+from app.stages.holding import LetGo, going_on, may_go, still_may_go
 from app.stages.naming import who_claims
 from app.stages.noting import Note, note
 from app.stages.outcomes import failed, refused
@@ -46,11 +46,12 @@ class DeleteObjects:
         for family in _by_object(moves):
             if all(view.looks.fresh(key) for move in family for key in (move.old_key, move.new_key)):
                 due += _decide(batch, view, family)
-        due = may_go(batch, view, due)
-        batch.flush()
-        if due:
-            _delete(batch, view, due)
+        going = may_go(batch, view, due)
+        with going.charged(batch):
             batch.flush()
+            if going.due:
+                _delete(batch, view, going)
+        batch.flush()
         view.looks.complain()
 
 
@@ -113,9 +114,9 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
     return []
 
 
-def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) -> None:
+def _delete(batch: Batch, view: View, going: LetGo) -> None:
     context = batch.context
-    due, noted = note(batch, view, due)
+    due, noted = note(batch, view, going.due)
     if not due:
         return
     # The intent is on record before the request: an object found absent later was then deleted by us, or by nobody knows whom (H31).
@@ -137,14 +138,19 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
         _not_sent(batch, view, due)
         return
     objects = {found.key: found for _, found in due}
+    going.used = len(due)
     try:
         answers = _sent(batch, list(objects.values()), noted, still=still)
     except UnansweredError as error:
         for move, _ in due:
             batch.unanswered(move._replace(intent_at=view.now), error)
         raise
+    except TransientError:
+        going.used = 0
+        raise
     except ObjectError as error:  # the request as a whole: the credentials may not delete, say
         answers = dict.fromkeys(objects, error)
+    going.used = sum(found.key in answers and _is_perhaps_done(answers[found.key]) for _, found in due)
     _not_sent(batch, view, [(move, found) for move, found in due if found.key not in answers])
     due = [(move, found) for move, found in due if found.key in answers]
     gone = [move for move, found in due if answers[found.key] is None]
@@ -157,6 +163,11 @@ def _delete(batch: Batch, view: View, due: Sequence[tuple[Move, ObjectInfo]]) ->
                 outcome,
                 say="looked after" if outcome.move.state is MoveState.RENAMED and isinstance(answer, ConditionFailedError) else None,
             )
+
+
+def _is_perhaps_done(answer: ObjectError | None) -> bool:
+    """Whether the store may have deleted the object: a refusal says that it has not, an error of its own (500) does not."""
+    return answer is None or isinstance(answer, StoreRequestError)
 
 
 def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outcome:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from app.database import transaction
 from app.errors import DatabaseUnavailableError
 from app.ledger.records import Move, Outcome
+from app.ledger.steering import Grant
 from app.object_store import ObjectInfo
 from app.stages.aftercare import kept
 from app.stages.batch import Batch
@@ -23,18 +26,48 @@ HELD = "the run holds its deletes: `rekey release` lets the old object go"
 USED_UP = "the run's --max-deletes is used up: `rekey release` lets the old object go"
 
 
-def may_go(batch: Batch, view: View, due: Due) -> Due:
+@dataclass(slots=True)
+class LetGo:
+    """What may be deleted now, and what the run's bounds were charged for it; ``used``: of that, what may indeed have been deleted."""
+
+    due: Due
+    used: int = 0
+    _in_line: int = 0  # under delete_rate
+    _grant: Grant | None = None  # of --max-deletes
+
+    @contextmanager
+    def charged(self, batch: Batch) -> Iterator[None]:
+        """As a block: what is not used by its end is given back. A worker that is killed gives nothing back."""
+        try:
+            yield
+        except Exception:
+            self._give_back(batch)
+            raise
+        self._give_back(batch)
+
+    def _give_back(self, batch: Batch) -> None:
+        steering, in_line = batch.context.steering, self._in_line - self.used
+        granted = self._grant.moves - self.used if self._grant else 0
+        with suppress(DatabaseUnavailableError):  # what was deleted has to be recorded first; then some more are held than need be
+            if in_line > 0:
+                steering.give_back(batch.run, stage="delete", moves=in_line, rate=batch.context.settings.delete_rate)
+            if self._grant and granted > 0:
+                steering.give_deletes_back(batch.run, self._grant, granted)
+
+
+def may_go(batch: Batch, view: View, due: Due) -> LetGo:
     """Those of *due* that may be deleted now; the others get their outcome. Moves of one object stand side by side, and stay together."""
     if not due:
-        return due
+        return LetGo([])
     if view.run.hold_deletes:
         for move, _ in due:
             batch.add(kept(move, KeptReason.HELD, HELD))
-        return []
-    due = _in_turn(batch, _seen_by_own_stage(batch, due))
+        return LetGo([])
+    due, in_line = _in_turn(batch, _seen_by_own_stage(batch, due))
     if view.run.deletes_left is None:
-        return due
-    return _granted(batch, due)
+        return LetGo(due, _in_line=in_line)
+    due, grant = _granted(batch, due)
+    return LetGo(due, _in_line=in_line, _grant=grant)
 
 
 def still_may_go(batch: Batch, view: View, connection: Connection) -> bool:
@@ -81,12 +114,12 @@ def _seen_by_own_stage(batch: Batch, due: Due) -> Due:
     return [(move, found) for move, found in due if move.old_hash not in waiting]
 
 
-def _in_turn(batch: Batch, due: Due) -> Due:
-    """As many as the rate of deletes allows now; a look is too young a thing to wait with."""
+def _in_turn(batch: Batch, due: Due) -> tuple[Due, int]:
+    """As many as the rate of deletes allows now, and for how many that was asked; a look is too young a thing to wait with."""
     context = batch.context
     rate = context.settings.delete_rate  # what the reconciler has decided bounds the looks, and with them the deletes (app.stages.runner)
     if not rate or not due:
-        return due
+        return due, 0
     first = sum(move.old_hash == due[0][0].old_hash for move, _ in due)  # they are not parted, so as many may always go together
     now, later = _cut(due, max(rate, first))
     wait = context.steering.turn(batch.run, stage="delete", moves=len(now), rate=rate, patience=0.0)
@@ -96,16 +129,16 @@ def _in_turn(batch: Batch, due: Due) -> Due:
         rest = len(now) / rate
     for place, (move, _) in enumerate(later):  # in line: each is looked at again when its turn comes, not all of them each time
         batch.add(Outcome(move=move, due_in=rest + min(place / rate, LONGEST_LINE_SECONDS)), say="held back by the rate")
-    return now
+    return now, len(now)
 
 
-def _granted(batch: Batch, due: Due) -> Due:
+def _granted(batch: Batch, due: Due) -> tuple[Due, Grant]:
     """As many as --max-deletes still allows."""
-    granted = batch.context.steering.take_deletes(batch.run, len(due))
-    now, later = _cut(due, granted)
+    grant = batch.context.steering.take_deletes(batch.run, len(due))
+    now, later = _cut(due, grant.moves)
     for move, _ in later:
         batch.add(kept(move, KeptReason.HELD, USED_UP))
-    return now
+    return now, grant
 
 
 def _cut(due: Sequence[tuple[Move, ObjectInfo]], most: int) -> tuple[Due, Due]:

@@ -76,11 +76,30 @@ def test_hastened_tick_passes_and_looks_like_no_jump_of_the_clock(context: Conte
 def test_deletes_are_granted_as_long_as_there_are_some_left(context: Context) -> None:
     """--max-deletes is taken off before the deletes are sent."""
     run = make_run(context)
-    assert context.steering.take_deletes(run, 7) == 7
+    assert context.steering.take_deletes(run, 7).moves == 7
     context.steering.allow_deletes(run, 10)
 
-    assert [context.steering.take_deletes(run, 7) for _ in range(3)] == [7, 3, 0]
+    assert [context.steering.take_deletes(run, 7).moves for _ in range(3)] == [7, 3, 0]
     assert context.runs.get(run.id).deletes_left == 0
+
+
+def test_deletes_that_were_not_sent_are_allowed_again_unless_the_bound_was_set_anew(context: Context) -> None:
+    """What the operator says last counts: nothing is added to it for what was granted before."""
+    run = make_run(context)
+    unbounded = context.steering.take_deletes(run, 3)
+    context.steering.allow_deletes(run, 10)
+    first = context.steering.take_deletes(run, 7)
+    context.steering.allow_deletes(run, 5)
+    second = context.steering.take_deletes(run, 7)
+    left = []
+    for grant, unsent in ((unbounded, 3), (first, 7), (second, 2), (second, 1)):
+        context.steering.give_deletes_back(run, grant, unsent)
+        left.append(context.runs.get(run.id).deletes_left)
+    context.steering.allow_deletes(run, None)
+    context.steering.give_deletes_back(run, second, 1)
+
+    assert left == [0, 0, 2, 3]
+    assert context.runs.get(run.id).deletes_left is None
 
 
 def test_knobs_are_laid_over_those_set_before(context: Context) -> None:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import DeniedError, UsageError
+from app.errors import ConditionFailedError, DeniedError, StoreRequestError, StoreUnavailableError, UsageError
 from app.ledger.reopening import Selection
 from app.states import KeptReason, MoveState, ParkedReason, RunState
 from app.testing import Fault
 from tests.builders import World, make_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from app.errors import ObjectError, RekeyError
 
 
 @pytest.fixture
@@ -275,6 +278,80 @@ def test_max_deletes_bounds_the_deletes_and_keeps_assets_of_one_object_together(
     assert report["deleted"] <= 1
     assert report["deleted"] + report["kept"] == 3
     assert ("up/shared.png" in world.store.contents()) or report["deleted"] == 0
+
+
+def _stopped_for_a_while(world: World) -> None:
+    """The worker stands still between its looks and its request, once."""
+    ledger = world.context.moves
+    real = ledger.record
+    stops = [6.0]
+
+    def record(lease, outcomes, *, connection=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        if stops and any("intent_at" in outcome.stamp for outcome in outcomes):
+            world.clock.advance(stops.pop())
+        return real(lease, outcomes, connection=connection)
+
+    ledger.record = record  # type: ignore[method-assign]
+
+
+def _store_says(world: World, error: RekeyError | type[ObjectError], *, on: str = "delete") -> None:
+    world.store.faults.add(Fault.refuse(error), on=on)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _stopped_for_a_while,
+        lambda world: _store_says(world, StoreUnavailableError("SlowDown")),
+        lambda world: _store_says(world, ConditionFailedError, on="delete_key"),
+        lambda world: _store_says(world, StoreUnavailableError("SlowDown"), on="put"),
+        lambda world: _store_says(world, StoreRequestError, on="put"),
+    ],
+    ids=["stopped worker", "slow down", "condition failed", "no answer to the note", "no journal"],
+)
+def test_bounds_of_deletes_are_used_up_by_what_is_deleted(tmp_path: Path, spoil: Callable[[World], None]) -> None:
+    """Not by what was granted and then not sent, or refused: else the assets end as held while the bound allows them."""
+    world = World(tmp_path, settings={"journal": True, "delete_rate": 2})
+    _fill(world, 2)
+    world.moved()
+    world.context.steering.allow_deletes(world.run, 2)
+    world.later(61)
+    spoil(world)
+    world.do("delete")
+    deleted = world.states().get("deleted", 0)
+    left, turn = world.run.deletes_left, world.context.steering.turn(world.run, stage="delete", moves=1, rate=2, patience=0.0)
+    world.go()
+
+    assert (left, turn > 0) == (2 - deleted, deleted > 0)
+    assert world.states() == {"deleted": 2}
+    assert world.run.deletes_left == 0
+
+
+@pytest.mark.parametrize("fault", [Fault.lose_reply(), Fault.delay(), Fault.answer(StoreRequestError)])
+def test_delete_that_may_have_been_carried_out_counts(tmp_path: Path, fault: Fault) -> None:
+    """No more objects are deleted than the bound says, whatever the store answers."""
+    world = World(tmp_path)
+    _fill(world, 2)
+    world.moved()
+    world.context.steering.allow_deletes(world.run, 2)
+    world.later(61)
+    world.store.faults.add(fault, on="delete")
+    world.do("delete")
+
+    assert world.run.deletes_left == 0
+
+
+def test_bound_that_parts_no_assets_of_one_object_is_not_used_up_by_them(world: World) -> None:
+    """Two assets on one object, a bound of one: it is left for another asset."""
+    world.add(1, "up/shared.png")
+    world.add(2, "up/shared.png", body=None, client=8)
+    world.moved()
+    world.context.steering.allow_deletes(world.run, 1)
+    world.later(61)
+    world.do("delete")
+
+    assert world.states() == {"kept": 2}
+    assert world.run.deletes_left == 1
 
 
 def test_rate_lets_so_many_assets_go_a_second(world: World) -> None:
