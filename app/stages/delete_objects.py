@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.database import transaction
-from app.errors import ConditionFailedError, ObjectError, StoreRequestError, TransientError, UnansweredError
+from app.errors import BadKeyError, ConditionFailedError, ObjectError, StoreRequestError, TransientError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY
 from app.ledger.records import Move, Outcome
 from app.object_store import MAX_LISTED, ObjectInfo
@@ -158,7 +158,8 @@ def _delete(batch: Batch, view: View, going: LetGo) -> None:
     for move, found in due:
         answer = answers[found.key]
         if answer is not None:
-            outcome = _not_deleted(move, answer, settings=context.settings)
+            meant = move._replace(intent_at=view.now) if _is_perhaps_done(answer) else move
+            outcome = _not_deleted(meant, answer, settings=context.settings)
             batch.add(
                 outcome,
                 say="looked after" if outcome.move.state is MoveState.RENAMED and isinstance(answer, ConditionFailedError) else None,
@@ -166,12 +167,15 @@ def _delete(batch: Batch, view: View, going: LetGo) -> None:
 
 
 def _is_perhaps_done(answer: ObjectError | None) -> bool:
-    """Whether the store may have deleted the object: a refusal says that it has not, an error of its own (500) does not."""
-    return answer is None or isinstance(answer, StoreRequestError)
+    """Whether the store may have deleted the object: a refusal says that it has not; an error of its own (500) says nothing of it.
+
+    A 500 for an odd key counts as a bad key.
+    """
+    return answer is None or isinstance(answer, (StoreRequestError, BadKeyError))
 
 
 def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outcome:
-    """What the store's answer makes of a move whose old object is still there."""
+    """What the store's answer makes of a move whose old object is still there, for all that is known."""
     if not isinstance(answer, ConditionFailedError):
         return refused(move, answer, settings=settings)
     if move.looks < MOST_REFUSED:  # somebody wrote meanwhile: looked at again

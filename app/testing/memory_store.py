@@ -387,7 +387,7 @@ class InMemoryStore(ApplicationSide):
     def _delete_at_once(self, info: ObjectInfo) -> ObjectError | None:
         fault = self.faults.take("delete_key", info.key)
         try:
-            if fault is not None:
+            if fault is not None and not fault.carried_out:
                 raise fault.error(info.key)
             name = self._behaviour.name(info.key)
             found = self._bucket.current(name)
@@ -395,6 +395,8 @@ class InMemoryStore(ApplicationSide):
                 return ConditionFailedError(info.key, "PreconditionFailed")
             if found is not None:
                 self._bucket.remove(name, now=int(self.now))
+            if fault is not None:
+                raise fault.error(info.key)
         except MissingObjectError:
             return None
         except ObjectError as error:

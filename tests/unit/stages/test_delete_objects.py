@@ -10,8 +10,17 @@ import pytest
 from sqlalchemy import update
 
 from app import assets, reconcile
-from app.errors import DatabaseUnavailableError, DeniedError, LockedError, StoreUnavailableError
+from app.errors import (
+    BadKeyError,
+    ConditionFailedError,
+    DatabaseUnavailableError,
+    DeniedError,
+    LockedError,
+    StoreRequestError,
+    StoreUnavailableError,
+)
 from app.ledger import moves as ledger_moves
+from app.ledger.reopening import Selection
 from app.looks import MAX_AGE_SECONDS
 from app.schema import moves
 from app.stages import delete_objects, holding, naming
@@ -26,6 +35,8 @@ from tests.builders import ASSETS, World
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from app.errors import ObjectError
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
 GRACE = 60
@@ -1104,6 +1115,51 @@ def test_crash_after_the_delete_still_asks_the_rows_again(world: World) -> None:
     world.do("delete", [1])
 
     assert world.move(1).state is not MoveState.DELETED
+
+
+@pytest.mark.parametrize("on", ["delete", "delete_key"])
+@pytest.mark.parametrize("error", [StoreRequestError, BadKeyError], ids=["500", "500 for an odd key"])
+def test_delete_that_was_carried_out_and_answered_by_an_error_was_ours(world: World, on: str, error: type[ObjectError]) -> None:
+    """A 500 says nothing of what was done: the object that is gone afterwards did not vanish (H31)."""
+    _switched(world)
+    world.later(100)
+    world.store.faults.add(Fault.answer(error), on=on)
+    world.do("delete")
+    assert _is_deleted(world)
+    if world.move(1).state is MoveState.PARKED:
+        world.context.reopening.retry(world.run, Selection())
+    world.go()
+
+    assert world.move(1).state is MoveState.DELETED
+    assert world.move(1).detail is None
+    assert world.move(1).intent_at is not None
+
+
+def test_row_that_names_an_object_whose_delete_was_answered_by_an_error_is_seen(tmp_path: Path) -> None:
+    """As after each delete: it gets its bytes back (H23)."""
+    world = World(tmp_path, CONDITIONAL)
+    _switched(world)
+    world.later(100)
+    world.store.faults.add(Fault.answer(StoreRequestError), on="delete")
+    world.do("delete")
+    world.add(2, O1, body=None)
+    for _ in range(3):
+        world.later(31)
+        world.do("delete", [1])
+
+    assert world.get(2) == b"v1"
+    assert world.move(1).state is MoveState.KEPT
+
+
+@pytest.mark.parametrize("error", [ConditionFailedError, DeniedError, LockedError])
+def test_delete_that_is_refused_leaves_no_intent(world: World, error: type[ObjectError]) -> None:
+    """The store says that the object is still there: one that vanishes later was not deleted by us (H31)."""
+    _switched(world)
+    world.later(100)
+    world.store.faults.add(Fault.refuse(error), on="delete_key")
+    world.do("delete")
+
+    assert world.move(1).intent_at is None
 
 
 # Chains and cycles
