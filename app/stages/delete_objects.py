@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from app.database import transaction
 from app.errors import BadKeyError, ConditionFailedError, ObjectError, StoreRequestError, TransientError, UnansweredError
-from app.ledger.moves import LARGE_FAMILY
+from app.ledger.moves import LARGE_FAMILY, Other
 from app.ledger.records import Move, Outcome
 from app.object_store import MAX_LISTED, ObjectInfo
 from app.s3_text import is_deleted_alone
@@ -94,16 +94,16 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
     ids = {(move.run_no, move.id) for move in family}
     strangers = [other for other in view.claims.leaving_too(family[0]) if (other.run_no, other.id) not in ids]
     verdicts: list[Outcome | ObjectInfo] = []
-    for move in family:
-        try:
-            verdicts.append(look_after(batch, view, move, strangers=strangers))
-        except UnansweredError as error:
-            batch.unanswered(move, error)
-            raise
-        except ConditionFailedError:  # somebody wrote meanwhile: looked at again
-            verdicts.append(Outcome(move=move._replace(looks=move.looks + 1), due_in=BUSY_SECONDS))
-        except ObjectError as error:
-            verdicts.append(refused(move, error, settings=batch.context.settings))
+    try:
+        for move in family:
+            verdicts.append(_verdict(batch, view, move, strangers))  # noqa: PERF401 - what was decided before an error counts
+    except Exception:
+        # A late write may have been copied by now: unless that is on record, the copy is somebody else's at the next look.
+        for verdict in verdicts:
+            if isinstance(verdict, Outcome):
+                batch.add(verdict, say="looked after" if verdict.move.state is MoveState.RENAMED else None)
+        batch.flush()
+        raise
     if all(isinstance(verdict, ObjectInfo) for verdict in verdicts):
         return [(move, verdict) for move, verdict in zip(family, verdicts, strict=True) if isinstance(verdict, ObjectInfo)]
     waits = [verdict.due_in for verdict in verdicts if isinstance(verdict, Outcome) and verdict.move.state is MoveState.RENAMED]
@@ -112,6 +112,19 @@ def _decide(batch: Batch, view: View, family: list[Move]) -> list[tuple[Move, Ob
         outcome = verdict if isinstance(verdict, Outcome) else Outcome(move=move, due_in=max(waits, default=BUSY_SECONDS))
         batch.add(outcome, say="looked after" if outcome.move.state is MoveState.RENAMED else None)
     return []
+
+
+def _verdict(batch: Batch, view: View, move: Move, strangers: Sequence[Other]) -> Outcome | ObjectInfo:
+    """What becomes of *move* by itself, or the version of its old object that may be deleted."""
+    try:
+        return look_after(batch, view, move, strangers=strangers)
+    except UnansweredError as error:
+        batch.unanswered(move, error)
+        raise
+    except ConditionFailedError:  # somebody wrote meanwhile: looked at again
+        return Outcome(move=move._replace(looks=move.looks + 1), due_in=BUSY_SECONDS)
+    except ObjectError as error:
+        return refused(move, error, settings=batch.context.settings)
 
 
 def _delete(batch: Batch, view: View, going: LetGo) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,9 @@ from app.errors import (
     ConditionFailedError,
     DatabaseUnavailableError,
     DeniedError,
+    LeaseLostError,
     LockedError,
+    RekeyError,
     StoreRequestError,
     StoreUnavailableError,
 )
@@ -877,6 +880,38 @@ def test_more_than_one_request_is_never_sent_for_an_object(world: World) -> None
     world.do("delete", [1, 1])
 
     assert [call for call in world.writes() if call[0] == "delete"] == [("delete", O1)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.slow_down(),
+        Fault.lose_reply(),
+        Fault.refuse(DatabaseUnavailableError("away")),
+        Fault.refuse(LeaseLostError("over")),
+        Fault.refuse(RekeyError("of ours")),
+    ],
+    ids=["slow down", "unanswered", "no database", "lease over", "a fault of ours"],
+)
+def test_late_write_is_on_record_whatever_befalls_another_asset_of_the_object(tmp_path: Path, fault: Fault) -> None:
+    """Two rows shared the old object: the copy for the first was written, so its next version goes over that one, and is no conflict."""
+    world = World(tmp_path, CONDITIONAL)
+    world.add(1)
+    world.add(2, O1, body=None, client=8)
+    world.moved()
+    world.later(10)
+    world.store.app_put(O1, b"v2")
+    world.later(40)
+    world.store.faults.add(fault, on="create_upload", key="clients/8/assets/1.png")
+    with suppress(RekeyError):
+        world.do("delete")
+    assert (world.get(1), world.get(2)) == (b"v2", b"v1")
+    world.later(31)
+    world.store.app_put(O1, b"v3")
+    world.go()
+
+    assert (world.get(1), world.get(2)) == (b"v3", b"v3")
+    assert world.states() == {"deleted": 2}
 
 
 def test_worker_that_was_stopped_before_the_request_sends_none(world: World) -> None:
