@@ -153,7 +153,7 @@ class Batch:
 
     def unanswered(self, move: Move, error: UnansweredError) -> None:
         """A request for *move* got no answer and may still be carried out: nobody acts on it before the lease ends (S7, H2)."""
-        self.add(Outcome(move=move._replace(detail=clean(str(error))), keep_lease=True), say="unanswered")
+        self.add(Outcome(move=move._replace(detail=clean(str(error)), waiting=False), keep_lease=True), say="unanswered")
 
     def count(self, outcome: Outcome, *, say: str | None = None) -> None:
         """Count an outcome for the summary."""

@@ -62,12 +62,12 @@ def refused(move: Move, error: ObjectError, *, settings: Settings) -> Outcome:
 
 
 def failed(move: Move, detail: str, *, settings: Settings) -> Outcome:
-    """Record an error: tried again after a while, parked once there are MAX_ATTEMPTS of them (S8)."""
+    """Record an error: tried again after a while, parked once there are MAX_ATTEMPTS of them (S8). It waits for no other move by now."""
     attempts = move.attempts + 1
     if attempts >= settings.max_attempts:
         return park(move, ParkedReason.FAILED, detail)
     wait = backoff.delay(attempts, base=1.0, cap=60.0, jitter=_JITTER)
-    return Outcome(move=move._replace(attempts=attempts, detail=clean(detail)), due_in=wait)
+    return Outcome(move=move._replace(attempts=attempts, detail=clean(detail), waiting=False), due_in=wait)
 
 
 def again(move: Move, *, settings: Settings, detail: str, to: MoveState, **changes: Any) -> Outcome:  # noqa: ANN401 - fields of Move

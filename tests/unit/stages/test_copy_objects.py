@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from app.errors import (
     FidelityError,
     LockedError,
     MissingObjectError,
+    RekeyError,
     StoreRequestError,
 )
 from app.fidelity_rules import Attribute
@@ -325,6 +327,31 @@ def test_move_that_waits_no_longer_is_not_counted_as_waiting(world: World) -> No
     world.do("copy", [1])
 
     assert (world.move(1).state, world.move(1).waiting) == (MoveState.PLANNED, False)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.refuse(StoreRequestError), Fault.lose_reply(), Fault.refuse(RekeyError("of ours"))],
+    ids=["refused", "unanswered", "a fault of ours"],
+)
+def test_move_that_had_an_error_is_not_counted_as_waiting(world: World, fault: Fault) -> None:
+    """Its blocker is gone, and its copy fails: it is not waked before its time, nor taken for one that waits (S9)."""
+    world.add(1, "up/b.png")
+    world.add(2, "clients/7/assets/b.png", client=8)
+    world.seed()
+    world.do("copy", [1])
+    assert world.move(1).waiting
+    world.store.app_delete("clients/7/assets/b.png")
+    world.save_key(2, "elsewhere")
+    world.set_columns(2, state="superseded", stage=None, live_hash=None)
+    world.later(5)
+    world.store.faults.add(fault, on=_write_request(world))
+    with suppress(RekeyError):
+        world.do("copy", [1])
+
+    assert (world.move(1).state, world.move(1).waiting) == (MoveState.PLANNED, False)
+    assert world.move(1).detail is not None
+    assert not world.context.queues.is_waiting(world.run)
 
 
 def test_looking_for_a_source_is_no_claim_to_what_appears_meanwhile(world: World) -> None:
