@@ -70,7 +70,8 @@ def gathered(
     """All that an object has; what needs a request of its own only where one of *ways* has to be told (the ACL: or that other way)."""
     fates, key = store.capabilities.fidelity, read.info.key
     more: dict[str, str] = {}
-    if read.attributes.tag_count and any(fate_of(fates, way, Attribute.TAGS) is Fate.SENT for way in ways):
+    tagged = read.attributes.tag_count and policy.minds(Attribute.TAGS)
+    if tagged and any(fate_of(fates, way, Attribute.TAGS) is Fate.SENT for way in ways):
         more["x-amz-tagging"] = store.tags(key)
     if any(needs_acl(fates, way, policy) for way in (*ways, *filter(None, (or_acl_by,)))):
         more |= store.acl(key)
@@ -82,6 +83,8 @@ def comparable(store: ObjectStore, read: ReadObject, policy: Policy) -> ObjectAt
     has, fates = gathered(store, read, (Way.PUT, Way.PARTS), policy), store.capabilities.fidelity
     arrives = {Fate.KEPT, Fate.SENT}
     let_go = {one for one in Attribute if policy.lets_go(one) and any(fate_of(fates, way, one) not in arrives for way in Way)}
+    if not policy.minds(Attribute.TAGS):  # a copy by the worker has none then
+        let_go.add(Attribute.TAGS)
     headers = {name: value for name, value in has.headers.items() if attribute_of(name, value) not in let_go}
     return replace(has, headers=headers, tag_count=0 if Attribute.TAGS in let_go else has.tag_count)
 

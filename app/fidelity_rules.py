@@ -88,12 +88,15 @@ class Policy:
         """Whether an object may be moved without *attribute*."""
         return self.rule(attribute) in {Rule.WARN, Rule.IGNORE}
 
+    def lenient(self) -> Policy:
+        """Where bytes are at stake: nothing is parked for what goes with them, and what nobody minds is not asked for here either."""
+        return Policy({one: Rule.WARN if self.minds(one) else Rule.IGNORE for one in Attribute})
+
     def minds(self, attribute: Attribute) -> bool:
         """Whether it is asked for at all what an object has of *attribute*."""
         return self.rule(attribute) is not Rule.IGNORE
 
 
-LENIENT = Policy(dict.fromkeys(Attribute, Rule.WARN))  # where bytes are at stake: nothing is parked for what goes with them
 _GROUPS: dict[str, frozenset[Attribute]] = {
     **{str(one): frozenset({one}) for one in Attribute if one is not _A.LAST_MODIFIED},
     "readers": READERS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from app.copying import at_once, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
-from app.fidelity_rules import LENIENT
 from app.ledger.records import Move, Outcome
 from app.object_store import IfAbsent
 from app.stages.batch import Batch
@@ -39,7 +38,7 @@ def _put_back(batch: Batch, move: Move) -> Outcome:
                 max_bytes=context.settings.inline_bytes,
                 budget=context.budget,
                 keeper=BatchKeeper(batch, move),
-                policy=LENIENT,  # bytes that a row names are worth more than what goes with them
+                policy=context.settings.fidelity_policy.lenient(),  # bytes that a row names are worth more than what goes with them
             )
         )
     except (ConditionFailedError, MissingObjectError) as error:

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import UsageError
 from app.fidelity import Fate, Way, fate_of, found_in, losses, needs_acl, needs_head, to_send, unkept, ways_of
-from app.fidelity_rules import LENIENT, READERS, Attribute, Policy, Rule, names
+from app.fidelity_rules import READERS, Attribute, Policy, Rule, names
 from app.object_store import ObjectAttributes
 from app.settings import load
 from app.testing.versions import CONDITIONAL, LIKE_AWS, LIKE_MINIO
@@ -111,7 +111,9 @@ def test_default_parks_for_readers_and_tells_the_rest() -> None:
     policy = Policy.parse("")
 
     assert set(policy.parking(Attribute)) == READERS
-    assert LENIENT.parking(Attribute) == []
+    lenient = Policy.parse("all=keep,tags=ignore").lenient()
+    assert lenient.parking(Attribute) == []
+    assert [one for one in Attribute if not lenient.minds(one)] == [Attribute.TAGS]
 
 
 def test_later_rules_count() -> None:

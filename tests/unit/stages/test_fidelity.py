@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.errors import DeniedError
 from app.fidelity_rules import Attribute
 from app.ledger.losses import LossLedger
 from app.ledger.reading import NOT_KEPT, ReportLedger
@@ -301,6 +302,46 @@ def test_rules_hold_for_an_equal_object_at_the_new_key(made: Made, rule: str, re
 
     assert world.move(1).reason == reason
     assert _lost(world) == lost
+
+
+@pytest.mark.parametrize("inline_bytes", [100, 0], ids=["put", "parts"])
+def test_tags_that_nobody_minds_are_not_asked_for(made: Made, inline_bytes: int) -> None:
+    """Where the credentials may not look at them, the asset is moved without, also after a late write and by a rollback."""
+    world = made(LIKE_MINIO, fidelity="tags=ignore", inline_bytes=inline_bytes)
+    world.store.faults.add(Fault.refuse(DeniedError), on="tags", times=None)
+    world.moved()
+    world.store.app_put(O1, b"v2", tags="b=2")
+    world.go()
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, b"v2")
+    world.take_back(world.run.id)
+    world.go()
+
+    assert (world.key(1), world.get(1)) == (O1, b"v2")
+    assert "tags" not in {name for name, _ in world.store.calls}
+
+
+def test_copy_without_the_tags_that_nobody_minds_is_known_after_a_crash(made: Made) -> None:
+    """Its worker died before it could record it: that source and copy differ in tags alone makes it no stranger's (H12)."""
+    world = made(LIKE_MINIO, fidelity="tags=ignore")
+    world.seed()
+    world.crash_in("copy")
+    world.store.app_put(N1, b"v1", world.store.versions(O1)[-1].headers)
+    world.later(world.context.settings.lease_seconds + 1)
+    world.go()
+
+    assert world.states() == {"deleted": 1}
+
+
+def test_bytes_are_put_back_without_a_look_at_tags_that_nobody_minds(made: Made) -> None:
+    """A row came to name the old key while its object was deleted (H23)."""
+    world = made(CONDITIONAL, fidelity="tags=ignore")
+    world.moved()
+    world.later(100)
+    world.store.faults.add(Fault.refuse(DeniedError), on="tags", times=None)
+    world.store.on_call = lambda name, _key: world.add(2, O1, body=None) if name == "delete" else None
+    world.do("delete")
+
+    assert world.get(2) == b"v1"
 
 
 @pytest.mark.parametrize("way", KEEPS_NO_CLASS)
