@@ -86,7 +86,7 @@ def moving(told: Told, report: Mapping[str, Any]) -> Told:
 
 def body(event: Event, report: Mapping[str, Any], *, at: str) -> bytes:
     """What is sent: JSON, no keys of objects and no secrets."""
-    figures = {name: report.get(name) for name in FIGURES}
+    figures = {name: report.get(name) for name in FIGURES} | {"stall": report["stall_kind"]}  # the status's own may name keys and rows
     return json.dumps(
         {"event": event.name, "id": f"{report['run']}:{event.mark}", "at": at, **figures}, sort_keys=True, default=str
     ).encode()

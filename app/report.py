@@ -29,6 +29,7 @@ _RESTING = {
     RunState.CANCELLED: "cancelled: what was under way is brought to an end",
 }
 SHOWN_ERRORS = 3
+SOME_ERRORS = "its assets have errors: `rekey status` shows the last ones"  # which name keys
 SILENT_TICKS = 6  # ticks that may fail to come before the report says so,
 SILENT_SECONDS = 6.0  # and so long at least: on a busy machine several short ones are late together
 
@@ -60,33 +61,42 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     eta = time_left(run, totals=totals, seconds=speed["seconds"], rows=rows) if is_last else None
     report |= speed | {"eta_seconds": eta}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
-    report["stall"] = stall(run, now=now, counts=counts, next_delete=next_delete, errors=errors, grace=_grace(run))
     report["rests"] = throttle.rests if run.state is RunState.PAUSED else None
-    report["stall"] = _resting(run, report, canaries=canaries, throttle=throttle) or report["stall"]
+    stands = [
+        stall(run, now=now, counts=counts, next_delete=next_delete, errors=said, grace=_grace(run))
+        for said in (errors, [SOME_ERRORS] if errors else [])
+    ]
+    report["stall"], report["stall_kind"] = _resting(run, report, canaries=canaries, throttle=throttle) or stands
     own, name = None, run.settings.get("after_switch")
     if name and run.is_live:
         own = VisitLedger(queues.engine).figures(run)
         if own["failing"] and not report["stall"]:
-            report["stall"] = f"your own stage {name} fails on {own['failing']} assets: {redact(own['detail'])}"
+            report["stall_kind"] = f"your own stage {name} fails on {own['failing']} assets"
+            report["stall"] = f"{report['stall_kind']}: {redact(own['detail'])}"
     report["own_stage"] = own
     report["last_errors"] = errors
     report["held_back_by"] = held_back_by(report, per_second={})
     return report
 
 
-def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttle: Throttle) -> str | None:
-    """Why the run rests, or its deletes do, where it is by a decision of the reconciler's."""
+def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttle: Throttle) -> tuple[str, str] | None:
+    """Why the run rests, or its deletes do, where it is by a decision of the reconciler's; and the same without keys and rows."""
     step = report["step"]
     if run.state is RunState.RUNNING and canaries.missing:
         rows = ", ".join(canaries.missing)
-        return f"a canary read did not get the object that row {rows} names: deletes are held while it is read again"
+        held = "deletes are held while it is read again"
+        return f"a canary read did not get the object that row {rows} names: {held}", f"a canary read did not get its object: {held}"
     if run.state is not RunState.PAUSED:
         return None
     if step is not None and step["waits"]:
-        return waiting(step, parked=report["parked"], failed=canaries.failed)
+        waits = waiting(step, parked=report["parked"], failed=canaries.failed)
+        return waits, waits
     if throttle.rests:
-        return f"paused, {throttle.why}"
-    return f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on" if canaries.stopped else None
+        return f"paused, {throttle.why}", f"paused, {throttle.why}"
+    if not canaries.stopped:
+        return None
+    failed, goes_on = "paused, since a canary read failed", "`rekey resume` goes on"
+    return f"{failed}: {canaries.last_failure}; {goes_on}", f"{failed}: `rekey status` says what it got; {goes_on}"
 
 
 def totals_of(counts: Sequence[Count]) -> dict[str, Any]:

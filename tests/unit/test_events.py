@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app import resources
-from app.errors import UsageError
-from app.events import Told, body, moving, next_event, signature
+from app.database import transaction
+from app.errors import StoreRequestError, UsageError
+from app.events import Event, Told, body, moving, next_event, signature
+from app.ledger.canaries import Canaries
+from app.ledger.visits import add_visits
 from app.settings import load
+from app.states import RunState
+from app.testing import Fault
 from tasks import webhook
+from tests.builders import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 REPORT: dict[str, Any] = {
     "run": "0123456789abcdef",
@@ -21,6 +31,7 @@ REPORT: dict[str, Any] = {
     "open": 0,
     "step": None,
     "stall": None,
+    "stall_kind": None,
     "rests": None,
     "last_errors": [],
 }
@@ -68,12 +79,66 @@ def test_body_has_figures_and_no_keys() -> None:
     """An event has the same id whenever it is sent; its signature is of all that is sent."""
     event = next_event(Told(), REPORT, every_percent=25, estimate=0)
     assert event is not None
-    report = REPORT | {"last_errors": ["no object 'secret/key.png'"]}
+    error = "no object 'secret/key.png'"
+    report = REPORT | {"last_errors": [error], "stall": error, "stall_kind": "errors"}
     sent = body(event, report, at="2026-01-01T00:00:00+00:00")
 
     assert json.loads(sent)["id"] == "0123456789abcdef:start"
+    assert json.loads(sent)["stall"] == "errors"
     assert b"secret/key.png" not in sent
     assert signature(sent, secret="s") != signature(sent + b" ", secret="s") != signature(sent, secret="t")
+
+
+def _errors(world: World) -> None:
+    for on in ("copy", "put"):
+        world.store.faults.add(Fault.refuse(StoreRequestError), on=on, times=None)
+    world.moved(up_to="copy")
+    world.tick()
+
+
+def _canary_missing(world: World) -> None:
+    world.moved()
+    world.context.canaries.note(world.run, lambda _: Canaries(reads=1, missing={"[7]": (1, 2, 3)}))
+
+
+def _canary_failed(world: World) -> None:
+    world.moved()
+    failed = Canaries(reads=1, failed=1, last_failure="row [7]: no object 'up/secret.png'", stopped=True)
+    world.context.canaries.note(world.run, lambda _: failed)
+    world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING)
+    world.tick()
+
+
+def _own_stage(world: World) -> None:
+    world.moved()
+    world.sql("UPDATE rekey_runs SET settings = :settings", settings=json.dumps({"after_switch": "shop.cdn:purge"}))
+    with transaction(world.engine) as connection:
+        add_visits(connection, world.run, [1])
+    world.context.visits.failed(world.run, [1], detail="KeyError: 'up/secret.png' of row [7]", wait_seconds=60, most=9)
+
+
+@pytest.mark.parametrize(
+    ("befall", "shown", "told"),
+    [
+        (_errors, "secret.png", "its assets have errors"),
+        (_canary_missing, "row [7]", "a canary read did not get its object"),
+        (_canary_failed, "up/secret.png", "paused, since a canary read failed"),
+        (_own_stage, "up/secret.png", "your own stage shop.cdn:purge fails on 1 assets"),
+    ],
+)
+def test_standstill_is_told_without_the_keys_and_rows_that_the_status_shows(
+    tmp_path: Path, befall: Callable[[World], None], shown: str, told: str
+) -> None:
+    """Whatever the status says of it: what kind of standstill it is, and where to look."""
+    world = World(tmp_path)
+    world.add(7, "up/secret.png")
+    befall(world)
+    report = world.report()
+    sent = json.loads(body(Event(name="stall", mark="stall errors"), report, at="2026-01-01T00:00:00+00:00"))
+
+    assert shown in report["stall"]
+    assert sent["stall"].startswith(told)
+    assert not [word for word in ("secret", "[7]") if word in json.dumps(sent)]
 
 
 def test_address_and_secret_are_shown_nowhere() -> None:
