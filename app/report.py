@@ -84,8 +84,10 @@ def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttl
     step = report["step"]
     if run.state is RunState.RUNNING and canaries.missing:
         rows = ", ".join(canaries.missing)
-        held = "deletes are held while it is read again"
-        return f"a canary read did not get the object that row {rows} names: {held}", f"a canary read did not get its object: {held}"
+        return (
+            f"a canary read did not get the object that row {rows} names: deletes are held while it is read again",
+            "a canary read did not get its object: deletes are held while it is read again",
+        )
     if run.state is not RunState.PAUSED:
         return None
     if step is not None and step["waits"]:
@@ -95,8 +97,10 @@ def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttl
         return f"paused, {throttle.why}", f"paused, {throttle.why}"
     if not canaries.stopped:
         return None
-    failed, goes_on = "paused, since a canary read failed", "`rekey resume` goes on"
-    return f"{failed}: {canaries.last_failure}; {goes_on}", f"{failed}: `rekey status` says what it got; {goes_on}"
+    return (
+        f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on",
+        "paused, since a canary read failed: `rekey status` says what it got; `rekey resume` goes on",
+    )
 
 
 def totals_of(counts: Sequence[Count]) -> dict[str, Any]:

@@ -196,8 +196,8 @@ ALL = (
     _guard(
         "delete before the journal says so",
         f"{DELETE}:_delete",
-        "due, noted = note(batch, view, due)",
-        "due, noted = due, note(batch, view, [])[1]",
+        "due, noted = note(batch, view, going.due)",
+        "due, noted = going.due, note(batch, view, [])[1]",
         ("H31_journal_before_the_delete", C),
     ),
     _guard(
