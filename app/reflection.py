@@ -52,3 +52,12 @@ def split_name(name: str) -> tuple[str | None, str]:
             part += letter
     parts.append(part)
     return (".".join(parts[:-1]) or None, parts[-1])
+
+
+def plain_name(engine: Engine, name: str) -> str:
+    """The one name under which the ledger knows a table, however it was written: without the schema where it is looked for anyway."""
+    schema, table = split_name(name)
+    if engine.dialect.name == "sqlite":  # which folds the letters of names
+        schema, table = schema and schema.lower(), table.lower()
+    parts = [table] if schema in {None, inspect(engine).default_schema_name} else [*str(schema).split("."), table]
+    return ".".join(f'"{part}"' if "." in part else part for part in parts)

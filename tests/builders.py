@@ -142,7 +142,7 @@ def make_run(context: Context, *, rows: int = 0, **more: Any) -> Run:  # noqa: A
     """A new run as ``rekey enqueue`` makes it."""
     return context.runs.create(
         bucket=context.settings.s3_bucket,
-        table_name=context.settings.table,
+        table_name=more.pop("table_name", context.settings.table),
         settings={"grace_seconds": context.settings.grace_seconds},
         capabilities=dataclasses.asdict(context.store.capabilities),
         rows=rows,

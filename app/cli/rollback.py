@@ -16,6 +16,7 @@ from app.database import transaction
 from app.errors import UsageError
 from app.ledger.records import Run
 from app.ledger.rollbacks import Undoable
+from app.reflection import plain_name
 from app.settings import Settings
 from app.states import MoveState, RunKind, RunState
 
@@ -85,7 +86,7 @@ def _origin(settings: Settings, run_id: str | None) -> Run:
         raise UsageError(f"no run yet on bucket {settings.s3_bucket!r} and table {settings.table!r}: there is nothing to take back")
     if run.kind is RunKind.ROLLBACK:
         raise UsageError(f"run {run.id[:8]} is a rollback itself: `rekey enqueue` moves the rows forward again")
-    if (run.bucket, run.table_name) != (settings.s3_bucket, settings.table):
+    if (run.bucket, run.table_name) != (settings.s3_bucket, plain_name(resources.engine(), settings.table)):
         raise UsageError(f"run {run.id[:8]} is of bucket {run.bucket!r} and table {run.table_name!r}: give the settings of that")
     target = run.settings.get("target_bucket")  # an older program's run has none
     if target != settings.target_bucket:

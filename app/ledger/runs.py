@@ -18,6 +18,7 @@ from app.ladder import Step
 from app.ledger.archiving import refuse_archived
 from app.ledger.ladders import add_ladder, end_ladder
 from app.ledger.records import Run
+from app.reflection import plain_name
 from app.schema import meta, moves, runs, throttles
 from app.states import OPEN_STATES, RunKind, RunState
 
@@ -85,6 +86,7 @@ class RunLedger:
         Raises:
             UsageError: A live run is on the same bucket and table, or moves of the run that is taken back have left the ledger.
         """
+        table_name = plain_name(self.engine, table_name)
         values = {
             "id": uuid.uuid4().hex,
             "bucket": bucket,
@@ -151,12 +153,17 @@ class RunLedger:
     def live(self, bucket: str, table_name: str) -> Run | None:
         """The live run on this bucket and table."""
         with transaction(self.engine, read_only=True) as connection:
-            row = connection.execute(select(runs).where(runs.c.live_hash == live_hash(bucket, table_name))).mappings().one_or_none()
+            mine = live_hash(bucket, plain_name(self.engine, table_name))
+            row = connection.execute(select(runs).where(runs.c.live_hash == mine)).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None
 
     def newest(self, bucket: str, table_name: str, *, kind: RunKind | None = None) -> Run | None:
         """The newest run on this bucket and table, of *kind* if that is given."""
-        where = [runs.c.bucket == bucket, runs.c.table_name == table_name, *([runs.c.kind == kind] if kind else [])]
+        where = [
+            runs.c.bucket == bucket,
+            runs.c.table_name == plain_name(self.engine, table_name),
+            *([runs.c.kind == kind] if kind else []),
+        ]
         with transaction(self.engine, read_only=True) as connection:
             row = connection.execute(select(runs).where(*where).order_by(runs.c.no.desc()).limit(1)).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None

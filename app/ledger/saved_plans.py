@@ -13,6 +13,7 @@ from sqlalchemy import Engine, func, insert, select
 from app.database import MICROSECONDS, database_now, transaction
 from app.errors import UsageError
 from app.ledger.archiving import archived
+from app.reflection import plain_name
 from app.schema import moves, plans, runs
 from app.states import RunKind, RunState
 
@@ -103,7 +104,7 @@ def past_rate(engine: Engine, *, bucket: str, table_name: str) -> PastRate | Non
         ended = select(runs.c.no, runs.c.id, runs.c.created_at, runs.c.bucket, runs.c.table_name).where(
             runs.c.state == RunState.FINISHED, runs.c.kind == RunKind.MOVE
         )
-        own = ended.where(runs.c.bucket == bucket, runs.c.table_name == table_name)
+        own = ended.where(runs.c.bucket == bucket, runs.c.table_name == plain_name(engine, table_name))
         for statement in (own, ended):
             for run in connection.execute(statement.order_by(runs.c.no.desc()).limit(RUNS_TRIED)).all():
                 if archived(connection, run.id) is not None:

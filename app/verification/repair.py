@@ -17,6 +17,7 @@ from app.database import read_now, transaction
 from app.errors import UsageError
 from app.looks import Looks
 from app.planning import printable
+from app.reflection import plain_name
 from app.schema import moves, runs
 from app.states import RunState
 from app.verification.current import key_of, look_at, rows_now
@@ -70,7 +71,7 @@ def refuse_while_running(subject: Subject, connection: Connection, *, bucket: st
     """Raise UsageError while a run may act on the table's rows: it is running, is being cancelled, or a worker still has a lease."""
     if not subject.has_ledger:
         return
-    where = (runs.c.bucket == bucket, runs.c.table_name == table, runs.c.live_hash.is_not(None))
+    where = (runs.c.bucket == bucket, runs.c.table_name == plain_name(connection.engine, table), runs.c.live_hash.is_not(None))
     live = connection.execute(select(runs.c.no, runs.c.id, runs.c.state).where(*where)).first()
     if live is None:
         return

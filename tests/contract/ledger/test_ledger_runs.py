@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import inspect
 
 from app.errors import UsageError
 from app.ledger.runs import Clocks
@@ -36,6 +37,19 @@ def test_second_live_run_is_refused_until_the_first_has_ended(context: Context) 
     assert context.runs.newest(second.bucket, second.table_name) == second
     assert context.runs.all_live() == [second]
     assert context.runs.get(first.id).finished_at is not None
+
+
+def test_table_that_is_written_with_its_schema_is_the_same_table(context: Context) -> None:
+    """One live run a table, however the operator writes its name."""
+    schema = inspect(context.runs.engine).default_schema_name
+    first = make_run(context, table_name="files")
+    for name in (f"{schema}.files", f'"{schema}"."files"', '"files"'):
+        with pytest.raises(UsageError, match=first.id[:8]):
+            make_run(context, table_name=name)
+        assert context.runs.live(first.bucket, name) == context.runs.newest(first.bucket, name) == first
+    other = make_run(context, table_name="another.files")
+
+    assert other.table_name == "another.files"
 
 
 def test_two_that_start_at_once_make_one_run(context: Context) -> None:
