@@ -6,8 +6,10 @@ a statement, a lock wait or an idle transaction by itself (H30).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -96,10 +98,24 @@ def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER
         raise UsageError(f"the driver {error.name!r} for REKEY_DATABASE_URL is not installed: pip install {error.name}") from None
     except exc.NoSuchModuleError:
         raise UsageError(f"REKEY_DATABASE_URL: no database is called {kind!r}; PostgreSQL, MySQL/MariaDB and SQLite are") from None
+    _check_parts(engine, kind)
     event.listen(engine, "connect", _on_connect(kind, statement_seconds))
     if kind == "sqlite":
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _check_parts(engine: Engine, kind: str) -> None:
+    """Raise UsageError for what no driver can open, and each says in words of its own: a file in no folder, a parameter that is unknown."""
+    if kind == "sqlite":
+        folder = Path(engine.url.database or "").parent
+        if not folder.is_dir():
+            raise UsageError(f"REKEY_DATABASE_URL: there is no folder {str(folder)!r} for the file")
+    elif kind in {"mysql", "mariadb"}:
+        known = inspect.signature(engine.dialect.loaded_dbapi.connections.Connection).parameters
+        unknown = [name for name in engine.dialect.create_connect_args(engine.url)[1] if name not in known]
+        if unknown:
+            raise UsageError(f"REKEY_DATABASE_URL: PyMySQL knows no parameter {', '.join(unknown)}")
 
 
 def _on_connect(kind: str, statement_seconds: int) -> Any:  # noqa: ANN401 - an event listener

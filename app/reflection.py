@@ -59,5 +59,6 @@ def plain_name(engine: Engine, name: str) -> str:
     schema, table = split_name(name)
     if engine.dialect.name == "sqlite":  # which folds the letters of names
         schema, table = schema and schema.lower(), table.lower()
-    parts = [table] if schema in {None, inspect(engine).default_schema_name} else [*str(schema).split("."), table]
+    default = engine.dialect.default_schema_name or inspect(engine).default_schema_name
+    parts = [table] if schema in {None, default} else [*str(schema).split("."), table]
     return ".".join(f'"{part}"' if "." in part else part for part in parts)

@@ -330,8 +330,15 @@ def _speaks(sock: socket.socket) -> bool:
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Certificates and host names are verified: against *ca_file* alone, else the system's and certifi's authorities (S10)."""
-    context = ssl.create_default_context(cafile=ca_file)
+    """Certificates and host names are verified: against *ca_file* alone, else the system's and certifi's authorities (S10).
+
+    Raises:
+        UsageError: The file has no certificates.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"REKEY_S3_CA_FILE: no certificates can be read from {ca_file!r}: give a file of PEM certificates") from error
     if ca_file is None:
         context.load_verify_locations(cafile=certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -40,6 +40,8 @@ def database_url(url: str) -> str:
     if driver == "sqlite":
         if rest in {"", "/"} or ":memory:" in rest or "mode=memory" in rest:
             raise ValueError("name a file, like sqlite:////var/lib/app.db: several processes cannot share a database in memory")
+        if not rest.startswith("/"):
+            raise ValueError(f"a file's URL has three slashes, and four before an absolute path: sqlite:///{rest}")
         return f"sqlite://{rest}"
     name = _split(url).path.strip("/")
     if not name:
@@ -85,7 +87,7 @@ def _check_parameters(kind: str, given: Mapping[str, Sequence[str]]) -> None:
 def s3_endpoint(url: str) -> str:
     """Scheme, host and port, and nothing else."""
     parts = _split(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", parts.netloc):
         raise ValueError("give scheme and host, like https://s3.example.com or http://localhost:9000")
     if parts.username is not None or parts.password is not None:
         raise ValueError("leave user and password out of it: they have settings of their own")

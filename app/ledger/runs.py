@@ -152,8 +152,8 @@ class RunLedger:
 
     def live(self, bucket: str, table_name: str) -> Run | None:
         """The live run on this bucket and table."""
+        mine = live_hash(bucket, plain_name(self.engine, table_name))
         with transaction(self.engine, read_only=True) as connection:
-            mine = live_hash(bucket, plain_name(self.engine, table_name))
             row = connection.execute(select(runs).where(runs.c.live_hash == mine)).mappings().one_or_none()
         return Run.from_row(dict(row)) if row else None
 

@@ -53,7 +53,9 @@ def read(settings: Settings) -> Reading:
     """How everything is now."""
     seen, run = _read_ledger(settings)
     queues = _queues_of(run)
-    return replace(seen, broker=_read_broker(settings, queues), workers=_consumers(queues))
+    broker = _read_broker(settings, queues)
+    # Without a broker nobody can be asked, and trying would take longer than Prometheus waits (10 s).
+    return replace(seen, broker=broker, workers=None if broker is None else _consumers(queues))
 
 
 def _read_ledger(settings: Settings) -> tuple[Reading, Run | None]:

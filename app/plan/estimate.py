@@ -105,7 +105,7 @@ def duration(work: Work, *, rate: PastRate | None, settings: Settings) -> dict[s
         per_second = float(ASSUMED_ROWS_PER_SECOND)
         basis = (
             f"assumed, not measured here: {ASSUMED_ROWS_PER_SECOND} rows and {ASSUMED_BYTES_PER_SECOND // 10**6} MB a second; "
-            "no run has finished in this ledger yet"
+            "this ledger has no finished run of a hundred rows or more to go by"
         )
         seconds = max(work.rows / per_second, traffic(work)["bytes_read"] / ASSUMED_BYTES_PER_SECOND)
     if bounds and min(bounds) < per_second:

@@ -35,7 +35,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("no url", "no database URL"), ("oracle+cx_oracle://u:secret@h/x", "cx_Oracle"), ("nosuch://u:secret@h/x", "nosuch")],
+    [
+        ("no url", "no database URL"),
+        ("oracle+cx_oracle://u:secret@h/x", "cx_Oracle"),
+        ("nosuch://u:secret@h/x", "nosuch"),
+        ("sqlite:////no/such/folder/app.db", "no folder '/no/such/folder'"),
+        ("mysql+pymysql://u:secret@h/x?charset=utf8mb4&bogus=1", "no parameter bogus"),
+    ],
 )
 def test_url_that_cannot_work_is_refused_with_the_remedy_and_without_the_password(url: str, words: str) -> None:
     """One line, exit status 2."""

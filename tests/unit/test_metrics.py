@@ -11,13 +11,16 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from app.gauge import BOUNDS
 from app.gauge import Reading as Answers
 from app.ledger.throttles import RECONCILER, Tallied, Throttle
+from app.metrics import collecting
 from app.metrics.collecting import RunCollector
 from app.metrics.families import Broker, Reading, families
 from app.report import snapshot
+from app.settings import Settings
 from app.stages.tally import Tally
 from tests.builders import World
 
@@ -178,3 +181,13 @@ def test_every_panel_asks_for_what_there_is(names: set[str]) -> None:
         assert not place & taken, panel["title"]
         taken |= place
     assert max(x for x, _ in taken) < 24
+
+
+def test_workers_are_not_asked_for_where_the_broker_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would take longer than Prometheus waits, and the broker's own series would never be seen."""
+    world = moved(tmp_path)
+    monkeypatch.setattr(collecting, "_read_ledger", lambda _settings: (Reading(database=True), world.run))
+    monkeypatch.setattr(collecting, "_consumers", lambda _queues: pytest.fail("asked for workers"))
+    found = collecting.read(Settings(broker_url=SecretStr("redis://127.0.0.1:1/0")))
+
+    assert (found.broker, found.workers) == (None, None)

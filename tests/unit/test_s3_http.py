@@ -433,6 +433,16 @@ def test_certificate_of_the_given_authority_is_accepted(tls_server: Server, cert
     assert tls_server.connections == 1
 
 
+@pytest.mark.parametrize("holds", ["no certificate at all", None])
+def test_file_of_authorities_that_has_none_is_refused_by_its_setting(tmp_path: Path, holds: str | None) -> None:
+    """One line that says which file, and not what OpenSSL calls it."""
+    file = tmp_path / "ca.pem"
+    if holds:
+        file.write_text(holds, encoding="ascii")
+    with pytest.raises(UsageError, match=r"REKEY_S3_CA_FILE: no certificates can be read from .*ca\.pem"):
+        SocketTransport("https://localhost", clock=BootClock(), keep=1, ca_file=str(file))
+
+
 def test_connections_are_opened_side_by_side(certificate: tuple[Path, Path]) -> None:
     """Each takes a round trip or three: a server that answers none of eight before all eight have come is no obstacle."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -174,6 +174,8 @@ def test_only_what_a_command_needs_is_required(tmp_path: Path) -> None:
         ("DATABASE_URL", "postgresql://u:s3cret@h", "name the database at the end"),
         ("DATABASE_URL", "postgresql://u:s3cret/x@h/x", "write / ? # @ : in user and password as %2F"),
         ("DATABASE_URL", "sqlite://", "several processes cannot share a database in memory"),
+        ("DATABASE_URL", "sqlite://app.db", "three slashes"),
+        ("S3_ENDPOINT", "http://bad host:9000", "give scheme and host"),
         ("DATABASE_URL", "sqlite:///:memory:", "several processes cannot share a database in memory"),
         ("BROKER_URL", "memory://", "does not reach workers in other processes"),
         ("BROKER_URL", "amqp://u:s3cret@h", "give the URL of a Redis or Valkey"),
