@@ -27,6 +27,10 @@ class StoreUnavailableError(TransientError):
     """The store refused a request for now (503, slow down, no connection): the request was *not* carried out."""
 
 
+class UnreachableError(StoreUnavailableError):
+    """No connection to the store came about, or no whole answer to a read: nothing was carried out."""
+
+
 class StoreFullError(StoreUnavailableError):
     """There is no room for what was to be written: deletes make some (case 23)."""
 

@@ -118,5 +118,7 @@ def _stands(report: Mapping[str, Any]) -> str | None:
         step: Mapping[str, Any] | None = report["step"]
         waits = f"step {step['step']}" if step is not None and step["waits"] else None
         return str(report["rests"] or waits or ("canary" if "canary" in (report["stall"] or "") else "paused"))
+    if report["at_rest"]:
+        return "waits"
     errors: Sequence[str] = report["last_errors"]
     return "errors" if errors and report["stall"] == errors[0] else None

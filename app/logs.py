@@ -26,6 +26,8 @@ ACTIONS: Mapping[str, str] = {
     "webhook_failed": "The webhook took an event of a run at none of several ticks; it is not told of it.",
     "clock_jumped": "The database's clock jumped: deletes are held for one grace.",
     "moves_left": "Finished moves of a run that is over left the ledger for the bucket.",
+    "store_outage": "The object store gives a stage nothing; once for each outage and worker.",
+    "store_outage_over": "It serves the stage again.",
     "batch_released": "A batch gave back what it had not done; the reason is in the message.",
     "batch_refused": "A message of another deployment or run was not acted on.",
     "broker_warning": "The broker did not take or confirm a message; the ledger has it sent again.",

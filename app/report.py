@@ -12,10 +12,11 @@ from app.ledger.counting import Count
 from app.ledger.depths import depth_of
 from app.ledger.ladders import LadderLedger
 from app.ledger.losses import LossLedger, Lost
+from app.ledger.outages import Outage, OutageLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
-from app.ledger.throttles import Throttle, ThrottleLedger
+from app.ledger.throttles import Acted, Throttle, ThrottleLedger
 from app.ledger.visits import VisitLedger
 from app.pipeline import MOVE_STAGES
 from app.redaction import redact
@@ -30,6 +31,8 @@ _RESTING = {
 }
 SHOWN_ERRORS = 3
 SOME_ERRORS = "its assets have errors: `rekey status` shows the last ones"  # which name keys
+OUTAGE_SECONDS = 90  # for which a worker's word of an outage counts: it tries again sooner, unless it has died, or its message is lost
+QUIET_SECONDS = 3  # without an outcome, before an outage is a standstill: a store refuses a request once in a while
 SILENT_TICKS = 6  # ticks that may fail to come before the report says so,
 SILENT_SECONDS = 6.0  # and so long at least: on a busy machine several short ones are late together
 
@@ -52,7 +55,8 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
         | {"canary_reads": canaries.reads, "canary_failed": canaries.failed, "step": step}
     )
     depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
-    throttle = ThrottleLedger(queues.engine).find(run)
+    throttles = ThrottleLedger(queues.engine)
+    throttle = throttles.find(run)
     report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now, throttle=throttle)
     report["seed_held_by"] = throttle.causes.get("seed")
     rows = max(totals["rows"], run.rows_estimate)
@@ -62,9 +66,10 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     report |= speed | {"eta_seconds": eta}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["rests"] = throttle.rests if run.state is RunState.PAUSED else None
+    waits = _outage(OutageLedger(queues.engine).find(run), now=now, acted=throttles.acted_at(run)) if totals["open"] else None
     stands = [
-        stall(run, now=now, counts=counts, next_delete=next_delete, errors=said, grace=_grace(run))
-        for said in (errors, [SOME_ERRORS] if errors else [])
+        stall(run, now=now, counts=counts, next_delete=next_delete, errors=said, grace=_grace(run), waits=why)
+        for said, why in zip((errors, [SOME_ERRORS] if errors else []), waits or (None, None), strict=True)
     ]
     report["stall"], report["stall_kind"] = _resting(run, report, canaries=canaries, throttle=throttle) or stands
     own, name = None, run.settings.get("after_switch")
@@ -75,6 +80,7 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
             report["stall"] = f"{report['stall_kind']}: {redact(own['detail'])}"
     report["own_stage"] = own
     report["last_errors"] = errors
+    report["at_rest"] = waits is not None and report["stall"] == waits[0]
     report["held_back_by"] = held_back_by(report, per_second={})
     return report
 
@@ -101,6 +107,17 @@ def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttl
         f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on",
         "paused, since a canary read failed: `rekey status` says what it got; `rekey resume` goes on",
     )
+
+
+def _outage(seen: Outage | None, *, now: int, acted: Acted) -> tuple[str, str] | None:
+    """That the object store gives workers nothing, and nobody has got anything done since; and the same without a request's words."""
+    if seen is None or now - seen.at > OUTAGE_SECONDS * MICROSECONDS:
+        return None
+    acted_at = max(acted.outcomes.values(), default=0)
+    if acted_at > seen.at or now - acted_at < QUIET_SECONDS * MICROSECONDS:
+        return None
+    by_whom = f"a {seen.stage} worker has seen that {max(0, now - seen.at) / MICROSECONDS:.0f} s ago"
+    return f"{seen.kind}: {redact(seen.detail)}; {by_whom}", f"{seen.kind}; {by_whom}"
 
 
 def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
@@ -161,13 +178,24 @@ def time_left(run: Run, *, totals: Mapping[str, Any], seconds: float, rows: int)
     return round(min(found)) if found else None
 
 
-def stall(run: Run, *, now: int, counts: Sequence[Count], next_delete: int | None, errors: Sequence[str], grace: int) -> str | None:
-    """Why nothing moves, in words that name the remedy; None while it moves or is over."""
+def stall(
+    run: Run,
+    *,
+    now: int,
+    counts: Sequence[Count],
+    next_delete: int | None,
+    errors: Sequence[str],
+    grace: int,
+    waits: str | None = None,
+) -> str | None:
+    """Why nothing moves, in words that name the remedy; None while it moves or is over. *waits*: for what all of it waits."""
     if not run.is_live or run.state is not RunState.RUNNING:
         return _RESTING.get(run.state) if run.is_live else None
     silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
     if silent > max(SILENT_SECONDS, SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5))):
         return f"no reconciler tick for {silent:.0f} s: is beat running, and a worker for the seed queue (`python -m workers`)?"
+    if waits is not None:
+        return waits
     if run.deletes_held_until > now:
         return f"the database's clock jumped: deletes are held for {(run.deletes_held_until - now) / MICROSECONDS:.0f} s"
     opened = {count.state for count in counts if count.state in OPEN_STATES}

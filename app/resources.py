@@ -39,6 +39,7 @@ from app.settings import Settings, load
 from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.in_flight import InFlight
+from app.stages.outages import Outages
 from app.stages.pages_ahead import PagesAhead
 from app.stages.tally import NOTE_SECONDS, Tally, after
 from app.stages.watch import RunWatch
@@ -228,6 +229,7 @@ def _context(run: Run) -> _Served:
         room=_room,
         crowd=_crowd,
         tally=_tally,
+        outages=_outages,
         in_flight=InFlight(),
         pages=PagesAhead(BootClock()),
     )
@@ -243,6 +245,7 @@ _budget = ByteBudget()
 _room = ByteBudget(MOST_HELD)
 _crowd = Crowd()
 _tally = Tally(seconds=NOTE_SECONDS, later=after)
+_outages = Outages()
 
 
 def settings_of(run: Run) -> Settings:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.errors import BadKeyError, LeaseLostError, RekeyError, StoreUnavailableError, UnansweredError
+from app.errors import BadKeyError, LeaseLostError, RekeyError, StoreUnavailableError, UnansweredError, UnreachableError
 from app.gauge import Gauge
 from app.s3_clock import StoreClock
 from app.s3_errors import answer_error
@@ -232,6 +232,6 @@ class S3Client:
         return Reply(answer=answer, date=date, expires_at=expires_at)
 
 
-def _of_read(error: UnansweredError) -> StoreUnavailableError:
+def _of_read(error: UnansweredError) -> UnreachableError:
     """A read that got no answer: whatever became of it, it has changed nothing, so that nobody need wait for it (S7)."""
-    return StoreUnavailableError(str(error))
+    return UnreachableError(str(error))

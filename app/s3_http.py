@@ -19,7 +19,7 @@ from weakref import finalize
 
 import certifi
 
-from app.errors import StoreUnavailableError, UnansweredError, UsageError
+from app.errors import UnansweredError, UnreachableError, UsageError
 from app.s3_wire import AnswerReader, BrokenAnswerError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Transport(Protocol):
     def prepare(self, wanted: int, *, timeout: float) -> int:
         """See that *wanted* connections are open and free, within *timeout* seconds; gives how many of them are.
 
-        Raises StoreUnavailableError if none is.
+        Raises UnreachableError if none is.
         """
 
     def send(
@@ -71,7 +71,7 @@ class Transport(Protocol):
     ) -> Answer:
         """The whole answer within *timeout* seconds; *max_body* and *admit* as in ``AnswerReader.read``.
 
-        Raises StoreUnavailableError if the request cannot have arrived, UnansweredError if it may have.
+        Raises UnreachableError if the request cannot have arrived, UnansweredError if it may have.
         """
 
     def begin(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, timeout: float) -> Begun:
@@ -261,7 +261,7 @@ class SocketTransport:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise StoreUnavailableError(f"cannot resolve {host}: {error}") from error
+            raise UnreachableError(f"cannot resolve {host}: {error}") from error
         failure: OSError | None = None
         for tried, (family, kind, protocol, _, address) in enumerate(found):
             left = (end - self._clock.boot()) / (len(found) - tried)  # an address that swallows packets leaves time for the next
@@ -283,7 +283,7 @@ class SocketTransport:
             except BaseException:
                 sock.close()
                 raise
-        raise StoreUnavailableError(f"cannot connect to {self.host}: {failure or 'timed out'}") from failure
+        raise UnreachableError(f"cannot connect to {self.host}: {failure or 'timed out'}") from failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ tallies = Table(
     Column("slow_downs", BigInteger, nullable=False),
     Column("store_us", BigInteger, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in TOOK),
-    Column("noted_at", BigInteger, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),  # the last outcome; 0: none yet
     **_options,
 )
 

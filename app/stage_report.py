@@ -46,9 +46,12 @@ def stage_figures(
 
 
 def held_back_by(report: Mapping[str, Any], *, per_second: Mapping[str, float]) -> str | None:
-    """What the run waits for most, and which knob helps; None where it waits for nothing. *per_second*: what stages do now, where known."""
+    """What the run waits for most, and which knob helps; None where it waits for nothing, or as a whole for what its standstill says.
+
+    *per_second*: what stages do now, where known.
+    """
     stages: Mapping[str, Mapping[str, Any]] = report["stages"]
-    if report["ended"] or not report["open"]:
+    if report["ended"] or not report["open"] or report["at_rest"]:
         return None
     decided = _slowed_by(report)
     if decided is not None:

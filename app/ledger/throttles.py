@@ -53,6 +53,14 @@ class Throttle:
     memory: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """When workers of each stage last noted an outcome, and moves that they took up, looks included (UTC microseconds)."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    taken: Mapping[str, int] = field(default_factory=dict)
+
+
 class ThrottleLedger:
     """The rows of rekey_throttles, one a run, and of rekey_tallies, one a run, worker and stage."""
 
@@ -118,17 +126,29 @@ class ThrottleLedger:
             **dict(zip(TOOK, done.store.buckets, strict=True)),
         }
         more: dict[str, Any] = {name: tallies.c[name] + value for name, value in counted.items()}
-        more["noted_at"] = database_now()
+        if done.outcomes:
+            more["noted_at"] = database_now()
         with transaction(self.engine, single=True) as connection:
             if connection.execute(update(tallies).where(*mine).values(more)).rowcount:
                 return
-        values = {"run_no": run.no, "worker": worker, "stage": stage, "noted_at": database_now(), **counted}
+        values = {"run_no": run.no, "worker": worker, "stage": stage, "noted_at": database_now() if done.outcomes else 0, **counted}
         try:
             with transaction(self.engine) as connection:
                 connection.execute(insert(tallies).values(values))
         except exc.IntegrityError:  # another thread of this worker was faster
             with transaction(self.engine) as connection:
                 connection.execute(update(tallies).where(*mine).values(more))
+
+    def acted_at(self, run: Run) -> Acted:
+        """When the stages' workers last noted that something came of their work."""
+        latest = select(tallies.c.stage, func.max(tallies.c.noted_at)).where(tallies.c.run_no == run.no, tallies.c.stage != RECONCILER)
+        outcomes: dict[str, int] = {}
+        taken: dict[str, int] = {}
+        with transaction(self.engine, read_only=True) as connection:
+            for tally, at in connection.execute(latest.group_by(tallies.c.stage)):
+                stage = tally.removesuffix(_TAKEN)
+                (outcomes if tally == stage else taken)[stage] = int(at)
+        return Acted(outcomes=outcomes, taken=taken)
 
     def tallied(self, run: Run) -> dict[str, Tallied]:
         """What all workers have done so far, by stage."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import exc
 
-from app.errors import DatabaseUnavailableError, LeaseLostError, UnansweredError
+from app.errors import DatabaseUnavailableError, LeaseLostError, TransientError, UnansweredError
 from app.ledger.moves import check_arrow
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.stages.context import Context
@@ -32,6 +32,7 @@ class Result:
     outcomes: int = 0  # moves that this stage is done with, or had an error with
     failed: int = 0  # of these, those that were parked or had an error
     taken: int = 0  # moves that were taken up, and looked at at least
+    outage: TransientError | None = None  # the last request that the store did not answer, or did not carry out for now
 
     def summary(self) -> str:
         """One line as Flower shows it: "198 copied, 2 parked: missing_source 2"."""
@@ -153,6 +154,7 @@ class Batch:
 
     def unanswered(self, move: Move, error: UnansweredError) -> None:
         """A request for *move* got no answer and may still be carried out: nobody acts on it before the lease ends (S7, H2)."""
+        self.result.outage = error
         self.add(Outcome(move=move._replace(detail=clean(str(error)), waiting=False), keep_lease=True), say="unanswered")
 
     def count(self, outcome: Outcome, *, say: str | None = None) -> None:

@@ -11,9 +11,11 @@ from app.byte_budget import Budget, ByteBudget
 from app.clock import Clock
 from app.copying import is_equal
 from app.database import transaction
+from app.errors import TransientError
 from app.ledger.canaries import CanaryLedger
 from app.ledger.ladders import LadderLedger
 from app.ledger.moves import MoveLedger
+from app.ledger.outages import OutageLedger
 from app.ledger.plans import PlanLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Move, Run
@@ -30,6 +32,7 @@ from app.planning import Rules
 from app.settings import Settings
 from app.stages.crowd import Crowd
 from app.stages.in_flight import InFlight
+from app.stages.outages import Outages
 from app.stages.pace import Pace
 from app.stages.pages_ahead import PagesAhead
 from app.stages.tally import Tally
@@ -62,6 +65,7 @@ class Context:
     pace: Pace = field(default_factory=Pace)
     crowd: Crowd = field(default_factory=Crowd)
     tally: Tally = field(default_factory=Tally)
+    outages: Outages = field(default_factory=Outages)
     costs: Costs = field(default_factory=Costs)  # of looks at the run's store
     in_flight: InFlight = field(default_factory=partial(InFlight, seconds=0))  # of the run's moves, as the seed knows it
     pages: PagesAhead | None = None  # of rows, for the seed; None: it reads each when it comes to it
@@ -125,6 +129,10 @@ class Context:
             store=self.store,
             throttles=lambda: self.throttles,
         )
+
+    def see(self, run: Run, stage: str, *, outage: TransientError | None, taken: int) -> None:
+        """Tell the ledger where *stage* has stood before a store that gives it nothing, and where that is over."""
+        self.outages.see(run, stage, outage=outage, taken=taken, now=self.clock.boot(), ledger=OutageLedger(self.moves.engine))
 
     def rate(self, run: Run, stage: str) -> int:
         """Most moves of *stage* a second, of all workers together: what was set, or the reconciler has decided; 0: no bound."""

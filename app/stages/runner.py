@@ -20,6 +20,7 @@ from app.stages.batch import TASK_SECONDS, Batch, Result
 from app.stages.cancelling import CancelMoves
 from app.stages.context import Context
 from app.stages.crowd import Place
+from app.stages.outages import OUTAGES
 from app.stages.outcomes import failed
 from app.states import RunState
 
@@ -94,11 +95,16 @@ def _work_through(stage: str, work: Work, run: Run, ids: Sequence[int], *, conte
             result.counts["held back by the rate"] += len(ids) - start
             break
         outcomes, failed, taken = result.outcomes, result.failed, result.taken
+        result.outage = None
         try:
             _do(stage, work, run, chunk, context=context, result=result, started=started, place=place)
+        except OUTAGES as error:  # before there was a batch: the store was asked for its time
+            result.outage = error
+            raise
         finally:
             taken = result.taken - taken
             context.note(run, stage, outcomes=result.outcomes - outcomes, failed=result.failed - failed, taken=taken)
+            context.see(run, stage, outage=result.outage, taken=taken)
             if rate and taken < len(chunk):
                 context.steering.give_back(run, stage=_line(stage), moves=len(chunk) - taken, rate=rate)
         start += len(chunk)
@@ -194,7 +200,8 @@ def _act(work: Work, batch: Batch) -> None:
             batch.flush_sometimes()
         batch.flush()
         batch.give_back(hinted=True)
-    except UnansweredError:
+    except UnansweredError as error:
+        batch.result.outage = error
         # The move whose request is unanswered keeps its lease to the end: it may still be carried out (S7). The others go back.
         batch.flush()
         batch.give_back(due_in=_soon())
@@ -202,6 +209,8 @@ def _act(work: Work, batch: Batch) -> None:
         batch.flush()
         batch.give_back(hinted=True)
     except (StoreUnavailableError, ExpiredRequestError, LeaseLostError) as error:
+        if isinstance(error, OUTAGES):
+            batch.result.outage = error
         batch.flush()
         batch.give_back(due_in=_soon())
         batch.result.counts[type(error).__name__.removesuffix("Error")] += 1

@@ -33,6 +33,7 @@ REPORT: dict[str, Any] = {
     "stall": None,
     "stall_kind": None,
     "rests": None,
+    "at_rest": False,
     "last_errors": [],
 }
 
@@ -65,13 +66,15 @@ def test_run_is_told_from_its_start_to_its_end() -> None:
             {"rows": 100, "open": 60},
             {"rows": 100, "open": 60, "state": "paused"},
             {"rows": 100, "open": 20, "stall": "no such bucket", "last_errors": ["no such bucket"]},
+            {"rows": 100, "open": 20, "stall": "the store is away", "at_rest": True},
             {"rows": 100, "open": 0, "state": "finished", "ended": True},
             {"rows": 100, "open": 0, "state": "finished", "ended": True},
         ]
     )
 
     assert marks == [
-        "start", "threshold 25", "stall step 1", "stall window", "stall paused", "stall paused", "threshold 75", "stall errors", "end"
+        "start", "threshold 25", "stall step 1", "stall window", "stall paused", "stall paused", "threshold 75", "stall errors",
+        "stall waits", "end",
     ]  # fmt: skip
 
 
@@ -94,6 +97,12 @@ def _errors(world: World) -> None:
         world.store.faults.add(Fault.refuse(StoreRequestError), on=on, times=None)
     world.moved(up_to="copy")
     world.tick()
+
+
+def _store_away(world: World) -> None:
+    for on in ("copy", "put"):
+        world.store.faults.add(Fault.lose_reply(), on=on)
+    world.moved(up_to="copy")
 
 
 def _canary_missing(world: World) -> None:
@@ -121,6 +130,7 @@ def _own_stage(world: World) -> None:
     ("befall", "shown", "told"),
     [
         (_errors, "secret.png", "its assets have errors"),
+        (_store_away, "secret.png", "the object store does not answer; a copy worker has seen that 0 s ago"),
         (_canary_missing, "row [7]", "a canary read did not get its object"),
         (_canary_failed, "up/secret.png", "paused, since a canary read failed"),
         (_own_stage, "up/secret.png", "your own stage shop.cdn:purge fails on 1 assets"),

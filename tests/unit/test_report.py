@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.errors import StoreFullError, StoreUnavailableError, UnreachableError
 from app.ledger.counting import Count
-from app.report import SILENT_SECONDS, SILENT_TICKS, is_done, rates, stall, time_left, totals_of
+from app.report import OUTAGE_SECONDS, SILENT_SECONDS, SILENT_TICKS, is_done, rates, stall, time_left, totals_of
+from app.stages.tally import Tally
 from app.states import OPEN_STATES, MoveState, ParkedReason, RunState
+from app.testing import Fault
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 FINALS = ("deleted", "in_place", "kept", "parked", "superseded", "cancelled", "rolled_back")
 SECOND = 1_000_000
+REFUSED = "cannot connect to 127.0.0.1:9000: [Errno 111] Connection refused"
 
 
 @pytest.fixture
@@ -189,3 +193,119 @@ def test_time_left_goes_by_what_is_switched_until_the_first_grace_is_over(
 
     assert time_left(run, totals=counts, seconds=10.0, rows=1000) == expected
     assert time_left(dataclasses.replace(run, state=RunState.PAUSED), totals=counts, seconds=10.0, rows=1000) is None
+
+
+# The object store gives workers nothing
+
+
+def away(world: World) -> None:
+    """Nothing that is asked of the store reaches it."""
+    gone = UnreachableError(REFUSED)
+    for on in ("stat", "head", "read", "copy", "put", "list_page", "delete"):
+        world.store.faults.add(Fault.refuse(gone), on=on, times=None)
+
+
+@pytest.mark.parametrize("stage", ["copy", "rename", "delete"])
+def test_store_that_is_away_is_the_reason_and_nothing_else_holds_the_run_back(tmp_path: Path, stage: str) -> None:
+    """Whichever stage asks it, at once; not the rate that was set and is not used, nor workers that take what they give back."""
+    world = World(tmp_path, settings={"grace_seconds": 0})
+    for number in (1, 2, 3):
+        world.add(number)
+    world.seed()
+    for before in ("copy", "rename", "delete")[: ("copy", "rename", "delete").index(stage)]:
+        world.do(before)
+    world.context.steering.set_knobs(world.run, {f"{stage}_rate": 8})
+    away(world)
+    world.do(stage)
+    world.later(3)
+    report = world.report()
+
+    assert report["stall"] == (f"the object store does not answer: {REFUSED}; a {stage} worker has seen that 3 s ago")
+    assert report["stall_kind"] == f"the object store does not answer; a {stage} worker has seen that 3 s ago"
+    assert report["held_back_by"] is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.lose_reply(), "the object store does not answer: no answer for"),
+        (Fault.refuse(StoreFullError("XMinioStorageFull")), "the object store is full: XMinioStorageFull"),
+        (Fault.refuse(StoreUnavailableError("ExpiredToken")), "no request to the object store goes through: ExpiredToken"),
+    ],
+)
+def test_store_that_gives_nothing_is_told_as_it_is(world: World, fault: Fault, said: str) -> None:
+    """No move has an error for any of these."""
+    world.add(1)
+    world.seed()
+    for on in ("copy", "put"):
+        world.store.faults.add(fault, on=on)
+    world.do("copy")
+
+    assert said in str(world.report()["stall"])
+
+
+def test_outage_is_over_when_a_worker_is_served_again(world: World) -> None:
+    """Also where the worker that has seen it has died, and another one took its place."""
+    for number in (1, 2):
+        world.add(number)
+    world.seed()
+    away(world)
+    world.do("copy")
+    during = world.report()["stall"]
+    world.store.faults.clear()
+    world.later(10)
+    world.do("copy", [1], worker=world.worker())
+
+    assert "does not answer" in str(during)
+    assert world.report()["stall"] is None
+
+
+def test_outage_that_one_of_several_workers_sees_is_no_standstill(world: World) -> None:
+    """The others get done what is to be done: its record stays, and is not the reason for anything."""
+    for number in (1, 2):
+        world.add(number)
+    world.seed()
+    away(world)
+    world.do("copy", [1])
+    world.store.faults.clear()
+    world.later(1)
+    other = world.worker(tally=Tally(seconds=0.0), outages=world.context.outages)
+    world.do("copy", [2], worker=other)
+
+    assert world.states() == {"planned": 1, "copied": 1}
+    assert world.report()["stall"] is None
+
+
+def test_outage_of_which_nobody_has_spoken_for_long_is_none(world: World) -> None:
+    """Whoever saw it has died, or has nothing to do any more."""
+    world.add(1)
+    world.seed()
+    away(world)
+    world.do("copy")
+    world.later(OUTAGE_SECONDS + 1)
+    world.tick()
+
+    assert "does not answer" not in str(world.report()["stall"])
+
+
+def test_worker_says_once_that_the_store_is_away_and_once_that_it_is_back(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """However many batches are given back meanwhile, and whatever was served at the same moment."""
+    for number in (1, 2, 3):
+        world.add(number)
+    world.seed()
+    away(world)
+    for _ in range(3):
+        world.do("copy", [1])
+        world.later(5)
+    world.store.faults.clear()
+    for number in (1, 2, 3):
+        world.do("copy", [number])
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "app.stages.outages"]
+
+    assert lines == [
+        (
+            "WARNING",
+            f"the object store does not answer: {REFUSED}; copy of run {world.run_id[:8]} waits for it",
+        ),
+        ("WARNING", f"the object store serves copy of run {world.run_id[:8]} again"),
+    ]

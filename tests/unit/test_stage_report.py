@@ -43,7 +43,7 @@ def shown(report: dict[str, Any], *, per_second: dict[str, float], width: int = 
 def stages(**changed: dict[str, Any]) -> dict[str, Any]:
     """A report of a run that has a thousand moves open; stages as they are given."""
     figures = {name: QUIET | changed.get(name, {}) for name in ("copy", "rename", "delete")}
-    return {"stages": figures, "ended": False, "open": 1000, "stall": None}
+    return {"stages": figures, "ended": False, "open": 1000, "stall": None, "at_rest": False}
 
 
 def test_each_move_is_counted_where_it_is(tmp_path: Path) -> None:
