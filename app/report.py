@@ -16,11 +16,13 @@ from app.ledger.outages import Outage, OutageLedger
 from app.ledger.queues import QueueLedger
 from app.ledger.records import Run
 from app.ledger.runs import RunLedger
+from app.ledger.steering import SteerLedger
 from app.ledger.throttles import Acted, Throttle, ThrottleLedger
+from app.ledger.uploads import UploadLedger
 from app.ledger.visits import VisitLedger
 from app.pipeline import MOVE_STAGES
 from app.redaction import redact
-from app.stage_report import held_back_by, stage_figures
+from app.stage_report import LEASE_SECONDS, held_back_by, stage_figures, standstill
 from app.states import COPIED_STATES, OPEN_STATES, SWITCHED_STATES, MoveState, RunState
 from app.step_report import step_figures, waiting
 
@@ -57,7 +59,9 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     depths = {stage.state: depth_of(queues, run, stage.state) for stage in MOVE_STAGES}
     throttles = ThrottleLedger(queues.engine)
     throttle = throttles.find(run)
-    report["stages"] = stage_figures(counts, depths, knobs={**run.settings, **run.knobs}, now=now, throttle=throttle)
+    acted, turns = throttles.acted_at(run), SteerLedger(queues.engine).next_turns(run)
+    knobs = {**run.settings, **run.knobs}
+    report["stages"] = stage_figures(counts, depths, knobs=knobs, now=now, throttle=throttle, acted=acted, turns=turns)
     report["seed_held_by"] = throttle.causes.get("seed")
     rows = max(totals["rows"], run.rows_estimate)
     speed = rates(run, now=now, done=totals["rows"] - totals["open"], rows=rows)
@@ -66,7 +70,7 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     report |= speed | {"eta_seconds": eta}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["rests"] = throttle.rests if run.state is RunState.PAUSED else None
-    waits = _outage(OutageLedger(queues.engine).find(run), now=now, acted=throttles.acted_at(run)) if totals["open"] else None
+    waits = _waits(run, report, queues=queues, now=now, acted=acted) if totals["open"] and run.state is RunState.RUNNING else None
     stands = [
         stall(run, now=now, counts=counts, next_delete=next_delete, errors=said, grace=_grace(run), waits=why)
         for said, why in zip((errors, [SOME_ERRORS] if errors else []), waits or (None, None), strict=True)
@@ -107,6 +111,18 @@ def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttl
         f"paused, since a canary read failed: {canaries.last_failure}; `rekey resume` goes on",
         "paused, since a canary read failed: `rekey status` says what it got; `rekey resume` goes on",
     )
+
+
+def _waits(run: Run, report: Mapping[str, Any], *, queues: QueueLedger, now: int, acted: Acted) -> tuple[str, str] | None:
+    """For what all of a run waits that nobody gets on with; and the same without a request's words."""
+    outage = _outage(OutageLedger(queues.engine).find(run), now=now, acted=acted)
+    if outage is not None:
+        return outage
+    still = standstill(report["stages"], now=now, acted=acted)
+    if still is not None and UploadLedger(queues.engine).is_any_held(run):  # a large object's lease is kept up now and then
+        patience = int(run.settings.get("lease_seconds", LEASE_SECONDS)) / 2 + int(run.settings.get("request_timeout_seconds", 10))
+        still = standstill(report["stages"], now=now, acted=acted, patience_seconds=patience)
+    return None if still is None else (still, still)
 
 
 def _outage(seen: Outage | None, *, now: int, acted: Acted) -> tuple[str, str] | None:

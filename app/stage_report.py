@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from app.database import MICROSECONDS
 from app.ledger.counting import Count
 from app.ledger.depths import Depth
-from app.ledger.throttles import Throttle
+from app.ledger.throttles import Acted, Throttle
 from app.pipeline import MOVE_STAGES
 from app.states import MoveState
 
 FULL = 0.8  # of a rate that was set: a stage that does so much of it is held back by it
-UNTAKEN_SECONDS = 30  # for which a message may lie on the broker before it is asked whether anybody takes them
+AT_RATE_SECONDS = 1.5  # since the last turn of a line: its chunks are taken up twice a second
+STILL_SECONDS = 8.0  # in which no worker does anything: a task ends after five, and requests that go well take less
+UNTAKEN_SECONDS = 30  # for which messages may lie on the broker while other stages get on
+LEASE_SECONDS = 30  # where the run's record has none
 
 
 def stage_figures(
@@ -23,10 +27,15 @@ def stage_figures(
     knobs: Mapping[str, Any],
     now: int,
     throttle: Throttle = Throttle(),  # noqa: B008 - frozen
+    acted: Acted = Acted(),  # noqa: B008 - frozen
+    turns: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, dict[str, Any]]:
     """By stage: ``left`` (moves in its state), ``in_hand``, ``queued``, ``later`` (in their grace), ``oldest_seconds``, ``rate_bound``.
 
-    ``slowed_to`` and ``slowed_by``: the rate that was decided for it, and why.
+    ``at_rate``: it does as much as that bound allows. ``slowed_to`` and ``slowed_by``: the rate that was decided for it, and why.
+    ``idle_seconds``: for how long nobody has taken up any of what is in hand or queued, None where nothing is. ``leases_end_seconds``,
+    ``sent_again_seconds``: until what is in hand is free again, and what is queued is sent again, if nobody is alive that has it;
+    ``resent``: queued moves that were sent again before.
     """
     left = {stage.state: sum(count.moves for count in counts if count.state is stage.state) for stage in MOVE_STAGES}
     figures = {}
@@ -37,6 +46,13 @@ def stage_figures(
             "in_hand": depth.in_hand,
             "queued": depth.queued,
             "later": max(0, left[stage.state] - depth.active) if stage.state is MoveState.RENAMED else 0,
+            "idle_seconds": _idle(
+                depth, now=now, acted_at=acted.of(stage.name), lease_seconds=int(knobs.get("lease_seconds", LEASE_SECONDS))
+            ),
+            "leases_end_seconds": _until(depth.leased_until, now),
+            "sent_again_seconds": _until(depth.sent_again_at, now),
+            "resent": depth.resent,
+            "at_rate": turns.get(stage.name, 0) > now - AT_RATE_SECONDS * MICROSECONDS,
             "rate_bound": knobs.get(f"{stage.name}_rate") or None,
             "slowed_to": throttle.rates.get(stage.name),
             "slowed_by": throttle.causes.get(stage.name),
@@ -58,14 +74,61 @@ def held_back_by(report: Mapping[str, Any], *, per_second: Mapping[str, float]) 
         return decided
     for name, stage in stages.items():
         bound = stage["rate_bound"]
-        if bound and stage["left"] > stage["later"] and per_second.get(name, bound) >= FULL * bound:
+        if bound and stage["at_rate"] and stage["left"] > stage["later"] and per_second.get(name, bound) >= FULL * bound:
             return f"{name}_rate={bound}: `rekey set {name}_rate=0` lifts the bound"
     name = max(stages, key=lambda name: stages[name]["in_hand"] + stages[name]["queued"])
     stage = stages[name]
+    idle = stage["idle_seconds"] or 0
     if stage["in_hand"]:
-        return f"{name}, {stage['in_hand']:,} in hand and {stage['queued']:,} queued: more {name} workers help"
-    untaken = stage["queued"] and (stage["oldest_seconds"] or 0) > UNTAKEN_SECONDS
-    return f"{name}, {stage['queued']:,} queued and nobody takes them: is a worker on the queue {name!r}?" if untaken else None
+        return (
+            f"{name}, {stage['in_hand']:,} in hand and {stage['queued']:,} queued: more {name} workers help"
+            if idle < STILL_SECONDS
+            else None
+        )
+    return _still(name, stage) if idle >= UNTAKEN_SECONDS else None
+
+
+def standstill(stages: Mapping[str, Mapping[str, Any]], *, now: int, acted: Acted, patience_seconds: float = 0.0) -> str | None:
+    """For what a run waits in which nobody has taken up anything for some seconds, stage by stage; None while somebody does.
+
+    *patience_seconds*: for which a worker may be at a single move, and keep its lease up.
+    """
+    waiting = {name: stage for name, stage in stages.items() if stage["idle_seconds"] is not None}
+    still = max(STILL_SECONDS, patience_seconds)
+    if not waiting or now - acted.last < still * MICROSECONDS:
+        return None
+    if any(stage["idle_seconds"] < still or (stage["rate_bound"] and stage["at_rate"]) for stage in waiting.values()):
+        return None
+    return "; ".join(_still(name, stage) for name, stage in waiting.items())
+
+
+def _still(name: str, stage: Mapping[str, Any]) -> str:
+    """For what the moves of a stage wait that nobody has taken up anything of for a while."""
+    idle, queued = stage["idle_seconds"], f"{stage['queued']:,} queued"
+    if stage["in_hand"]:
+        held = f"{stage['in_hand']:,} in hand" + (f" and {queued}" if stage["queued"] else "")
+        return (
+            f"{name}, {held}, nothing done for {idle:.0f} s: the leases of a worker that died, or of requests without an answer, "
+            f"end in about {stage['leases_end_seconds']} s"
+        )
+    if stage["resent"]:
+        return f"{name}, {queued} and nobody takes them: is a worker on the queue {name!r}?"
+    return (
+        f"{name}, {queued} and none taken up for {idle:.0f} s: they are sent again in about {stage['sent_again_seconds']} s, "
+        f"should a worker have died with them; is a worker on the queue {name!r}?"
+    )
+
+
+def _idle(depth: Depth, *, now: int, acted_at: int, lease_seconds: int) -> float | None:
+    """Seconds since anybody did anything of what is in hand or queued, or took a lease of it, or kept one up."""
+    if not depth.in_hand and not depth.queued:
+        return None
+    claimed_at = depth.leased_until - lease_seconds * MICROSECONDS if depth.leased_until is not None else 0
+    return round(max(0, now - max(acted_at, claimed_at, 0 if depth.in_hand else depth.sent_at or 0)) / MICROSECONDS, 1)
+
+
+def _until(at: int | None, now: int) -> int | None:
+    return None if at is None else round(max(0, at - now) / MICROSECONDS)
 
 
 def _slowed_by(report: Mapping[str, Any]) -> str | None:

@@ -13,9 +13,10 @@ from app.schema import moves
 from app.states import MoveState
 
 # A move that has a message out, or that a worker holds, is due again within so long: for those beyond it nothing is to be done yet.
+HINT_SECONDS = 60  # where the run's record has none
 SOON = max(LONGEST_HINT_SECONDS, LONGEST_LEASE_SECONDS) * MICROSECONDS
 _SOONEST = (
-    select(moves.c.lease_token, moves.c.hints, moves.c.due_at, moves.c.updated_at)
+    select(moves.c.lease_token, moves.c.lease_until, moves.c.hints, moves.c.due_at, moves.c.updated_at)
     .where(moves.c.run_no == bindparam("run"), moves.c.state == bindparam("state"), moves.c.due_at <= bindparam("until", type_=BigInteger))
     .order_by(moves.c.due_at)
     .limit(bindparam("most", type_=Integer))
@@ -24,11 +25,19 @@ _SOONEST = (
 _IN_HAND = _SOONEST.c.lease_token.is_not(None)
 _QUEUED = ~_IN_HAND & (_SOONEST.c.hints > 0)
 _DUE = ~_IN_HAND & (_SOONEST.c.hints == 0) & (_SOONEST.c.due_at <= bindparam("now", type_=BigInteger))
+_HINT_US = bindparam("hint_us", type_=BigInteger)
+_WAIT_US = case(
+    *((_SOONEST.c.hints == hints, _HINT_US * 2 ** (hints - 1)) for hints in range(1, 5)), else_=LONGEST_HINT_SECONDS * MICROSECONDS
+)
 _DEPTH = select(
     func.count(case((_IN_HAND, 1))),
     func.count(case((_QUEUED, 1))),
     func.count(case((_DUE, 1))),
     func.min(case((_IN_HAND | _QUEUED | _DUE, _SOONEST.c.updated_at))),
+    func.max(case((_IN_HAND, _SOONEST.c.lease_until))),
+    func.min(case((_QUEUED, _SOONEST.c.due_at - _WAIT_US))),
+    func.min(case((_QUEUED, _SOONEST.c.due_at))),
+    func.count(case((_QUEUED & (_SOONEST.c.hints > 1), 1))),
 )
 
 
@@ -40,6 +49,10 @@ class Depth:
     queued: int  # the broker has a message for them
     due: int  # neither: the reconciler sends them at its next tick, if there is room
     oldest_at: int | None  # when the one that has waited longest came here, UTC microseconds
+    leased_until: int | None = None  # the end of the lease that was taken, or kept up, last
+    sent_at: int | None = None  # the first message of those that are out
+    sent_again_at: int | None = None  # when the first of the queued moves is sent again, should its message be lost
+    resent: int = 0  # queued moves whose message is not the first one
 
     @property
     def active(self) -> int:
@@ -51,6 +64,16 @@ def depth_of(queues: QueueLedger, run: Run, state: MoveState) -> Depth:
     """What is to be done for the moves of *run* that are in *state*."""
     with transaction(queues.engine, read_only=True) as connection:
         now = read_now(connection)
-        given = {"run": run.no, "state": state, "now": now, "until": now + SOON, "most": LOOKED_AT}
-        in_hand, queued, due, oldest_at = connection.execute(_DEPTH, given).one()
-    return Depth(in_hand=in_hand, queued=queued, due=due, oldest_at=oldest_at)
+        hint_us = int(run.settings.get("hint_seconds", HINT_SECONDS)) * MICROSECONDS
+        given = {"run": run.no, "state": state, "now": now, "until": now + SOON, "most": LOOKED_AT, "hint_us": hint_us}
+        in_hand, queued, due, oldest_at, leased_until, sent_at, sent_again_at, resent = connection.execute(_DEPTH, given).one()
+    return Depth(
+        in_hand=in_hand,
+        queued=queued,
+        due=due,
+        oldest_at=oldest_at,
+        leased_until=leased_until,
+        sent_at=sent_at,
+        sent_again_at=sent_again_at,
+        resent=resent,
+    )

@@ -89,6 +89,12 @@ class SteerLedger:
             if left is not None and self._bounds_set(connection, run) == grant.bound:
                 connection.execute(update(runs).where(runs.c.no == run.no).values(deletes_left=left + moves))
 
+    def next_turns(self, run: Run) -> dict[str, int]:
+        """By line, when the next moves may go under the rate that was set for it (UTC microseconds): it is used up until then."""
+        mine = select(turns.c.stage, turns.c.next_at).where(turns.c.run_no == run.no, turns.c.stage != _BOUND)
+        with transaction(self.engine, read_only=True) as connection:
+            return {stage: int(at) for stage, at in connection.execute(mine)}
+
     @staticmethod
     def _bounds_set(connection: Connection, run: Run) -> int:
         """How often --max-deletes was set while the run was under way."""

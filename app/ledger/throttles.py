@@ -60,6 +60,15 @@ class Acted:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     taken: Mapping[str, int] = field(default_factory=dict)
 
+    def of(self, stage: str) -> int:
+        """When that stage was last at work."""
+        return max(self.outcomes.get(stage, 0), self.taken.get(stage, 0))
+
+    @property
+    def last(self) -> int:
+        """When any of them was."""
+        return max((*self.outcomes.values(), *self.taken.values()), default=0)
+
 
 class ThrottleLedger:
     """The rows of rekey_throttles, one a run, and of rekey_tallies, one a run, worker and stage."""

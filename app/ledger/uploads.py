@@ -81,6 +81,12 @@ class UploadLedger:
         with transaction(self.engine, read_only=True) as connection:
             return {(source, etag) for source, etag in connection.execute(question)}
 
+    def is_any_held(self, run: Run) -> bool:
+        """Whether a worker is, or was a moment ago, about one that its lease covers."""
+        mine = select(uploads.c.id).where(uploads.c.run_no == run.no, ~uploads.c.is_gone, _HELD).limit(1)
+        with transaction(self.engine, read_only=True) as connection:
+            return connection.execute(mine).first() is not None
+
     def left(self, run: Run) -> list[LeftUpload]:
         """The uploads of *run* that no lease covers any more: every request for them was refused or answered since.
 

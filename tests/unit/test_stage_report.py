@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,8 @@ from rich.console import Console
 from app.cli.screen import RATE_SECONDS, Rates, clock, screen
 from app.report import snapshot
 from app.stage_report import held_back_by
-from tests.builders import World
+from app.stages.tally import Tally
+from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +24,11 @@ QUIET: dict[str, Any] = {
     "later": 0,
     "rate_bound": None,
     "oldest_seconds": None,
+    "idle_seconds": None,
+    "leases_end_seconds": None,
+    "sent_again_seconds": None,
+    "resent": 0,
+    "at_rate": False,
     "slowed_to": None,
     "slowed_by": None,
 }
@@ -56,9 +63,11 @@ def test_each_move_is_counted_where_it_is(tmp_path: Path) -> None:
     world.do("rename", [3])
     world.later(7)
     world.crash_in("copy", [1])
+    world.later(4)
     figures = report_of(world)["stages"]
 
-    assert figures["copy"] == QUIET | {"left": 2, "in_hand": 1, "queued": 1, "oldest_seconds": 7.0}
+    ends = {"idle_seconds": 4.0, "leases_end_seconds": 26, "sent_again_seconds": 49}
+    assert figures["copy"] == QUIET | {"left": 2, "in_hand": 1, "queued": 1, "oldest_seconds": 11.0} | ends
     assert figures["rename"] == QUIET
     assert figures["delete"] == QUIET | {"left": 1, "later": 1}
 
@@ -84,11 +93,27 @@ def test_moves_whose_message_is_gone_are_neither_queued_nor_in_hand(tmp_path: Pa
             "copy, 50 in hand and 300 queued",
         ),
         ({"copy": {"left": 10, "in_hand": 5}, "rename": {"left": 900, "in_hand": 10, "queued": 800}}, {}, "rename, 10 in hand"),
-        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40}}, {"copy": 39.0}, "copy_rate=40: `rekey set copy_rate=0`"),
-        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40}}, {"copy": 11.0}, "copy, 50 in hand"),
-        ({"delete": {"left": 900, "later": 900, "rate_bound": 40}}, {}, None),
-        ({"copy": {"left": 900, "queued": 900, "oldest_seconds": 31.0}}, {}, "is a worker on the queue 'copy'?"),
-        ({"copy": {"left": 900, "queued": 900, "oldest_seconds": 2.0}}, {}, None),
+        (
+            {"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "at_rate": True}},
+            {"copy": 39.0},
+            "copy_rate=40: `rekey set copy_rate=0`",
+        ),
+        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "at_rate": True}}, {}, "copy_rate=40: `rekey set copy_rate=0`"),
+        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "at_rate": True}}, {"copy": 11.0}, "copy, 50 in hand"),
+        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40}}, {}, "copy, 50 in hand"),
+        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "idle_seconds": 9.0}}, {}, None),
+        ({"delete": {"left": 900, "later": 900, "rate_bound": 40, "at_rate": True}}, {}, None),
+        (
+            {"copy": {"left": 900, "queued": 900, "idle_seconds": 31.0, "sent_again_seconds": 29}},
+            {},
+            "copy, 900 queued and none taken up for 31 s: they are sent again in about 29 s",
+        ),
+        (
+            {"copy": {"left": 900, "queued": 900, "idle_seconds": 31.0, "sent_again_seconds": 90, "resent": 900}},
+            {},
+            "copy, 900 queued and nobody takes them: is a worker on the queue 'copy'?",
+        ),
+        ({"copy": {"left": 900, "queued": 900, "idle_seconds": 2.0}}, {}, None),
     ],
 )
 def test_what_holds_the_run_back_is_named(given: dict[str, Any], per_second: dict[str, float], said: str | None) -> None:
@@ -96,6 +121,96 @@ def test_what_holds_the_run_back_is_named(given: dict[str, Any], per_second: dic
     named = held_back_by(stages(**given), per_second=per_second)
 
     assert named is None if said is None else said in str(named)
+
+
+def _slow(world: World) -> None:
+    """A rate of twelve copies a second was set."""
+    world.context.steering.set_knobs(world.run, {"copy_rate": 12})
+    world.context = dataclasses.replace(world.context, settings=make_settings(copy_rate=12), tally=Tally(seconds=0.0))
+
+
+def test_rate_holds_a_run_back_only_while_it_is_used_up(tmp_path: Path) -> None:
+    """By the turns that are booked under it: a worker that has died, or has nothing to do, books none."""
+    world = World(tmp_path)
+    for number in range(1, 31):
+        world.add(number)
+    ids = world.seed()
+    _slow(world)
+    world.do("copy", ids[:20])
+    during = report_of(world)
+    world.later(3)
+    after = report_of(world)
+
+    assert during["held_back_by"] == "copy_rate=12: `rekey set copy_rate=0` lifts the bound"
+    assert after["held_back_by"] is None
+
+
+def test_leases_of_a_dead_worker_and_what_went_with_it_are_what_a_run_waits_for(tmp_path: Path) -> None:
+    """How many moves and how long, stage by stage; no rate that was set, and no worker that is missing, is said to be the cause."""
+    world = World(tmp_path)
+    for number in range(1, 31):
+        world.add(number)
+    ids = world.seed()
+    _slow(world)
+    world.do("copy", ids[:20])  # whose messages to the next stage it still kept
+    world.crash_in("copy", ids[20:24])
+    world.later(5)
+    soon = report_of(world)
+    world.later(6)
+    report = report_of(world)
+
+    assert (soon["stall"], soon["held_back_by"]) == (None, None)
+    assert report["stall"] == (
+        "copy, 4 in hand and 6 queued, nothing done for 11 s: the leases of a worker that died, or of requests without an answer, "
+        "end in about 19 s; rename, 20 queued and none taken up for 12 s: they are sent again in about 48 s, should a worker have died "
+        "with them; is a worker on the queue 'rename'?"
+    )
+    assert (report["stall_kind"], report["held_back_by"]) == (report["stall"], None)
+
+
+def test_nobody_is_said_to_take_messages_only_when_they_were_sent_again_in_vain(tmp_path: Path) -> None:
+    """The first ones may have been lost with a worker; of the second ones a worker that is alive would have taken some by now."""
+    world = World(tmp_path)
+    world.add(1)
+    world.seed()
+    world.later(61)
+    world.tick()
+    at_once = world.report()["stall"]
+    world.later(10)
+    world.tick()
+
+    assert at_once is None
+    assert world.report()["stall"] == "copy, 1 queued and nobody takes them: is a worker on the queue 'copy'?"
+
+
+def test_stage_that_gets_on_is_no_standstill_whatever_another_waits_for(tmp_path: Path) -> None:
+    """Another copy worker has died with a batch; this one takes up the next."""
+    world = World(tmp_path)
+    for number in range(1, 5):
+        world.add(number)
+    ids = world.seed()
+    world.crash_in("copy", ids[:2])
+    world.later(12)
+    world.tick()
+    world.do("copy", ids[2:3], worker=world.worker(tally=Tally(seconds=0.0)))
+
+    assert world.report()["stall"] is None
+
+
+def test_lease_that_covers_a_large_copy_is_not_a_dead_workers_before_it_would_be_kept_up(tmp_path: Path) -> None:
+    """A worker copies by parts for minutes, and renews its lease when half of it is gone."""
+    world = World(tmp_path)
+    world.add(1)
+    ids = world.seed()
+    lease = world.crash_in("copy", ids)
+    world.context.uploads.begin(lease, world.move(1), key="clients/7/assets/1.png", upload_id="u")
+    world.later(20)
+    world.tick()
+    within = world.report()
+    world.later(6)
+
+    assert (within["stall"], within["held_back_by"]) == (None, None)
+    assert "copy, 1 in hand, nothing done for 26 s" in str(world.report()["stall"])
 
 
 def test_nothing_holds_back_a_run_that_is_over() -> None:
@@ -120,6 +235,7 @@ def test_screen_is_legible_at_eighty_columns(tmp_path: Path) -> None:
     """Stages with depth, rate and age, what was parked and why, the last errors; no line is wider, none is cut."""
     world = World(tmp_path)
     world.context.steering.set_knobs(world.run, {"copy_rate": 40})
+    world.context = dataclasses.replace(world.context, settings=make_settings(copy_rate=40))
     for number in range(1, 6):
         world.add(number, body=None if number == 5 else b"v1")
     world.seed()
