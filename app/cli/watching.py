@@ -72,7 +72,7 @@ def _plain_lines() -> Show:
 
     def show(report: dict[str, Any]) -> None:
         nonlocal shown_at, shown
-        text = line(report, rates.add(report, now=time.monotonic())) + (f" | {report['stall']}" if report["stall"] else "")
+        text = line(report, rates.add(report, now=time.monotonic())) + (f" | stands still: {report['stall']}" if report["stall"] else "")
         if text != shown and (time.monotonic() - shown_at >= LINE_SECONDS or report["ended"]):
             shown_at, shown = time.monotonic(), text
             sys.stderr.write(text + "\n")

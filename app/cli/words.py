@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.stage_report import held_back_by
 from app.states import RELEASABLE, RunKind
 from app.step_report import where
 
@@ -13,7 +14,7 @@ STAGES = tuple(DONE.values())
 
 
 def line(report: Mapping[str, Any], per_second: Mapping[str, float] | None = None) -> str:
-    """One line: where the run stands, how fast each stage is of late, its time left, what was parked and why."""
+    """One line: where the run stands, how fast each stage is of late, its time left, what holds it back, what was parked and why."""
     parts = [f"{_kind(report)} {report['run'][:8]} {report['state']}"]
     parts += [where(report["step"])] if report.get("step") else []
     lately = {stage: f" +{rate:.0f}/s" for stage, rate in (per_second or {}).items() if rate >= 1}
@@ -25,8 +26,8 @@ def line(report: Mapping[str, Any], per_second: Mapping[str, float] | None = Non
     parts.append(f"{report['per_second']:.0f}/s in all")
     if report["eta_seconds"] is not None and report["open"]:
         parts.append(f"about {report['eta_seconds']} s left")
-    if report.get("seed_held_by") or any(stage.get("slowed_to") for stage in report.get("stages", {}).values()):
-        parts.append(f"held back by {report['held_back_by']}")
+    back = held_back_by(report, per_second=per_second) if per_second else report["held_back_by"]
+    parts += [f"held back by {back}"] if back else []
     if report["parked"]:
         parts.append(f"{report['parked']} parked: " + _counted(report["parked_reasons"]))
     if report["not_kept"]:

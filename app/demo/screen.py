@@ -45,6 +45,7 @@ class Screen:
     def show(self, report: Mapping[str, Any], traffic: str) -> None:
         """Show how the run stands, and what reader and writer have done."""
         stall = report["stall"] if report["rows"] else "the first rows are being planned"
+        report = {**report, "held_back_by": None}  # more workers do not help a machine that has all of them
         if self._live is not None:
             self._live.start()
             total = report["rows"] - report["in_place"] - report["parked"] - report["superseded"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app import cli, resources
-from app.cli import starting
+from app.cli import starting, watching
 from app.cli.words import line, summary
+from app.states import RunState
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -91,3 +92,43 @@ def test_exit_status_of_watching_until_all_is_switched_tells_whether_it_is(
     monkeypatch.setattr(root, "level", root.level)
 
     assert expected == cli.main(["enqueue", "--watch", "--until", "renamed"])
+
+
+def _lines(world: World, capsys: pytest.CaptureFixture[str]) -> str:
+    """What is written of the run as it is, where no terminal is."""
+    watching._plain_lines()(world.report())
+    return capsys.readouterr().err
+
+
+def test_plain_line_says_why_the_run_stands_still(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the words of the screen, so that a log can be searched for them."""
+    world = World(tmp_path)
+    world.add(1)
+    world.seed()
+    world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING)
+
+    assert " | stands still: paused: `rekey resume` goes on\n" in _lines(world, capsys)
+
+
+def test_plain_line_says_what_holds_the_run_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever that is: a rate that was set, or workers that are too few."""
+    world = World(tmp_path)
+    for number in (1, 2, 3):
+        world.add(number)
+    world.seed()
+    world.crash_in("copy", [1])
+
+    assert " | held back by copy, 1 in hand and 2 queued: more copy workers help\n" in _lines(world, capsys)
+
+
+def test_line_goes_by_what_the_stages_do_now(tmp_path: Path) -> None:
+    """A rate that is far from being reached of late holds nothing back, as on the screen."""
+    world = World(tmp_path)
+    world.add(1)
+    world.seed()
+    world.crash_in("copy", [1])
+    report = world.report()
+    report["stages"]["copy"] |= {"rate_bound": 40, "at_rate": True}
+
+    assert "held back by copy_rate=40" in line(report, {"copy": 39.0})
+    assert "held back by copy, 1 in hand" in line(report, {"copy": 3.0})
