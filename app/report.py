@@ -22,7 +22,7 @@ from app.ledger.uploads import UploadLedger
 from app.ledger.visits import VisitLedger
 from app.pipeline import MOVE_STAGES
 from app.redaction import redact
-from app.stage_report import LEASE_SECONDS, held_back_by, stage_figures, standstill
+from app.stage_report import LEASE_SECONDS, Missing, held_back_by, missing_of, stage_figures, standstill
 from app.states import COPIED_STATES, OPEN_STATES, SWITCHED_STATES, MoveState, RunState
 from app.step_report import step_figures, waiting
 
@@ -66,11 +66,16 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
     rows = max(totals["rows"], run.rows_estimate)
     speed = rates(run, now=now, done=totals["rows"] - totals["open"], rows=rows)
     is_last = ladder is None or ladder.next is None  # else nobody knows how long the run will rest
+    missing = missing_of(run, depths[_S.PLANNED], report, now=now)
     eta = time_left(run, totals=totals, seconds=speed["seconds"], rows=rows) if is_last else None
-    report |= speed | {"eta_seconds": eta}
+    report |= speed | {"eta_seconds": missing.eta(eta) if missing is not None and is_last else eta}
     errors = [redact(error) for error in queues.last_errors(run, limit=SHOWN_ERRORS)]
     report["rests"] = throttle.rests if run.state is RunState.PAUSED else None
-    waits = _waits(run, report, queues=queues, now=now, acted=acted) if totals["open"] and run.state is RunState.RUNNING else None
+    waits = (
+        _waits(run, report, queues=queues, now=now, acted=acted, missing=missing)
+        if totals["open"] and run.state is RunState.RUNNING
+        else None
+    )
     stands = [
         stall(run, now=now, counts=counts, next_delete=next_delete, errors=said, grace=_grace(run), waits=why)
         for said, why in zip((errors, [SOME_ERRORS] if errors else []), waits or (None, None), strict=True)
@@ -113,7 +118,9 @@ def _resting(run: Run, report: Mapping[str, Any], *, canaries: Canaries, throttl
     )
 
 
-def _waits(run: Run, report: Mapping[str, Any], *, queues: QueueLedger, now: int, acted: Acted) -> tuple[str, str] | None:
+def _waits(
+    run: Run, report: Mapping[str, Any], *, queues: QueueLedger, now: int, acted: Acted, missing: Missing | None
+) -> tuple[str, str] | None:
     """For what all of a run waits that nobody gets on with; and the same without a request's words."""
     outage = _outage(OutageLedger(queues.engine).find(run), now=now, acted=acted)
     if outage is not None:
@@ -122,6 +129,8 @@ def _waits(run: Run, report: Mapping[str, Any], *, queues: QueueLedger, now: int
     if still is not None and UploadLedger(queues.engine).is_any_held(run):  # a large object's lease is kept up now and then
         patience = int(run.settings.get("lease_seconds", LEASE_SECONDS)) / 2 + int(run.settings.get("request_timeout_seconds", 10))
         still = standstill(report["stages"], now=now, acted=acted, patience_seconds=patience)
+    if still is None and missing is not None and missing.alone:
+        still = missing.words
     return None if still is None else (still, still)
 
 

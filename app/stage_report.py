@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from app.database import MICROSECONDS
 from app.ledger.counting import Count
 from app.ledger.depths import Depth
+from app.ledger.records import Run
 from app.ledger.throttles import Acted, Throttle
 from app.pipeline import MOVE_STAGES
-from app.states import MoveState
+from app.states import MoveState, RunState
 
 FULL = 0.8  # of a rate that was set: a stage that does so much of it is held back by it
 AT_RATE_SECONDS = 1.5  # since the last turn of a line: its chunks are taken up twice a second
 STILL_SECONDS = 8.0  # in which no worker does anything: a task ends after five, and requests that go well take less
 UNTAKEN_SECONDS = 30  # for which messages may lie on the broker while other stages get on
-LEASE_SECONDS = 30  # where the run's record has none
+LEASE_SECONDS, SETTLE_SECONDS = 30, 60  # where the run's record has none
 
 
 def stage_figures(
@@ -117,6 +119,38 @@ def _still(name: str, stage: Mapping[str, Any]) -> str:
         f"{name}, {queued} and none taken up for {idle:.0f} s: they are sent again in about {stage['sent_again_seconds']} s, "
         f"should a worker have died with them; is a worker on the queue {name!r}?"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Assets whose objects were not there: they are looked for again for *seconds* more. *alone*: nothing else is left to be done now."""
+
+    assets: int
+    seconds: int
+    alone: bool
+    last: bool  # nor later
+
+    @property
+    def words(self) -> str:
+        """The run waits for that."""
+        subject = "an asset's object is" if self.assets == 1 else f"{self.assets:,} assets' objects are"
+        return f"{subject} missing: looked for again for about {self.seconds} s more (REKEY_SETTLE_SECONDS)"
+
+    def eta(self, others: int | None) -> int | None:
+        """Seconds until the run ends, if that of the *others* is so."""
+        if self.last:
+            return self.seconds
+        return None if others is None else max(self.seconds, others)
+
+
+def missing_of(run: Run, planned: Depth, report: Mapping[str, Any], *, now: int) -> Missing | None:
+    """Those among the *planned* moves of *run*; None where there are none, or nobody looks for them now."""
+    if planned.missed_at is None or run.state is not RunState.RUNNING:
+        return None
+    left = planned.missed_at + int(run.settings.get("settle_seconds", SETTLE_SECONDS)) - now // MICROSECONDS
+    rename, delete = report["stages"]["rename"], report["stages"]["delete"]
+    alone = run.seed_done and not planned.others and not rename["left"] and delete["left"] == delete["later"]
+    return Missing(assets=planned.missing, seconds=max(1, left), alone=alone, last=alone and not delete["left"])
 
 
 def _idle(depth: Depth, *, now: int, acted_at: int, lease_seconds: int) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import BigInteger, Integer, bindparam, case, func, select
 
@@ -16,7 +17,10 @@ from app.states import MoveState
 HINT_SECONDS = 60  # where the run's record has none
 SOON = max(LONGEST_HINT_SECONDS, LONGEST_LEASE_SECONDS) * MICROSECONDS
 _SOONEST = (
-    select(moves.c.lease_token, moves.c.lease_until, moves.c.hints, moves.c.due_at, moves.c.updated_at)
+    select(
+        *(moves.c.lease_token, moves.c.lease_until, moves.c.hints, moves.c.due_at, moves.c.updated_at),
+        *(moves.c.missed_store_time, moves.c.looks, moves.c.waiting),
+    )
     .where(moves.c.run_no == bindparam("run"), moves.c.state == bindparam("state"), moves.c.due_at <= bindparam("until", type_=BigInteger))
     .order_by(moves.c.due_at)
     .limit(bindparam("most", type_=Integer))
@@ -25,6 +29,7 @@ _SOONEST = (
 _IN_HAND = _SOONEST.c.lease_token.is_not(None)
 _QUEUED = ~_IN_HAND & (_SOONEST.c.hints > 0)
 _DUE = ~_IN_HAND & (_SOONEST.c.hints == 0) & (_SOONEST.c.due_at <= bindparam("now", type_=BigInteger))
+_MISSED = _SOONEST.c.missed_store_time.is_not(None) & (_SOONEST.c.looks > 0)
 _HINT_US = bindparam("hint_us", type_=BigInteger)
 _WAIT_US = case(
     *((_SOONEST.c.hints == hints, _HINT_US * 2 ** (hints - 1)) for hints in range(1, 5)), else_=LONGEST_HINT_SECONDS * MICROSECONDS
@@ -38,6 +43,9 @@ _DEPTH = select(
     func.min(case((_QUEUED, _SOONEST.c.due_at - _WAIT_US))),
     func.min(case((_QUEUED, _SOONEST.c.due_at))),
     func.count(case((_QUEUED & (_SOONEST.c.hints > 1), 1))),
+    func.count(case((_MISSED, 1))),
+    func.max(case((_MISSED, _SOONEST.c.missed_store_time))),
+    func.count(case((~_MISSED & ~_SOONEST.c.waiting, 1))),
 )
 
 
@@ -53,11 +61,17 @@ class Depth:
     sent_at: int | None = None  # the first message of those that are out
     sent_again_at: int | None = None  # when the first of the queued moves is sent again, should its message be lost
     resent: int = 0  # queued moves whose message is not the first one
+    missing: int = 0  # planned moves whose object was not there, which is looked for again
+    missed_at: int | None = None  # when that was first seen of the last of them (UTC seconds, the store's)
+    others: int = 0  # moves that wait neither for that nor for another move
 
     @property
     def active(self) -> int:
         """All of them."""
         return self.in_hand + self.queued + self.due
+
+
+_FIGURES = tuple(figure.name for figure in fields(Depth))  # in the order of the question
 
 
 def depth_of(queues: QueueLedger, run: Run, state: MoveState) -> Depth:
@@ -66,14 +80,6 @@ def depth_of(queues: QueueLedger, run: Run, state: MoveState) -> Depth:
         now = read_now(connection)
         hint_us = int(run.settings.get("hint_seconds", HINT_SECONDS)) * MICROSECONDS
         given = {"run": run.no, "state": state, "now": now, "until": now + SOON, "most": LOOKED_AT, "hint_us": hint_us}
-        in_hand, queued, due, oldest_at, leased_until, sent_at, sent_again_at, resent = connection.execute(_DEPTH, given).one()
-    return Depth(
-        in_hand=in_hand,
-        queued=queued,
-        due=due,
-        oldest_at=oldest_at,
-        leased_until=leased_until,
-        sent_at=sent_at,
-        sent_again_at=sent_again_at,
-        resent=resent,
-    )
+        found = connection.execute(_DEPTH, given).one()
+    figures: dict[str, Any] = {name: None if value is None else int(value) for name, value in zip(_FIGURES, found, strict=True)}
+    return Depth(**figures)

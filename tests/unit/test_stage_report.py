@@ -264,3 +264,45 @@ def test_screen_is_legible_at_eighty_columns(tmp_path: Path) -> None:
 def test_durations_read_well(seconds: float, said: str) -> None:
     """Seconds, then minutes, then hours."""
     assert clock(seconds) == said
+
+
+def missing(folder: Path, *, rows: int, gone: int, **settings: Any) -> World:  # noqa: ANN401 - any setting
+    """All of so many assets moved as far as they go at once, but for those whose objects are not there."""
+    world = World(folder, settings={"grace_seconds": 0, "settle_seconds": 60, **settings})
+    for number in range(1, rows + 1):
+        world.add(number, body=None if number <= gone else b"v1")
+    world.go(until=2, seconds=2.5)
+    return world
+
+
+@pytest.mark.parametrize(("gone", "said"), [(1, "an asset's object is missing"), (3, "3 assets' objects are missing")])
+def test_objects_that_are_looked_for_again_are_what_a_run_waits_for(tmp_path: Path, gone: int, said: str) -> None:
+    """For how long, by which setting; and the run is said to last as long, however fast the others were."""
+    world = missing(tmp_path, rows=9, gone=gone)
+    first = world.report()
+    world.go(until=2)
+    report = world.report()
+
+    assert world.states() == {"planned": gone, "deleted": 9 - gone}
+    assert first["stall"] == f"{said}: looked for again for about 56 s more (REKEY_SETTLE_SECONDS)"
+    assert (first["eta_seconds"], first["held_back_by"]) == (56, None)
+    assert report["stall"] == f"{said}: looked for again for about 46 s more (REKEY_SETTLE_SECONDS)"
+    assert report["eta_seconds"] == 46
+
+
+def test_missing_objects_are_no_standstill_while_there_are_rows_to_be_planned(tmp_path: Path) -> None:
+    """The time left is that of the last of them all the same."""
+    world = missing(tmp_path, rows=9, gone=1)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE rekey_runs SET seed_done = 0")
+    report = world.report()
+
+    assert (report["stall"], report["eta_seconds"]) == (None, 56)
+
+
+def test_time_left_is_that_of_the_grace_where_that_ends_after_the_search(tmp_path: Path) -> None:
+    """Of the others; what nobody gets on with at the moment is the search."""
+    report = missing(tmp_path, rows=9, gone=1, grace_seconds=600).report()
+
+    assert "an asset's object is missing" in report["stall"]
+    assert report["eta_seconds"] >= 590
