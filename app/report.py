@@ -89,7 +89,7 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
             report["stall"] = f"{report['stall_kind']}: {redact(own['detail'])}"
     report["own_stage"] = own
     report["last_errors"] = errors
-    report["at_rest"] = waits is not None and report["stall"] == waits[0]
+    report["at_rest"] = waits is not None
     report["held_back_by"] = held_back_by(report, per_second={})
     return report
 
@@ -218,7 +218,10 @@ def stall(
         return _RESTING.get(run.state) if run.is_live else None
     silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
     if silent > max(SILENT_SECONDS, SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5))):
-        return f"no reconciler tick for {silent:.0f} s: is beat running, and a worker for the seed queue (`python -m workers`)?"
+        return (
+            f"no reconciler tick for {silent:.0f} s: does the broker answer (`rekey doctor` asks it), is beat running, "
+            "and a worker for the seed queue (`python -m workers`)?"
+        )
     if waits is not None:
         return waits
     if run.deletes_held_until > now:
