@@ -89,7 +89,7 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
             report["stall"] = f"{report['stall_kind']}: {redact(own['detail'])}"
     report["own_stage"] = own
     report["last_errors"] = errors
-    report["at_rest"] = waits is not None
+    report["at_rest"] = waits is not None or (run.is_live and run.state is RunState.PAUSED)
     report["held_back_by"] = held_back_by(report, per_second={})
     return report
 

@@ -9,9 +9,12 @@ import pytest
 from rich.console import Console
 
 from app.cli.screen import RATE_SECONDS, Rates, clock, screen
+from app.cli.words import line
+from app.ledger.throttles import Throttle
 from app.report import snapshot
 from app.stage_report import held_back_by
 from app.stages.tally import Tally
+from app.states import RunState
 from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
@@ -306,3 +309,23 @@ def test_time_left_is_that_of_the_grace_where_that_ends_after_the_search(tmp_pat
 
     assert "an asset's object is missing" in report["stall"]
     assert report["eta_seconds"] >= 590
+
+
+def test_paused_run_is_held_back_by_nothing_but_the_pause(tmp_path: Path) -> None:
+    """However fast it may go once it goes on, and whatever workers still have in hand."""
+    world = World(tmp_path)
+    for number in range(1, 31):
+        world.add(number)
+    ids = world.seed()
+    _slow(world)
+    world.do("copy", ids[:20])
+    world.crash_in("copy", ids[20:24])
+    world.context.throttles.decide(world.run, Throttle(rates={"copy": 3}, causes={"copy": "the store takes 900 ms to answer"}))
+    before = report_of(world)["held_back_by"]
+    world.context.runs.set_state(world.run, RunState.PAUSED, only_from=RunState.RUNNING)
+    report = report_of(world)
+
+    assert before == "copy, slowed to 3 a second: the store takes 900 ms to answer"
+    assert (report["stall"], report["held_back_by"]) == ("paused: `rekey resume` goes on", None)
+    assert "held back by" not in line(report)
+    assert "held back by" not in "\n".join(shown(report, per_second={"copy": 12.0, "rename": 0.0, "delete": 0.0}))
