@@ -14,7 +14,7 @@ from rich.live import Live
 from app import resources
 from app.cli.screen import Rates, screen
 from app.cli.words import line
-from app.errors import DatabaseUnavailableError
+from app.errors import DatabaseUnavailableError, UsageError
 from app.ledger.records import Run
 from app.report import snapshot
 
@@ -25,7 +25,11 @@ Show = Callable[[dict[str, Any]], None]
 
 
 def watch(run: Run, *, until: str | None = None) -> dict[str, Any]:
-    """Show *run* until it ends (or until all rows are switched) and give the last report. An outage of the database is waited out."""
+    """Show *run* until it ends (or until all rows are switched) and give the last report. An outage of the database is waited out.
+
+    Raises:
+        UsageError: The ledger does not know the run any more.
+    """
     with _display(run) as show:
         while True:
             report = _report(run)
@@ -39,7 +43,9 @@ def watch(run: Run, *, until: str | None = None) -> dict[str, Any]:
 def _report(run: Run) -> dict[str, Any] | None:
     try:
         now = resources.runs().find(run.id)
-        return snapshot(now, runs=resources.runs(), queues=resources.queues()) if now else None
+        if now is None:  # a ledger that was restored, or made anew
+            raise UsageError(f"run {run.id[:8]} is not in this ledger any more: `rekey status` shows the newest that is")
+        return snapshot(now, runs=resources.runs(), queues=resources.queues())
     except DatabaseUnavailableError as error:
         sys.stderr.write(f"{error}; trying again\n")
         return None

@@ -10,6 +10,7 @@ import pytest
 from app import cli, resources
 from app.cli import starting, watching
 from app.cli.words import line, summary
+from app.errors import UsageError
 from app.states import RunState
 from tests.builders import World
 
@@ -132,3 +133,14 @@ def test_line_goes_by_what_the_stages_do_now(tmp_path: Path) -> None:
 
     assert "held back by copy_rate=40" in line(report, {"copy": 39.0})
     assert "held back by copy, 1 in hand" in line(report, {"copy": 3.0})
+
+
+def test_watching_ends_where_the_run_is_not_in_the_ledger_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that was restored from a back-up, or made anew: nothing would ever be shown again."""
+    world = World(tmp_path)
+    monkeypatch.setattr(resources, "runs", lambda: world.context.runs)
+    monkeypatch.setattr(resources, "queues", lambda: world.context.queues)
+    run = world.run
+    world.sql("DELETE FROM rekey_runs")
+    with pytest.raises(UsageError, match="is not in this ledger any more"):
+        watching.watch(run)
