@@ -12,6 +12,7 @@ from sqlalchemy import (
     Engine,
     Update,
     and_,
+    exc,
     or_,
     select,
     update,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from app.arrays import among
 from app.clock import Clock
 from app.database import MICROSECONDS, database_now, transaction
-from app.errors import LeaseLostError, OutcomeUnknownError
+from app.errors import DatabaseUnavailableError, LeaseLostError, OutcomeUnknownError
 from app.ledger.lease_statements import GIVE_BACK, GIVE_UP, TAKE, TAKE_AND_READ, TAKEN, due_after, is_due_for
 from app.ledger.records import Lease, Move, Run, reader
 from app.schema import moves
@@ -90,7 +91,7 @@ class LeaseLedger:
         except OutcomeUnknownError:  # what is ours now is worked on: left alone it would look like a worker's death (H28)
             with transaction(self.engine, read_only=True) as connection:  # where that fails too, it may be ours still: not forgotten
                 found = moves_of(connection.execute(TAKEN, taken))
-        except Exception:  # nothing is ours
+        except (DatabaseUnavailableError, exc.DBAPIError):  # rolled back: nothing is ours
             self.forget(lease)
             raise
         return lease, self._claimed(lease, found)

@@ -27,16 +27,22 @@ def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
     if not move.same_object:  # else there is no copy: whatever the application writes there is the asset
         if not move.is_our_copy(copy):
             return park(move, ParkedReason.TARGET_EXISTS, "another object took the place of our copy")
-        # Taken down: a switch would publish it again (H24).
-        if source is None and move.source is not None and not _is_switched(batch, move):
-            return missed(batch, move, MissingObjectError(move.old_key))
-        if source is not None and (move.source is None or not source.is_same_version(move.source)):
+        if not is_as_copied(move, source) and not _is_switched(batch, move):
+            if source is None:  # taken down: a switch would publish it again (H24)
+                return missed(batch, move, MissingObjectError(move.old_key))
             return _copy_again(batch, move, "the source changed before the switch")
     return perhaps_not_ours(batch, move) or move._replace(copy=copy)  # a row switched to another asset's object would share its fate
 
 
+def is_as_copied(move: Move, source: ObjectInfo | None) -> bool:
+    """Whether what is at the old key is what was copied, or nothing was to be copied from there and nothing is."""
+    if source is None or move.source is None:
+        return source is move.source
+    return source.is_same_version(move.source)
+
+
 def _is_switched(batch: Batch, move: Move) -> bool:
-    """Whether the row names the new key already: whoever switched it may have removed the old object as well."""
+    """Whether the row names the new key already: whoever switched it may have removed the old object, or used its key again, as well."""
     row = batch.context.row_of(move)
     return row is not None and row.key == move.new_key
 

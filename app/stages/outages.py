@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.errors import (
@@ -45,7 +46,7 @@ class Outages:
     def __init__(self) -> None:
         """Nothing was seen yet."""
         self._lock = threading.Lock()
-        self._seen: dict[tuple[str, str], _Seen | None] = {}  # by run and stage; None: it is served
+        self._seen: dict[tuple[str, str], _Seen] = {}  # by run and stage: those that wait for the store
 
     def see(self, run: Run, stage: str, *, outage: TransientError | None, taken: int, now: float, ledger: OutageLedger) -> None:
         """A task of *stage* has asked the store for *taken* moves, at boot-clock time *now*; *outage*: what came instead of an answer."""
@@ -74,17 +75,13 @@ class Outages:
         mine = (run.id, stage)
         with self._lock:
             seen = self._seen.get(mine)
-            if mine in self._seen and (seen is None or now - seen.last < OVER_SECONDS):
+            if seen is None or now - seen.last < OVER_SECONDS:
                 return
-            self._seen[mine] = None
-        if seen is not None:
-            said = "the object store serves %s of run %s again"
-            log.warning(said, stage, run.id[:8], extra={"action": "store_outage_over", "run_id": run.id})
-        try:
-            ledger.end(run)  # at the first of all too: a worker that has died may have left it
-        except DatabaseUnavailableError:  # with the next task
-            with self._lock:
-                self._seen.pop(mine, None)
+            del self._seen[mine]
+        said = "the object store serves %s of run %s again"
+        log.warning(said, stage, run.id[:8], extra={"action": "store_outage_over", "run_id": run.id})
+        with suppress(DatabaseUnavailableError):  # what comes of the work says the same; that of a worker that has died, too
+            ledger.end(run)
 
 
 def kind_of(outage: TransientError) -> str:

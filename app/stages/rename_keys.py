@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, exc
 
 from app.assets import AssetRow, Naming
-from app.database import transaction
+from app.database import brief, transaction
 from app.errors import DatabaseUnavailableError, OutcomeUnknownError, RolledBackError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.ledger.visits import add_visits
@@ -22,7 +22,7 @@ from app.stages import going_back
 from app.stages.ahead import look_at
 from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch
-from app.stages.last_looks import before_switch
+from app.stages.last_looks import before_switch, is_as_copied
 from app.stages.outcomes import again
 from app.stages.refusals import NOT_YET, Refusal, RejectedError, RowChangedError, ended, rejected
 from app.stages.replanning import replan, with_own_key
@@ -143,7 +143,7 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
     rows = context.assets.rows(connection, [move.row_id for move in moves], lock=True)
     if not all(looked.looks.fresh(move.old_key, move.new_key) for move in moves):  # locks were waited for, or the worker stopped (H3)
         raise OldLooksError
-    to_switch = _to_switch(batch, moves, rows)
+    to_switch = _to_switch(batch, moves, rows, looked.looks)
     naming = context.assets.naming(connection, [key for move in moves if not move.same_object for key in (move.old_key, move.new_key)])
     mine = {move.row_id for move in moves}
     if _occupied(batch, connection, to_switch, naming):
@@ -172,7 +172,7 @@ def _in_transaction(batch: Batch, connection: Connection, moves: Sequence[Move],
     return outcomes
 
 
-def _to_switch(batch: Batch, moves: Sequence[Move], rows: Mapping[str, AssetRow]) -> list[Move]:
+def _to_switch(batch: Batch, moves: Sequence[Move], rows: Mapping[str, AssetRow], looks: Looks) -> list[Move]:
     """Those of *moves* whose rows are as planned; the others' name their new keys already, and all that a switch sets in motion is to come.
 
     Raises:
@@ -185,6 +185,8 @@ def _to_switch(batch: Batch, moves: Sequence[Move], rows: Mapping[str, AssetRow]
             continue  # switched by the application's own hand
         if row is None or row.key != move.old_key or not _same_plan(batch, move, row):
             raise RowChangedError(f"row {move.row_id} changed")
+        if not move.same_object and not is_as_copied(move, looks.found[move.old_key]):  # it was seen as switched, and set back since
+            raise RowChangedError(f"row {move.row_id} was set back to another object")
         left.append(move)
     return left
 
@@ -254,8 +256,8 @@ def _after_commit(batch: Batch, outcomes: Sequence[Outcome]) -> None:
         )
     try:
         written = context.moves.record(batch.lease, stamped)
-    except DatabaseUnavailableError as error:
-        raise OutcomeUnknownError(str(error)) from error
+    except (DatabaseUnavailableError, exc.DBAPIError) as error:  # whatever it is, the rows are switched
+        raise OutcomeUnknownError(f"the grace of rows that are switched could not be begun: {brief(error)}") from error
     for outcome in stamped:
         if outcome.hinted and outcome.move.state is MoveState.RENAMED and (outcome.move.run_no, outcome.move.id) in written:
             batch.result.ready.append(outcome.move.id)

@@ -48,9 +48,11 @@ def write(batch: Batch, move: Move, sources: Looks | None) -> Steps:
     condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
     if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
         source = _looked_at(sources, move.old_key)
-        if is_vouched_for(context) and _is_taken(context, move.new_key, sources):
+        if is_vouched_for(context) and _is_taken(context, move, sources):
             raise ConditionFailedError(move.new_key, "an object is there already")
-        by_store = condition if context.store.capabilities.copy_if_absent else None  # not sent where it would be ignored, or not known
+        seen = context.store.capabilities
+        honoured = seen.copy_if_match if move.copy else seen.copy_if_absent
+        by_store = condition if honoured else None  # not sent where it would be ignored, or not known
         steps = _copy_by_store(batch, move, source, sources, condition=by_store)
         if steps is not None:
             return (yield from steps)
@@ -90,15 +92,14 @@ def _looked_at(looks: Looks, key: str) -> ObjectInfo:
     return found
 
 
-def _is_taken(context: Context, key: str, looks: Looks) -> bool:
-    """Whether an object was at the new key *key* when it was looked at, not long ago."""
-    if not looks.fresh(key):
-        return is_there(context, key)
+def _is_taken(context: Context, move: Move, looks: Looks) -> bool:
+    """Whether an object that is not *move*'s own copy was at the new key when it was looked at, not long ago."""
+    key = move.new_key
     try:
-        _looked_at(looks, key)
+        there = _looked_at(looks, key) if looks.fresh(key) else context.store.stat(key)
     except MissingObjectError:
         return False
-    return True
+    return not move.is_our_copy(there)
 
 
 def is_there(context: Context, key: str) -> bool:

@@ -21,6 +21,7 @@ from app.pipeline import FIRST_STAGES
 from app.schema import create_ledger, moves
 from app.stages.context import Context
 from app.stages.crowd import Crowd
+from app.stages.outages import Outages
 from app.stages.pace import Pace
 from app.stages.watch import RunWatch
 from app.testing import Fault
@@ -98,6 +99,7 @@ class Ground(World):
             budget=ByteBudget(),
             watch=RunWatch(self._plain.steering, clock=self.clock),
             pace=Pace(),
+            outages=Outages(),
             crowd=Crowd(load=lambda: (0.0, 0.0), now=self.clock.boot),
         )
         return replace(fresh, **changes)

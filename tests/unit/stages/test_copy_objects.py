@@ -1000,3 +1000,16 @@ def test_versioned_bucket_moves_the_newest_version(tmp_path: Path) -> None:
 
     assert world.get(1) == b"v1"
     assert [version.body for version in world.store.versions(O1)] == [b"v0", b"v1", None]
+
+
+@pytest.mark.parametrize("ignored", ["complete_if_absent", "put_if_absent", "copy_if_absent"])
+def test_own_copy_is_written_over_on_the_operators_word_where_the_source_changed(tmp_path: Path, ignored: str) -> None:
+    """What is at the new key is this very move's, and no stranger to be spared."""
+    world = World(tmp_path, dataclasses.replace(CONDITIONAL, **{ignored: False}), settings={"copy_mode": "server"})
+    world.add(1)
+    world.moved(up_to="copy")
+    world.later(3)
+    world.store.app_put("up/1.png", b"second version")
+    world.go()
+
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, b"second version")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, exc
 
 from app.errors import DatabaseUnavailableError, DeniedError, LockedError, OutcomeUnknownError, RolledBackError
 from app.stages import rename_keys
 from app.states import MoveState, ParkedReason
 from app.testing import Fault
-from app.testing.versions import LIKE_MINIO
+from app.testing.versions import CONDITIONAL, LIKE_MINIO
 from tests.builders import World
 
 if TYPE_CHECKING:
@@ -379,6 +379,53 @@ def test_switch_whose_stamp_the_database_rolled_back_stays_a_switch(world: World
     assert move.switch_store_time is not None
 
 
+def test_error_of_the_stamp_that_no_list_knows_takes_nothing_back_either(world: World) -> None:
+    """A disk that is full is no outage by its code: the switch is not done once more, and no mate of the batch is suspected."""
+    for number in (1, 2, 3):
+        world.add(number)
+    world.moved(up_to="copy")
+    with pytest.MonkeyPatch.context() as patches, suppress(DatabaseUnavailableError):
+        patches.setattr(rename_keys, "ROWS_LOCKED", 1)
+        world.do("rename", worker=_stamp_fails(world, exc.OperationalError("UPDATE", {}, Exception("database or disk is full"))))
+    world.later(40)
+    world.go()
+
+    assert world.states() == {"deleted": 3}
+    assert [move.deaths for move in world.moves()] == [0, 0, 0]
+    assert not any(move.suspect for move in world.moves())
+
+
+def test_row_that_the_application_switched_itself_keeps_its_bytes_where_the_old_key_is_used_again(tmp_path: Path) -> None:
+    """What lies at the old key by now is another asset's: it is copied over nothing (S2)."""
+    world = World(tmp_path, CONDITIONAL, settings={"where": "id < 10"})
+    world.add(1, body=b"A's")
+    world.moved(up_to="copy")
+    world.save_key(1, N1)
+    world.later(5)
+    world.add(11, O1, body=b"B's")
+    world.go()
+
+    assert (world.get(1), world.get(11)) == (b"A's", b"B's")
+    assert world.states() == {"kept": 1}
+
+
+def test_row_that_was_set_back_to_an_object_that_is_gone_is_not_switched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application named the new key, removed the old object, and sets the row back before it is locked (H24)."""
+    _copied(world)
+    world.save_key(1, N1)
+    world.store.app_delete(O1)
+    switch = rename_keys.switch
+
+    def set_back(*given: Any) -> None:  # noqa: ANN401 - as a switch has them
+        world.save_key(1, O1)
+        switch(*given)
+
+    monkeypatch.setattr(rename_keys, "switch", set_back)
+    world.do("rename")
+
+    assert world.key(1) == O1
+
+
 def test_late_write_is_seen_where_the_stamp_failed_and_the_run_was_cancelled(world: World) -> None:
     """The row is switched for good: a writer who had read it before is heard, and the old object stays as that of a switched row."""
     world.add(1)
@@ -400,15 +447,15 @@ def _set(world: World, **values: object) -> None:
     world.context = dataclasses.replace(world.context, settings=world.context.settings.model_copy(update=values))
 
 
-def _stamp_fails(world: World) -> Context:
-    """A worker whose statement after the commit of its first switch is the victim of a deadlock."""
+def _stamp_fails(world: World, error: Exception | None = None) -> Context:
+    """A worker whose statement after the commit of its first switch fails: with *error*, or as the victim of a deadlock."""
     ledger = world.worker().moves
     real, left = ledger.record, [1]
 
     def record(lease, outcomes, *, connection=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         if connection is None and left and any("switched_at" in outcome.stamp for outcome in outcomes):
             left.pop()
-            raise RolledBackError("deadlock detected")
+            raise error or RolledBackError("deadlock detected")
         return real(lease, outcomes, connection=connection)
 
     ledger.record = record  # type: ignore[method-assign]
