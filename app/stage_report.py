@@ -148,9 +148,10 @@ def missing_of(run: Run, planned: Depth, report: Mapping[str, Any], *, now: int)
     if planned.missed_at is None or run.state is not RunState.RUNNING:
         return None
     left = planned.missed_at + int(run.settings.get("settle_seconds", SETTLE_SECONDS)) - now // MICROSECONDS
-    rename, delete = report["stages"]["rename"], report["stages"]["delete"]
-    alone = run.seed_done and not planned.others and not rename["left"] and delete["left"] == delete["later"]
-    return Missing(assets=planned.missing, seconds=max(1, left), alone=alone, last=alone and not delete["left"])
+    copied, switched = report["stages"]["rename"]["left"], report["stages"]["delete"]["left"]
+    rest = not switched or (report["deletes_due_at"] or 0) > now  # looks in their grace are nothing that the run would wait for
+    alone = run.seed_done and not planned.others and not copied and rest
+    return Missing(assets=planned.missing, seconds=max(1, left), alone=alone, last=alone and not switched)
 
 
 def _idle(depth: Depth, *, now: int, acted_at: int, lease_seconds: int) -> float | None:

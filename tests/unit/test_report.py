@@ -294,6 +294,7 @@ def test_outage_of_which_nobody_has_spoken_for_long_is_none(world: World) -> Non
 
 def test_worker_says_once_that_the_store_is_away_and_once_that_it_is_back(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """However many batches are given back meanwhile, and whatever was served at the same moment."""
+    caplog.set_level("WARNING", "app.stages.outages")
     for number in (1, 2, 3):
         world.add(number)
     world.seed()

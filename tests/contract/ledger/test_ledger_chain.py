@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from sqlalchemy import create_engine, event, text
 from app import assets
 from app.database import open_engine, transaction
 from app.states import MoveState, ParkedReason
+from app.testing import Fault
 from tests.builders import World
 from tests.contract.ledger.conftest import SERVERS, TABLE
 
@@ -44,6 +46,31 @@ def test_assets_of_all_fates_end_as_they_should(world: World) -> None:
     assert world.parked() == {"collision": 1, "missing_source": 1, "bad_name": 1}
     assert world.report()["rows"] == 9
     assert [world.get(number) for number in (1, 2, 3, 4, 5, 7, 8)] == [b"v1"] * 7
+
+
+def test_standstill_has_its_reason_on_every_database(world: World) -> None:
+    """A worker that died with a batch, a message that nobody takes, an object that is not there, a store that is away."""
+    for number in range(1, 5):
+        world.add(number, body=None if number == 4 else b"v1")
+    ids = world.seed()
+    world.do("copy", ids[:1])
+    world.crash_in("copy", ids[1:2])
+    world.later(12)
+    dead = json.loads(json.dumps(world.report()))["stall"]
+    world.later(50)
+    world.go(until=3)
+    missing = world.report()["stall"]
+    world.store.faults.add(Fault.slow_down(), on="copy")
+    world.store.faults.add(Fault.slow_down(), on="put")
+    world.store.app_put("up/4.png", b"v1")
+    world.later(10)
+    world.do("copy", ids[3:])
+
+    assert dead.startswith("copy, 1 in hand and 2 queued, nothing done for 1")
+    assert "; rename, 1 queued and none taken up for 1" in dead
+    assert missing is not None
+    assert missing.startswith("an asset's object is missing: looked for again for about ")
+    assert str(world.report()["stall"]).startswith("no request to the object store goes through: SlowDown")
 
 
 def test_second_run_changes_nothing(world: World) -> None:

@@ -138,6 +138,8 @@ def _uploads(world: World) -> None:
     ledger.complete(number, source_etag="a", etag="b")
     ledger.completing(run)
     ledger.joined(move)
+    ledger.is_any_held(run)
+    ledger.refused(ledger.left(run)[1])
     ledger.gone(ledger.left(run)[0])
     ledger.end([number])
     ledger.close(run)
