@@ -29,8 +29,10 @@ from sqlalchemy import (
     tuple_,
 )
 
+from app import column_fitness as fitness
 from app import row_ids
 from app.arrays import among
+from app.column_roles import shared_column
 from app.database import translated
 from app.errors import UsageError
 from app.id_order import compared
@@ -109,7 +111,40 @@ class Assets:
         self._dotted += [select(column).where(_has_dots(column)) for column in self._references if equivalence.folds_dots]
         self._of_clients: ColumnElement[bool] | None = None
         self._clients: frozenset[str] | None = None
+        self._dialect = engine.dialect
         self._switch = KeySwitch(engine.dialect.name, ids=self._ids, key=self._key, version=self._version)
+
+    def refuse_unfit(self) -> None:
+        """See that a run can write what it has to into this table, and nothing else; for the start of a run, since readers need less.
+
+        Raises:
+            UsageError: A column cannot be what the settings make of it.
+        """
+        names = self._names
+        shared = shared_column(
+            ids=names.id_columns,
+            client=names.client_column,
+            key=names.key_column,
+            name=names.name_column,
+            template=names.template_columns,
+            version=names.version_column,
+        )
+        if shared is not None:
+            raise UsageError(shared)
+        on_sqlite = self._dialect.name == "sqlite"
+        fitness.refuse_no_text(self._key, "REKEY_KEY_COLUMN", on_sqlite=on_sqlite)
+        fitness.refuse_read_only(self._key, "REKEY_KEY_COLUMN")
+        if self._version is not None:
+            fitness.refuse_no_counter(self._version, "REKEY_VERSION_COLUMN")
+            fitness.refuse_read_only(self._version, "REKEY_VERSION_COLUMN")
+        for name, reference in zip(names.references, self._references, strict=True):
+            fitness.refuse_no_text(reference, "REKEY_REFERENCES", on_sqlite=on_sqlite)
+            if self._is_key(reference):
+                raise UsageError(f"REKEY_REFERENCES has {name!r}, which is REKEY_KEY_COLUMN of REKEY_TABLE: leave it out")
+
+    def _is_key(self, reference: Column[Any]) -> bool:
+        places = [(table.schema or self._dialect.default_schema_name, table.name) for table in (self._table, reference.table)]
+        return places[0] == places[1] and reference.name == self._key.name
 
     @property
     def key_type(self) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Enum, String, Text, Update, and_, bindparam, update
+from sqlalchemy import Column, Connection, Enum, String, Text, Update, and_, bindparam, func, update
 from sqlalchemy.types import TypeEngine
 
 from app.arrays import goes_in_array, side_by_side
@@ -39,7 +39,8 @@ class KeySwitch:
         *named, new = given
         values: dict[Any, Any] = {key: new}
         if version is not None:
-            values[version] = version + 1  # the application's optimistic lock refuses its stale save (H14)
+            # The application's optimistic lock refuses its stale save (H14). NULL + 1 were NULL still, which no lock tells from before.
+            values[version] = (func.coalesce(version, 0) if version.nullable else version) + 1
         where = and_(*(each == value for each, value in zip(self._columns, named, strict=False)))
         return update(key.table).where(where).values(values)
 

@@ -56,7 +56,8 @@ KNOBS = ("grace_seconds", "batch_size", "max_in_flight", "canary_reads", "copy_r
 def with_recorded(own: Settings, recorded: Mapping[str, Any]) -> Settings:
     """A worker's *own* settings with those on record of a run or a plan in their place."""
     values = {name: recorded[name] for name in RUN_SETTINGS if name in recorded}  # an older program knew fewer
-    values["references"] = tuple(values["references"])
+    if "references" in values:
+        values["references"] = tuple(values["references"])
     return own.model_copy(update=values)
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app import settings_rules as rules
 from app import settings_sources as sources
+from app.column_roles import shared_column
 from app.errors import UsageError
 from app.fidelity_rules import Policy
 from app.object_keys import Template
@@ -89,7 +90,9 @@ class Settings(BaseSettings):
         (), description="Other columns that hold object keys, as table.column or schema.table.column: what they name is not deleted."
     )
     version_column: OptionalText = Field(
-        None, description="Whole-number column to add one to with each switch, so that optimistic locking refuses a stale save."
+        None,
+        description="Whole-number column of its own to add one to with each switch (NULL counts as 0), so that optimistic locking refuses "
+        "a stale save.",
     )
 
     grace_seconds: int = Field(
@@ -254,10 +257,16 @@ class Settings(BaseSettings):
             raise ValueError("REKEY_ON_COLLISION=suffix needs {file_name} or {key} in REKEY_TEMPLATE: the suffix is put behind that")
         if self.target_bucket is not None:
             rules.two_buckets(self.s3_bucket, self.target_bucket, self.template)
-        if self.key_column in self.id_columns:
-            raise ValueError(
-                f"REKEY_ID_COLUMN holds {self.key_column!r}, which is REKEY_KEY_COLUMN: a row's id must stay when its key changes"
-            )
+        shared = shared_column(
+            ids=self.id_columns,
+            client=self.client_column,
+            key=self.key_column,
+            name=self.name_column,
+            template=self.key_template.columns,
+            version=self.version_column,
+        )
+        if shared is not None:
+            raise ValueError(shared)
         return self
 
     @property

@@ -75,6 +75,7 @@ def _made(
     settings: Settings, engine: Engine, *, thorough: bool, sample: int, ledger: bool, prices: Mapping[str, float] | None, report: Progress
 ) -> Made:
     names = table_names(settings)
+    starting.refuse_unfit_table(engine, settings)
     with starting.explained(settings):
         store = resources.store_of(settings, None, pool_size=HEADS_AT_ONCE)
         try:

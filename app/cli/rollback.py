@@ -78,6 +78,8 @@ def rollback(
 
 
 def _origin(settings: Settings, run_id: str | None) -> Run:
+    from app.cli.starting import refuse_unfit_table  # noqa: PLC0415 - as above
+
     resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()
     runs = resources.runs()
@@ -96,6 +98,7 @@ def _origin(settings: Settings, run_id: str | None) -> Run:
     live = runs.live(run.bucket, run.table_name)
     if live is not None and live.no != run.no:
         raise UsageError(f"run {live.id[:8]} is {live.state} on this bucket and table: it has to end first")
+    refuse_unfit_table(resources.engine(), resources.settings_of(run))  # its columns are those of the rollback
     return run
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import String, exc
+from sqlalchemy import Engine, String, exc
 
 from app import resources
 from app.assets import AssetRow, Assets
@@ -75,6 +75,7 @@ def start(
 
     resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     resources.deployment()  # the ledger is there, and this is the primary
+    refuse_unfit_table(resources.engine(), settings)
     capabilities = _fit_store(settings)
     refuse_unsafe(settings, capabilities)
     rules = rules_of(settings, capabilities)
@@ -162,6 +163,11 @@ def assets_where(settings: Settings, where: str) -> Assets:
     except exc.DBAPIError as error:
         raise UsageError(f"--only-where: the database refuses it: {brief(error)}") from error
     return assets
+
+
+def refuse_unfit_table(engine: Engine, settings: Settings) -> None:
+    """Raise UsageError if the table's columns are not such that a run can go by them and write them; the store is asked nothing."""
+    Assets(engine, table_names(settings), Equivalence()).refuse_unfit()
 
 
 def _first_page(settings: Settings, assets: Assets) -> list[AssetRow]:

@@ -75,6 +75,7 @@ def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
     _check_ledger(engine, found)
     try:
         assets = Assets(engine, table_names(settings), EXACT)
+        assets.refuse_unfit()
         table = reflect(engine, settings.table)
     except UsageError as error:
         found.problem(str(error), remedy="correct the setting, or the table")

@@ -78,6 +78,12 @@ def test_database_that_is_not_there_is_unreachable_and_not_made(tmp_path: Path) 
         (GOOD, {"key_column": "path"}, "has no column 'path'; it has id, client_id, object_key"),
         (GOOD, {"template": "{col.folder}/{file_name}"}, "has no column 'folder'"),
         (GOOD, {"references": ("thumbs.k",)}, "no table 'thumbs'"),
+        (
+            GOOD.replace("INTEGER, o", "INTEGER, title TEXT, o"),
+            {"version_column": "title"},
+            "REKEY_VERSION_COLUMN: the column 'assets.title'",
+        ),
+        (GOOD.replace("VARCHAR(1024)", "BIGINT"), {}, "REKEY_KEY_COLUMN: the column 'assets.object_key' holds no text but BIGINT"),
         (GOOD, {"id_column": "client_id"}, "has no primary key or unique index on client_id"),
         (GOOD.replace("(object_key);", "(client_id, object_key);"), {}, "assets.object_key has no index"),
         (GOOD + "CREATE TABLE thumbs (k TEXT);", {"references": ("thumbs.k",)}, "thumbs.k has no index"),

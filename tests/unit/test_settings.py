@@ -216,6 +216,34 @@ def test_unsafe_order_is_refused(environ: dict[str, str], message: str, tmp_path
         Settings(**{name.lower(): float(value) for name, value in environ.items()})
 
 
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"VERSION_COLUMN": "client_id"}, "REKEY_VERSION_COLUMN is 'client_id', which is REKEY_CLIENT_COLUMN too: each switch adds"),
+        ({"VERSION_COLUMN": "object_key"}, "REKEY_VERSION_COLUMN is 'object_key', which is REKEY_KEY_COLUMN too"),
+        ({"VERSION_COLUMN": "title", "NAME_COLUMN": "title"}, "REKEY_VERSION_COLUMN is 'title', which is REKEY_NAME_COLUMN too"),
+        ({"VERSION_COLUMN": "no", "ID_COLUMN": "tenant,no"}, "REKEY_VERSION_COLUMN is 'no', which is in REKEY_ID_COLUMN too"),
+        (
+            {"VERSION_COLUMN": "no", "TEMPLATE": "c/{col.no}/{file_name}"},
+            "REKEY_VERSION_COLUMN is 'no', which is in REKEY_TEMPLATE too: each switch adds one to it; name the column of",
+        ),
+        ({"CLIENT_COLUMN": "object_key"}, "REKEY_CLIENT_COLUMN is 'object_key', which is REKEY_KEY_COLUMN: a row's client must stay"),
+        ({"NAME_COLUMN": "object_key"}, "REKEY_NAME_COLUMN is 'object_key', which is REKEY_KEY_COLUMN: leave it out"),
+        ({"TEMPLATE": "c/{col.object_key}"}, "REKEY_TEMPLATE has {col.object_key}, which is REKEY_KEY_COLUMN: write {key} for the old key"),
+    ],
+)
+def test_column_that_a_switch_writes_has_no_second_role(environ: dict[str, str], message: str, tmp_path: Path) -> None:
+    """A switch that changed a row's id, client or name as well would move data that is not the tool's."""
+    assert message in refusal(tmp_path, **environ)
+
+
+def test_columns_that_no_switch_writes_may_have_two_roles(tmp_path: Path) -> None:
+    """A client may be part of a composite id, and a name be the id or stand in the template."""
+    found = read(tmp_path, ID_COLUMN="client_id,title", NAME_COLUMN="title", TEMPLATE="c/{client_id}/{col.title}/{file_name}")
+
+    assert (found.id_columns, found.client_column, found.name_column) == (("client_id", "title"), "client_id", "title")
+
+
 def test_unknown_names_are_refused_with_the_nearest_one(tmp_path: Path) -> None:
     """A misspelt setting is never just left out."""
     (tmp_path / "bad.toml").write_text("graze_seconds = 1")

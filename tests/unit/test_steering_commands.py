@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import logging
 import sqlite3
 from contextlib import closing
@@ -14,9 +15,10 @@ from app import cli, resources
 from app.cli import identity
 from app.database import SERVER_TIMEOUT_SECONDS
 from app.errors import BrokerUnavailableError
+from app.run_settings import run_settings
 from app.states import RunState
 from tasks import messages
-from tests.builders import World
+from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +172,29 @@ def test_rollback_of_chosen_rows_does_not_count_the_others(ended: World, capsys:
     assert "1 were not switched" in whole
     assert ": 1 rows" in chosen
     assert "not switched" not in chosen
+
+
+@pytest.mark.parametrize("command", [("plan",), ("enqueue",), ("rollback", "--yes")], ids=lambda command: command[0])
+def test_version_column_that_cannot_be_counted_up_starts_nothing(
+    ended: World, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    """Each switch would fail, or change what is no version; a rollback goes by the columns on record of the run that it takes back."""
+    recorded = run_settings(make_settings(version_column="title"))
+    ended.sql("UPDATE rekey_runs SET settings = :settings", settings=json.dumps(recorded))
+
+    line = refused(ended, capsys, *command, "--version-column", "title")
+
+    assert "REKEY_VERSION_COLUMN: the column 'assets.title' holds no whole numbers but TEXT" in line
+
+
+def test_rollback_of_a_run_whose_version_was_its_client_is_refused(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """An older program took it, and each client's id would be one higher once more."""
+    recorded = run_settings(make_settings()) | {"version_column": "client_id"}
+    ended.sql("UPDATE rekey_runs SET settings = :settings", settings=json.dumps(recorded))
+
+    line = refused(ended, capsys, "rollback", "--yes")
+
+    assert "REKEY_VERSION_COLUMN is 'client_id', which is REKEY_CLIENT_COLUMN too" in line
 
 
 @pytest.mark.parametrize(
