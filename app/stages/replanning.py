@@ -23,7 +23,7 @@ def replan(batch: Batch, move: Move, row: AssetRow | None) -> Outcome:
         return park_before_switch(batch, move, ParkedReason.CHANGED_TOO_OFTEN, "the row changed whenever it was to be switched")
     if plan is not None and plan.reason is None and not plan.in_place and move.new_key in {plan.new_key, plan.own_key}:
         return Outcome(move=_next_generation(move, plan.old_key, plan.old_hash, plan.client))
-    if row is not None and row.key == move.new_key:
+    if row is not None and move.new_key and row.key == move.new_key:  # a move without a new key is not the one of a row without a key
         return Outcome(move=move._replace(state=MoveState.SUPERSEDED, detail="the row names its new key already"))
     left = remove_copy(batch, move)
     if plan is None or plan.in_place:

@@ -466,6 +466,20 @@ def test_retried_bad_names_are_planned_anew_from_their_rows(world: World) -> Non
     assert [world.key(number) for number in (1, 2)] == ["clients/7/assets/1.png", "clients/7/assets/2.png"]
 
 
+@pytest.mark.parametrize("key", ["", None, "   ", "up/"])
+def test_retried_bad_name_is_parked_again_while_its_row_is_as_it_was(world: World, key: str | None) -> None:
+    """No row without a key has been moved, and an empty one is not the empty new key of a move that has none."""
+    world.add(2)
+    world.sql("INSERT INTO assets (id, client_id, object_key) VALUES (1, 7, :key)", key=key)
+    world.go()
+    before = world.move(1)
+    world.context.reopening.retry(world.run, Selection())
+    _end(world)
+
+    assert (world.states(), world.parked()) == ({"deleted": 1, "parked": 1}, {"bad_name": 1})
+    assert world.move(1).detail == before.detail
+
+
 def test_retried_collision_stays_parked_while_the_other_is_under_way(world: World) -> None:
     """Two live moves never want one key (H25)."""
     world.add(1, "a/logo.png")
