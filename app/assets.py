@@ -38,7 +38,7 @@ from app.errors import UsageError
 from app.id_order import compared
 from app.key_switch import KeySwitch
 from app.object_keys import Equivalence
-from app.reflection import column, reflect
+from app.reflection import column, referring, reflect
 
 STRETCH_ROWS = 50_000  # that a page with a WHERE goes through: some 50 ms
 MANY = 2000  # rows that name one object: more are not read
@@ -94,13 +94,13 @@ class Assets:
         self._equivalence = equivalence
         with translated():
             self._table = reflect(engine, names.table)
-            self._ids = [column(self._table, name) for name in names.id_columns]
-            self._client = column(self._table, names.client_column)
-            self._key = column(self._table, names.key_column)
-            self._name = column(self._table, names.name_column) if names.name_column else None
-            self._extra = [column(self._table, name) for name in names.template_columns]
-            self._version = column(self._table, names.version_column) if names.version_column else None
-            self._references = [_reference(engine, name) for name in names.references]
+            self._ids = [column(self._table, name, setting="REKEY_ID_COLUMN") for name in names.id_columns]
+            self._client = column(self._table, names.client_column, setting="REKEY_CLIENT_COLUMN")
+            self._key = column(self._table, names.key_column, setting="REKEY_KEY_COLUMN")
+            self._name = column(self._table, names.name_column, setting="REKEY_NAME_COLUMN") if names.name_column else None
+            self._extra = [column(self._table, name, setting="REKEY_TEMPLATE") for name in names.template_columns]
+            self._version = column(self._table, names.version_column, setting="REKEY_VERSION_COLUMN") if names.version_column else None
+            self._references = [referring(engine, name) for name in names.references]
         # Made once: what SQLAlchemy needs to make a statement is more than what it needs to run it.
         on_postgresql = engine.dialect.name == "postgresql"
         self._by_id = self._select().where(self._among("ids")).order_by(*self._ids)
@@ -355,8 +355,3 @@ def _row_id(values: Sequence[object]) -> str:
         return row_ids.to_text(values)
     except TypeError as error:
         raise UsageError(f"REKEY_ID_COLUMN: {error}") from None
-
-
-def _reference(engine: Engine, name: str) -> Column[Any]:
-    table, _, column_name = name.rpartition(".")
-    return column(reflect(engine, table), column_name.strip('"'))

@@ -9,8 +9,8 @@ from sqlalchemy import Column, Engine, MetaData, Table, exc, inspect
 from app.errors import UsageError
 
 
-def reflect(engine: Engine, name: str) -> Table:
-    """The table called *name* (schema-qualified or not) as the database has it.
+def reflect(engine: Engine, name: str, *, setting: str = "REKEY_TABLE") -> Table:
+    """The table called *name* (schema-qualified or not) as the database has it; *setting* is where the operator wrote it.
 
     Raises:
         UsageError: There is none; the line names tables that look alike.
@@ -22,11 +22,11 @@ def reflect(engine: Engine, name: str) -> Table:
         others = inspect(engine).get_table_names(schema=schema)
         alike = [other for other in others if other.lower() == table.lower()]
         hint = f"; there is {alike[0]!r}: names are case-sensitive here" if alike else ""
-        raise UsageError(f"REKEY_TABLE: no table {name!r} in this database{hint}") from None
+        raise UsageError(f"{setting}: no table {name!r} in this database{hint}") from None
 
 
-def column(table: Table, name: str) -> Column[Any]:
-    """A column of a reflected table.
+def column(table: Table, name: str, *, setting: str = "REKEY_TABLE") -> Column[Any]:
+    """A column of a reflected table; *setting* is where the operator wrote its name.
 
     Raises:
         UsageError: There is none; the line lists those that are.
@@ -34,7 +34,17 @@ def column(table: Table, name: str) -> Column[Any]:
     try:
         return table.c[name]
     except KeyError:
-        raise UsageError(f"the table {table.fullname!r} has no column {name!r}; it has {', '.join(table.c.keys())}") from None
+        raise UsageError(f"{setting}: the table {table.fullname!r} has no column {name!r}; it has {', '.join(table.c.keys())}") from None
+
+
+def referring(engine: Engine, name: str) -> Column[Any]:
+    """The column that one of REKEY_REFERENCES names, as ``table.column`` or ``schema.table.column``.
+
+    Raises:
+        UsageError: There is no such table, or no such column in it.
+    """
+    table, _, column_name = name.rpartition(".")
+    return column(reflect(engine, table, setting="REKEY_REFERENCES"), column_name.strip('"'), setting="REKEY_REFERENCES")
 
 
 def split_name(name: str) -> tuple[str | None, str]:

@@ -17,7 +17,7 @@ from app.errors import DatabaseUnavailableError, UsageError
 from app.key_values import MAX_KEY_BYTES
 from app.object_keys import EXACT
 from app.planning import Rules
-from app.reflection import column, reflect
+from app.reflection import column, referring, reflect
 from app.run_settings import table_names
 
 if TYPE_CHECKING:
@@ -116,15 +116,14 @@ def check_indexes(engine: Engine, settings: Settings, found: Findings) -> None:
     """Look for an index on the key column and on each column in REFERENCES."""
     table = reflect(engine, settings.table)
     _check_index(engine, table, column(table, settings.key_column), found)
-    for other, referring in _references(engine, settings):
-        _check_index(engine, other, referring, found)
+    for other, named in _references(engine, settings):
+        _check_index(engine, other, named, found)
 
 
 def _references(engine: Engine, settings: Settings) -> Iterator[tuple[Table, Column[Any]]]:
     for name in settings.references:
-        table_name, _, column_name = name.rpartition(".")
-        other = reflect(engine, table_name)
-        yield other, column(other, column_name.strip('"'))
+        named = referring(engine, name)
+        yield named.table, named
 
 
 def index_findings(engine: Engine, settings: Settings) -> list[Finding]:

@@ -154,7 +154,7 @@ class Scanner:
     def _reference(self, table: str, column: str) -> TableNames:
         """Another table, to be read by its primary key, or by the column itself where it has none."""
         schema, name = split_name(table)
-        reflect(self._engine, table)
+        reflect(self._engine, table, setting="REKEY_REFERENCES")
         key = inspect(self._engine).get_pk_constraint(name, schema)["constrained_columns"] or [column]
         return TableNames(
             table=table,

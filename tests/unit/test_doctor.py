@@ -74,10 +74,15 @@ def test_database_that_is_not_there_is_unreachable_and_not_made(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("sql", "more", "text"),
     [
-        (GOOD, {"table": "Assets2"}, "no table 'Assets2'"),
-        (GOOD, {"key_column": "path"}, "has no column 'path'; it has id, client_id, object_key"),
-        (GOOD, {"template": "{col.folder}/{file_name}"}, "has no column 'folder'"),
-        (GOOD, {"references": ("thumbs.k",)}, "no table 'thumbs'"),
+        (GOOD, {"table": "Assets2"}, "REKEY_TABLE: no table 'Assets2'"),
+        (GOOD, {"key_column": "path"}, "REKEY_KEY_COLUMN: the table 'assets' has no column 'path'; it has id, client_id, object_key"),
+        (GOOD, {"id_column": "id,no"}, "REKEY_ID_COLUMN: the table 'assets' has no column 'no'"),
+        (GOOD, {"client_column": "tenant"}, "REKEY_CLIENT_COLUMN: the table 'assets' has no column 'tenant'"),
+        (GOOD, {"name_column": "title"}, "REKEY_NAME_COLUMN: the table 'assets' has no column 'title'"),
+        (GOOD, {"version_column": "version"}, "REKEY_VERSION_COLUMN: the table 'assets' has no column 'version'"),
+        (GOOD, {"template": "{col.folder}/{file_name}"}, "REKEY_TEMPLATE: the table 'assets' has no column 'folder'"),
+        (GOOD, {"references": ("thumbs.k",)}, "REKEY_REFERENCES: no table 'thumbs'"),
+        (GOOD, {"references": ("assets.nope",)}, "REKEY_REFERENCES: the table 'assets' has no column 'nope'"),
         (
             GOOD.replace("INTEGER, o", "INTEGER, title TEXT, o"),
             {"version_column": "title"},
