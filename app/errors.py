@@ -35,6 +35,14 @@ class StoreFullError(StoreUnavailableError):
     """There is no room for what was to be written: deletes make some (case 23)."""
 
 
+class NoKeysError(StoreUnavailableError):
+    """Whoever gives the keys to the store could not be asked, or has none for now; the store itself was asked nothing."""
+
+
+class MissingKeysError(NoKeysError):
+    """There are no keys to the store where a setting says that they are: a command ends as for a wrong setting, a worker waits for them."""
+
+
 class UnansweredError(TransientError):
     """A request was sent and no whole answer came: it may have been carried out, and may still be until it expires (S7)."""
 

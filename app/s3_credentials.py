@@ -15,7 +15,7 @@ from minio.credentials.credentials import Credentials
 from minio.credentials.providers import AWSConfigProvider, EnvAWSProvider, IamAwsProvider, Provider, StaticProvider
 from minio.error import MinioException
 
-from app.errors import StoreUnavailableError
+from app.errors import MissingKeysError, NoKeysError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def provider_of(settings: Settings) -> Provider:
         return StaticProvider(settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value())
     profile = ProfileProvider(settings.s3_profile)
     if settings.s3_credentials == "profile":
-        return SteadyProvider([profile], "REKEY_S3_PROFILE")
+        return SteadyProvider([profile], "REKEY_S3_CREDENTIALS=profile")
     pool = urllib3.PoolManager(retries=urllib3.Retry(total=2, backoff_factor=0.2), timeout=urllib3.Timeout(total=ROLE_SECONDS))
     role = IamAwsProvider(custom_endpoint=os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), http_client=pool)
     return SteadyProvider([EnvAWSProvider(), profile, role], "REKEY_S3_CREDENTIALS=environment")
@@ -85,7 +85,8 @@ class SteadyProvider(Provider):
         """The keys to sign with now.
 
         Raises:
-            StoreUnavailableError: No source has any, or cannot be asked; what for is said, and no secret.
+            MissingKeysError: No source has any; where they were looked for is said, and no secret.
+            NoKeysError: One that is asked over the network gave none.
         """
         with self._lock:
             now = self._retrieve()
@@ -103,7 +104,10 @@ class SteadyProvider(Provider):
                 continue
             self._sources = [source]
             return found
-        raise StoreUnavailableError(f"{self._setting} gives no keys to the object store ({'; '.join(said)})")
+        line = f"{self._setting} gives no keys to the object store: {'; '.join(said)}"
+        if any(isinstance(source, IamAwsProvider) for source in self._sources):
+            raise NoKeysError(line)
+        raise MissingKeysError(f"{line}; write them there, or choose another REKEY_S3_CREDENTIALS or REKEY_S3_PROFILE")
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

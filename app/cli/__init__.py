@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from app.errors import RekeyError, UsageError
+from app.errors import MissingKeysError, RekeyError, UsageError
 from app.redaction import redact
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _report(error: Exception) -> int:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         return _say(error.format_message(), error.exit_code, command=context.command_path if context else "rekey")
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | MissingKeysError):
         return _say(str(error), USAGE)
     if isinstance(error, RekeyError):
         return _say(str(error), ERROR)

@@ -23,6 +23,7 @@ from app.errors import (
     DatabaseUnavailableError,
     DeniedError,
     MissingObjectError,
+    NoKeysError,
     StoreRequestError,
     StoreUnavailableError,
     TransientError,
@@ -214,6 +215,8 @@ def explained(settings: Settings) -> Iterator[None]:
         yield
     except (DatabaseUnavailableError, BrokerUnavailableError):
         raise
+    except NoKeysError:
+        raise  # which says where they were looked for; the store was not asked
     except TransientError as error:
         raise StoreUnavailableError(f"the object store (REKEY_S3_ENDPOINT) does not answer: {error}") from error
     except DeniedError as error:

@@ -11,7 +11,7 @@ import click
 
 from app.cli import DONE, FINDINGS
 from app.cli.options import echo_json, json_flag, settings_flags, yes_flag
-from app.errors import RekeyError, TransientError, UsageError
+from app.errors import MissingKeysError, RekeyError, TransientError, UsageError
 from app.row_ids import shown
 from app.visible import visible
 
@@ -76,7 +76,8 @@ def verify(
             status = _verify(settings, run, work, has_ledger=has_ledger, headers=headers, output=output, as_json=as_json)
         over = True
     except TransientError as error:
-        raise RekeyError(f"{error}; what was read so far is kept: the same command with --resume goes on") from error
+        kind = UsageError if isinstance(error, MissingKeysError) else RekeyError
+        raise kind(f"{error}; what was read so far is kept: the same command with --resume goes on") from error
     except RekeyError:
         over = True
         raise

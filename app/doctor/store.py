@@ -10,7 +10,7 @@ from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
 from app.doctor.side_effects import ObservedStore, check_side_effects
-from app.errors import DeniedError, ObjectError, TransientError
+from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, TransientError
 from app.fidelity import Way, ways_of
 from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo, Seconds
 from app.probe import ProbedStore, probe
@@ -106,6 +106,10 @@ def check_store(settings: Settings, store: ExaminedStore | TwoBuckets) -> tuple[
         _check_capabilities(settings, capabilities, found)
         check_fidelity(settings, capabilities, found)
         check_etags(settings, store, capabilities, found, lease=_TRIAL)
+    except MissingKeysError as error:
+        found.problem(str(error), remedy="`aws configure` writes such a file; the store itself was not asked")
+    except NoKeysError as error:
+        found.unreachable(str(error), remedy="see to what gives this machine its keys; the store itself was not asked")
     except TransientError as error:
         found.unreachable(
             f"it does not answer: {error}", remedy="start it, or correct REKEY_S3_ENDPOINT (and REKEY_S3_CA_FILE for its certificate)"

@@ -24,7 +24,7 @@ from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings, Level
 from app.doctor.store import check_store, new_prefix
-from app.errors import DeniedError, ObjectError, StoreRequestError, StoreUnavailableError
+from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, StoreRequestError, StoreUnavailableError
 from app.s3_bucket import Lifecycle
 from app.schema import create_ledger
 from app.settings import Settings
@@ -332,6 +332,18 @@ def test_store_without_the_bucket_or_answer_is_named() -> None:
     assert bad(check_store(SETTINGS, store)[0]) == ["there is no bucket 'assets'"]
     (silent,) = check_store(SETTINGS, Store(error=StoreUnavailableError("no route")))[0]
     assert (silent.level, silent.text) == (Level.UNREACHABLE, "it does not answer: no route")
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(MissingKeysError("no keys in f"), Level.PROBLEM), (NoKeysError("no role"), Level.UNREACHABLE)]
+)
+def test_lack_of_keys_is_no_silence_of_the_store(error: NoKeysError, level: Level) -> None:
+    """It was not asked: its address need not be corrected."""
+    (found,) = check_store(SETTINGS, Store(error=error))[0]
+
+    assert (found.level, found.text) == (level, str(error))
+    assert found.remedy
+    assert "REKEY_S3_ENDPOINT" not in found.remedy
 
 
 @pytest.mark.parametrize(("rule", "problem"), [("", True), ("clients/7/", True), ("cli", True), ("uploads/", False)])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import StoreUnavailableError, UsageError
+from app.errors import MissingKeysError, NoKeysError, TransientError, UsageError
 from app.s3_credentials import provider_of
 from app.settings import Settings, load
 from tests.unit.test_settings import GIVEN
@@ -128,17 +128,32 @@ def test_keys_of_a_role_are_fetched_anew_before_they_expire(tmp_path: Path, role
     assert [other.retrieve().access_key for _ in range(3)] == ["role-2", "role-3", "role-4"]
 
 
-def test_lack_of_keys_is_an_outage_that_says_where_they_were_looked_for(tmp_path: Path) -> None:
-    """And shows no secret."""
+def test_lack_of_keys_is_an_outage_to_workers_that_says_where_they_were_looked_for(tmp_path: Path) -> None:
+    """A file may be written anew just now; and no secret is shown."""
     file = tmp_path / ".aws/credentials"
     file.parent.mkdir()
     file.write_text("[default]\naws_secret_access_key = file-secret\n", encoding="utf-8")
     provider = provider_of(settings(tmp_path, S3_CREDENTIALS="profile", S3_PROFILE="absent"))
-    with pytest.raises(StoreUnavailableError) as caught:
+    with pytest.raises(MissingKeysError) as caught:
         provider.retrieve()
 
+    assert isinstance(caught.value, TransientError)
+    assert str(caught.value).startswith("REKEY_S3_CREDENTIALS=profile gives no keys to the object store: ")
+    assert f"'absent' in {file} or {tmp_path}/.aws/config" in str(caught.value)
     assert "REKEY_S3_PROFILE" in str(caught.value)
     assert "'absent'" in str(caught.value)
     assert "file-secret" not in str(caught.value)
     write(file, "absent", "come-at-last")
     assert provider.retrieve().access_key == "come-at-last"
+
+
+def test_role_that_does_not_answer_is_no_wrong_setting(tmp_path: Path, role: Role) -> None:
+    """It may answer the next time: what says so is no complaint of the store either."""
+    role.server.shutdown()
+    role.server.server_close()
+    provider = provider_of(settings(tmp_path, S3_CREDENTIALS="environment"))
+    with pytest.raises(NoKeysError) as caught:
+        provider.retrieve()
+
+    assert not isinstance(caught.value, MissingKeysError)
+    assert str(caught.value).startswith("REKEY_S3_CREDENTIALS=environment gives no keys to the object store: ")

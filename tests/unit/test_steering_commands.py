@@ -6,7 +6,9 @@ import getpass
 import json
 import logging
 import sqlite3
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +49,28 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     yield made
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def store_that_refuses() -> Iterator[str]:
+    """The address of a store that is up and answers each request that has no signature with 403."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_PUT = do_GET  # noqa: N815 - as the server calls them
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
@@ -185,6 +209,29 @@ def test_version_column_that_cannot_be_counted_up_starts_nothing(
     line = refused(ended, capsys, *command, "--version-column", "title")
 
     assert "REKEY_VERSION_COLUMN: the column 'assets.title' holds no whole numbers but TEXT" in line
+
+
+@pytest.mark.parametrize("command", [("plan",), ("enqueue",), ("verify",)], ids=lambda command: command[0])
+def test_missing_keys_are_a_wrong_setting_and_no_silence_of_the_store(
+    ended: World,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    store_that_refuses: str,
+    command: tuple[str, ...],
+) -> None:
+    """The store was never asked: what has to be mended is where the keys were looked for."""
+    monkeypatch.setenv("HOME", str(ended.folder))
+    monkeypatch.setenv("REKEY_S3_ENDPOINT", store_that_refuses)
+    for name in ("AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    status = cli.main([*command, "--s3-credentials", "profile", *FLAGS])
+    line = capsys.readouterr().err.splitlines()[-1]
+
+    assert status == USAGE
+    assert "REKEY_S3_CREDENTIALS=profile gives no keys to the object store" in line
+    assert f"{ended.folder}/.aws/credentials" in line
+    assert "REKEY_S3_ENDPOINT" not in line
 
 
 def test_rollback_of_a_run_whose_version_was_its_client_is_refused(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
