@@ -356,14 +356,38 @@ def load(
         raise UsageError(_refusal(error, found)) from None
 
 
-def _refusal(error: ValidationError, found: Collection[sources.Source]) -> str:
+def checked(name: str, value: str) -> Any:  # noqa: ANN401 - as the setting has it
+    """The value of one setting from how a person writes it; no other place is read.
+
+    Raises:
+        UsageError: It cannot be right; the line says what to give instead.
+    """
+    given: dict[str, Any] = {"_build_sources": ((sources.from_flags(Settings, {name: value}),), {})}
+    try:
+        return getattr(Settings(**given), _declared(name).attribute)
+    except ValidationError as error:
+        raise UsageError(_remedy(error)[1]) from None
+
+
+def _remedy(error: ValidationError) -> tuple[str | None, str]:
+    """The first setting that is refused, None where it is the order of several, and what to give instead."""
     first = error.errors(include_url=False, include_input=False)[0]
     words = str(first["ctx"]["error"]) if first["type"] == "value_error" else ""
     if not first["loc"]:
-        return words  # the order of several settings
+        return None, words
     name = str(first["loc"][0])
+    return name, words or _declared(name).remedy
+
+
+def _declared(name: str) -> Setting:
+    return next(setting for setting in declared() if setting.name == name)
+
+
+def _refusal(error: ValidationError, found: Collection[sources.Source]) -> str:
+    name, remedy = _remedy(error)
+    if name is None:
+        return remedy
     place = next(source.places[name] for source in found if name in source.places)
-    setting = next(setting for setting in declared() if setting.name == name)
     value = next(source.values[name] for source in found if name in source.values)
-    shown = "its value" if setting.secret else redact(repr(value))[:200]
-    return f"{place}: {shown} cannot be right: {words or setting.remedy}"
+    shown = "its value" if _declared(name).secret else redact(repr(value))[:200]
+    return f"{place}: {shown} cannot be right: {remedy}"

@@ -11,7 +11,7 @@ from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.cli.status import REQUIRED, chosen, run_flag
 from app.errors import UsageError
 from app.run_settings import KNOBS
-from app.settings import Settings, declared, load
+from app.settings import Settings, checked
 
 HOLD, MAX_DELETES = "hold", "max_deletes"
 LETTERS = len(str(MOST_DELETES))  # Python reads no number of some thousands
@@ -83,10 +83,9 @@ def parse(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 def _knob(name: str, value: str) -> Any:  # noqa: ANN401 - as the setting has it
     try:
-        return getattr(load({name: value}, environ={}, required=()), name)
-    except UsageError:
-        (setting,) = (setting for setting in declared() if setting.name == name)
-        raise UsageError(f"{name}={value}: {setting.remedy}") from None
+        return checked(name, value)
+    except UsageError as error:
+        raise UsageError(f"{name}={value}: {error}") from None
 
 
 def _truth(value: str) -> bool:
