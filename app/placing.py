@@ -19,6 +19,13 @@ class Where(Enum):
     BOTH = "both"
 
 
+def folded_form(template: str, equivalence: Equivalence) -> str | None:
+    """Why *template* does not tell two buckets apart: a key's bucket goes by its canonical spelling, and so must its own words."""
+    word = template.partition("{")[0]
+    spelt = equivalence.canonical(word + "x").removesuffix("x")
+    return None if spelt == word else f"REKEY_TEMPLATE: the store takes {word!r} and {spelt!r} for one: write the latter"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placing:
     """The rule of one run; without a *target* everything lies in *source*."""

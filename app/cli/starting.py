@@ -36,6 +36,7 @@ from app.ledger.records import JOURNAL_MARK, Run
 from app.ledger.saved_plans import SavedPlan
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
+from app.placing import folded_form
 from app.planning import rules_of
 from app.probe import probe, see_readable
 from app.run_settings import run_settings, table_names
@@ -300,19 +301,13 @@ def refuse_unsafe(settings: Settings, capabilities: Capabilities, *, remedy: str
         raise UsageError(
             f"REKEY_FIDELITY: {settings.s3_endpoint} cannot keep {names(refused)} (`rekey doctor` says why): take another rule"
         )
-    if settings.target_bucket is not None:
-        _refuse_folded_form(settings.template, Equivalence.of(capabilities))
+    folded = folded_form(settings.template, Equivalence.of(capabilities)) if settings.target_bucket is not None else None
+    if folded is not None:
+        raise UsageError(folded)
     if not capabilities.query_signed_expiry:
         raise UsageError(
             f"{settings.s3_endpoint} carries out requests after their signature has expired: a late one could undo newer writes"
         )
-
-
-def _refuse_folded_form(template: str, equivalence: Equivalence) -> None:
-    """Which bucket holds a key is told by its canonical spelling, so the template's own words have to be spelled so."""
-    word = template.partition("{")[0]
-    if equivalence.canonical(word + "x") != word + "x":
-        raise UsageError(f"REKEY_TEMPLATE: the store takes {word!r} and {equivalence.canonical(word)!r} for one: write the latter")
 
 
 def _refuse_short_column(settings: Settings, key_type: object, longest: int) -> None:

@@ -84,9 +84,22 @@ def _check_all(engine: Engine, settings: Settings, found: Findings) -> None:
     _check_id(engine, table, settings, found)
     check_indexes(engine, settings, found)
     check_reference_rights(engine, _references(engine, settings), found)
-    if check_asset_rights(engine, table, settings, found):
+    if check_asset_rights(engine, table, settings, found) and _check_where(engine, assets, settings, found):
         with transaction(engine, read_only=True) as connection:
             _check_room(connection, assets, column(table, settings.key_column), settings, found)
+
+
+def _check_where(engine: Engine, assets: Assets, settings: Settings, found: Findings) -> bool:
+    """Whether the database takes the operator's condition: asked with it for a row, in a stretch of the table that is soon gone through."""
+    if settings.where is None:
+        return True
+    try:
+        with transaction(engine, read_only=True) as connection:
+            assets.stretch(connection, after=None, limit=1)
+    except exc.DBAPIError as error:
+        found.problem(f"REKEY_WHERE: the database refuses it: {brief(error)}", remedy="correct it; it is the SQL behind WHERE, as it is")
+        return False
+    return True
 
 
 def _check_ledger(engine: Engine, found: Findings) -> None:

@@ -12,7 +12,9 @@ from app.doctor.findings import Finding, Findings
 from app.doctor.side_effects import ObservedStore, check_side_effects
 from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, TransientError
 from app.fidelity import Way, ways_of
+from app.object_keys import Equivalence
 from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo, Seconds
+from app.placing import folded_form
 from app.probe import ProbedStore, probe
 from app.two_buckets import TwoBuckets, probe_both
 
@@ -103,7 +105,7 @@ def check_store(settings: Settings, store: ExaminedStore | TwoBuckets) -> tuple[
             capabilities = probe_both(store)
         else:
             capabilities = probe(store)
-        _check_capabilities(settings, capabilities, found)
+        check_capabilities(settings, capabilities, found)
         check_fidelity(settings, capabilities, found)
         check_etags(settings, store, capabilities, found, lease=_TRIAL)
     except MissingKeysError as error:
@@ -200,7 +202,8 @@ class _Trials:
                 raise refusal
 
 
-def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings) -> None:
+def check_capabilities(settings: Settings, seen: Capabilities, found: Findings) -> None:
+    """Say what the endpoint does not honour, and what comes of that."""
     ignored = seen.ignored_conditions
     if settings.copy_mode == "server":
         found.note(
@@ -219,7 +222,12 @@ def _check_capabilities(settings: Settings, seen: Capabilities, found: Findings)
     if not seen.copy_source_if_match:
         found.problem("it ignores x-amz-copy-source-if-match: a source could change under the copy", remedy="use another store")
     if not seen.query_signed_expiry:
-        found.note("it does not refuse expired requests: an unanswered one counts as possibly done for 15 minutes")
+        found.problem(
+            "it carries out requests after their signature has expired: a late one could undo newer writes", remedy="use another store"
+        )
+    folded_word = folded_form(settings.template, Equivalence.of(seen)) if settings.target_bucket is not None else None
+    if folded_word is not None:
+        found.problem(folded_word, remedy="correct REKEY_TEMPLATE")
     _check_listings(seen, found)
     if not seen.delete_if_match:
         found.note("it deletes unconditionally: what protects a late write is the look just before the delete (README, safety)")

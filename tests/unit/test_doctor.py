@@ -23,7 +23,7 @@ from app.doctor.database import check_database
 from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings, Level
-from app.doctor.store import check_store, new_prefix
+from app.doctor.store import check_capabilities, check_store, new_prefix
 from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, StoreRequestError, StoreUnavailableError
 from app.s3_bucket import Lifecycle
 from app.schema import create_ledger
@@ -89,6 +89,9 @@ def test_database_that_is_not_there_is_unreachable_and_not_made(tmp_path: Path) 
             "REKEY_VERSION_COLUMN: the column 'assets.title'",
         ),
         (GOOD.replace("VARCHAR(1024)", "BIGINT"), {}, "REKEY_KEY_COLUMN: the column 'assets.object_key' holds no text but BIGINT"),
+        (GOOD, {"where": "id ="}, "REKEY_WHERE: the database refuses it"),
+        (GOOD, {"where": "no_such_column = 1"}, "REKEY_WHERE: the database refuses it: no such column: no_such_column"),
+        (GOOD.replace("1024", "20"), {"where": "id ="}, "REKEY_WHERE: the database refuses it"),
         (GOOD, {"id_column": "client_id"}, "has no primary key or unique index on client_id"),
         (GOOD.replace("(object_key);", "(client_id, object_key);"), {}, "assets.object_key has no index"),
         (GOOD + "CREATE TABLE thumbs (k TEXT);", {"references": ("thumbs.k",)}, "thumbs.k has no index"),
@@ -102,6 +105,13 @@ def test_database_problem_is_named(sql: str, more: dict[str, object], text: str,
     (problem,) = [finding for finding in found if finding.level is Level.PROBLEM]
     assert text in problem.text
     assert problem.remedy
+
+
+def test_where_that_the_database_takes_is_no_problem(tmp_path: Path) -> None:
+    """Signs that drivers and SQLAlchemy read otherwise stand for themselves."""
+    where = "object_key LIKE 'up/%' AND object_key <> ':x' AND id % 2 = 1"
+
+    assert bad(database(tmp_path, GOOD + "INSERT INTO assets VALUES (1, 7, 'up/a.png');", where=where)) == []
 
 
 def test_missing_index_comes_with_a_statement_that_makes_it(tmp_path: Path) -> None:
@@ -356,6 +366,27 @@ def test_lifecycle_rule_over_new_keys_is_a_problem(rule: str, problem: bool) -> 
 
     assert len(bad(found)) == problem
     assert len([finding for finding in found if "removes objects" in finding.text]) == 1
+
+
+def test_store_that_carries_out_late_requests_is_a_problem() -> None:
+    """No run is started on it."""
+    late = Store(dataclasses.replace(CONDITIONAL, query_signed_expiry=False))
+
+    assert bad(check_store(SETTINGS, late)[0]) == [
+        "it carries out requests after their signature has expired: a late one could undo newer writes"
+    ]
+
+
+def test_template_that_the_store_spells_otherwise_is_a_problem_where_it_tells_two_buckets_apart() -> None:
+    """As a run's start says; with one bucket it is none."""
+    folding = dataclasses.replace(CONDITIONAL, folds_case=True)
+    settings = SETTINGS.model_copy(update={"template": "Clients/{client_id}/{file_name}"})
+    both = settings.model_copy(update={"target_bucket": "moved"})
+    found = Findings("object store")
+    check_capabilities(both, folding.capabilities(), found)
+
+    assert bad(check_store(settings, Store(folding))[0]) == []
+    assert bad(found) == ["REKEY_TEMPLATE: the store takes 'Clients/' and 'clients/' for one: write the latter"]
 
 
 def test_store_without_conditions_is_a_problem_unless_the_operator_says_so() -> None:
