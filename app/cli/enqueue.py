@@ -8,6 +8,7 @@ from app.cli import DONE, FINDINGS
 from app.cli.choosing import choice_flags, chosen_steps
 from app.cli.options import MOST_DELETES, echo_json, json_flag, settings_flags
 from app.cli.words import summary
+from app.errors import UsageError
 from app.settings import Settings
 
 
@@ -45,6 +46,8 @@ def enqueue(
     from app.report import is_done, is_switched, snapshot  # noqa: PLC0415
 
     try:
+        if until and not watch:
+            raise UsageError("--until goes with --watch: without it the command ends as soon as the run is accepted")
         steps = chosen_steps(limit=limit, clients=clients, sample=sample, ladder=ladder, is_auto=is_auto)
         bound = plan_use.check_max_drift(max_drift, plan_id=plan_id)
         plan = plan_use.find_plan(settings, plan_id) if plan_id is not None else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -15,6 +16,7 @@ from app import resources
 from app.cli import DONE, FINDINGS, plan_making
 from app.cli.options import echo_json, json_flag, settings_flags
 from app.cli.plan_text import as_lines
+from app.errors import UsageError
 from app.plan.estimate import parse_prices
 from app.plan.looking import SAMPLE_OBJECTS
 from app.plan.making import Progress as Report
@@ -44,6 +46,7 @@ def plan(*, settings: Settings, thorough: bool, sample: int, no_save: bool, pric
     """Read table and bucket, change neither, and say what a run would do: counts, bytes, time, cost, and every problem with examples."""
     try:
         if shown_id is not None:
+            _refuse_in_vain(click.get_current_context())
             found = plan_making.saved(settings, shown_id)
         else:
             per_1000 = parse_prices(prices)
@@ -56,6 +59,13 @@ def plan(*, settings: Settings, thorough: bool, sample: int, no_save: bool, pric
         return FINDINGS if found["found"] else DONE
     finally:
         resources.close()
+
+
+def _refuse_in_vain(context: click.Context) -> None:
+    """Raise UsageError for a flag that says how a plan is made, where none is made."""
+    for name, flag in (("thorough", "--thorough"), ("sample", "--sample"), ("no_save", "--no-save"), ("prices", "--price-per-1000")):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--show prints a plan as it was made: leave out {flag}")
 
 
 @contextmanager

@@ -48,10 +48,14 @@ def rollback(
     from app.report import is_done, snapshot  # noqa: PLC0415
 
     try:
+        if dry_run and watch:
+            raise UsageError("--watch does not go with --dry-run: nothing is started that could be watched")
         origin = _origin(settings, run_id)
         found = _count(settings, origin, clients, only_where)
         if not found.total:
-            raise UsageError(f"run {origin.id[:8]} has nothing to take back: {_nothing(found)}")
+            other = resources.rollbacks().newest_switched(origin) if run_id in {None, NEWEST} else None
+            instead = f"; the newest run with switched rows is {other[:8]}: `rekey rollback --run {other[:8]}`" if other else ""
+            raise UsageError(f"run {origin.id[:8]} has nothing to take back: {_nothing(found)}{instead}")
         click.echo(_plan(origin, found), err=True)
         if dry_run:
             if as_json:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, or_, select, update
 
 from app.arrays import among
 from app.database import MICROSECONDS, database_now, read_now, transaction
@@ -16,8 +16,10 @@ from app.ledger.leases import moves_of
 from app.ledger.plans import Planned, fresh_row, marked
 from app.ledger.records import Move, Run
 from app.schema import moves, runs
-from app.states import MoveState, ParkedReason, RunState
+from app.states import MoveState, ParkedReason, RunKind, RunState
 
+RUNS_BACK = 50  # runs that are looked at for one with switched rows
+PARKED_LOOKED_AT = 1000
 WINDOW = 50_000  # numbers of moves a statement: some 0.1 s
 _SWITCHED = or_(
     moves.c.state.in_([MoveState.DELETED, MoveState.KEPT]),
@@ -76,6 +78,21 @@ class RollbackLedger:
                 else:
                     other += int(count)
         return Undoable(by_switch=by_switch, by_copy=by_copy, bytes_to_copy=size, not_switched=other, rolled_back=back)
+
+    def newest_switched(self, origin: Run) -> str | None:
+        """The id of the newest run before *origin*, on its bucket and table, of which a row can be taken back; None where there is none.
+
+        Each question ends at the first move that is found by the index; of parked moves, and of runs, no more than some are looked at.
+        """
+        earlier = (
+            select(runs.c.no, runs.c.id)
+            .where(runs.c.bucket == origin.bucket, runs.c.table_name == origin.table_name, runs.c.kind == RunKind.MOVE)
+            .where(runs.c.no < origin.no)
+            .order_by(runs.c.no.desc())
+            .limit(RUNS_BACK)
+        )
+        with transaction(self.engine, read_only=True) as connection:
+            return next((run_id for no, run_id in connection.execute(earlier).all() if _has_switched(connection, no)), None)
 
     def page(
         self, connection: Connection, origin_no: int, *, after: int, limit: int, clients: Collection[str]
@@ -165,3 +182,16 @@ class RollbackLedger:
             .where(moves.c.run_no == run.origin_no, among(moves.c.id, ids), _SWITCHED)
             .values(state=MoveState.ROLLED_BACK, parked_from=None, reason=None, detail=f"by run {run.id[:8]}", updated_at=database_now())
         )
+
+
+def _has_switched(connection: Connection, run_no: int) -> bool:
+    """Whether a move of a run has switched its row; in the order of the index by state, so that no plan goes through the table."""
+    for state in (MoveState.DELETED, MoveState.KEPT, MoveState.RENAMED):
+        if connection.execute(_of_state(run_no, state).limit(1)).first() is not None:
+            return True
+    parked = connection.execute(_of_state(run_no, MoveState.PARKED).limit(PARKED_LOOKED_AT)).scalars()
+    return any(parked_from == MoveState.RENAMED for parked_from in parked)
+
+
+def _of_state(run_no: int, state: MoveState) -> Select[Any]:
+    return select(moves.c.parked_from).where(moves.c.run_no == run_no, moves.c.state == state).order_by(moves.c.due_at)

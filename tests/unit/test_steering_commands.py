@@ -192,6 +192,45 @@ def test_last_is_refused_where_no_run_is(world: World, capsys: pytest.CaptureFix
         assert "no run yet" in refused(world, capsys, *command, "--run", "last", "--table", "nobodys")
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("enqueue", "--until", "renamed"), "--until goes with --watch"),
+        (("rollback", "--dry-run", "--watch"), "--watch does not go with --dry-run"),
+        (("plan", "--show", "1f6e01c2", "--thorough"), "--show prints a plan as it was made: leave out --thorough"),
+        (("plan", "--show", "1f6e01c2", "--sample", "7"), "--show prints a plan as it was made: leave out --sample"),
+        (("plan", "--show", "1f6e01c2", "--no-save"), "--show prints a plan as it was made: leave out --no-save"),
+        (("plan", "--show", "1f6e01c2", "--price-per-1000", "put=1"), "--show prints a plan as it was made: leave out --price-per-1000"),
+    ],
+)
+def test_flag_that_would_have_no_effect_is_refused(
+    ended: World, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], words: str
+) -> None:
+    """Before anything else is looked at: nobody shall wait for what was not started."""
+    assert words in refused(ended, capsys, *command)
+
+
+def test_rollback_after_a_run_that_found_all_in_place_names_the_one_that_moved(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is the one that is meant; it is not taken by itself, since nobody has named it."""
+    first = ended.run.id
+    for _ in range(2):
+        ended.run_id = ""
+        ended.go()
+    line = refused(ended, capsys, "rollback", "--yes")
+
+    assert f"run {ended.run.id[:8]} has nothing to take back" in line
+    assert line.endswith(f"; the newest run with switched rows is {first[:8]}: `rekey rollback --run {first[:8]}`")
+
+
+def test_rollback_names_no_other_run_where_none_has_switched_rows(running: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor for a run that was named."""
+    running.go()
+    running.sql("UPDATE rekey_moves SET state = 'rolled_back' WHERE state <> 'parked'")
+
+    for command in (("rollback", "--yes"), ("rollback", "--yes", "--run", running.run.id)):
+        assert refused(running, capsys, *command).endswith("it was rolled back already")
+
+
 def test_rollback_of_chosen_rows_does_not_count_the_others(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
     """How many of the run were not switched says nothing of the rows that are meant."""
     cli.main(["rollback", "--dry-run", *FLAGS])
