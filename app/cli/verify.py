@@ -62,8 +62,9 @@ def verify(
 
     if repair and (run_id or headers):
         raise UsageError("--repair goes by the journal: leave out --run and --headers")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no such folder")
+    for flag, file in (("--output", output), ("--state", state)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise UsageError(f"{flag} {file}: there is no such folder")
     work: Workspace | None = None
     over = False
     try:

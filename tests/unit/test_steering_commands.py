@@ -210,6 +210,15 @@ def test_flag_that_would_have_no_effect_is_refused(
     assert words in refused(ended, capsys, *command)
 
 
+@pytest.mark.parametrize("flag", ["--state", "--output"])
+def test_verify_makes_no_folder(ended: World, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    """One that is not there is misspelt, more likely than not."""
+    line = refused(ended, capsys, "verify", flag, f"{ended.folder}/none/x")
+
+    assert line == f"rekey: {flag} {ended.folder}/none/x: there is no such folder"
+    assert not (ended.folder / "none").exists()
+
+
 def test_rollback_after_a_run_that_found_all_in_place_names_the_one_that_moved(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
     """That is the one that is meant; it is not taken by itself, since nobody has named it."""
     first = ended.run.id
