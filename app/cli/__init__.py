@@ -6,13 +6,14 @@ What a sub-command returns is the exit status: None and 0 done, 3 findings; erro
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import click
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DONE, ERROR, USAGE, FINDINGS, INTERRUPTED = 0, 1, 2, 3, 130
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Entry(NamedTuple):
@@ -131,10 +133,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, click.Abort):
         interrupted = isinstance(error.__cause__, KeyboardInterrupt | EOFError)
         return INTERRUPTED if interrupted else _say("nothing was done", ERROR)
-    if isinstance(error, BrokenPipeError):
-        # The reader has gone (`rekey status | head`): what is left in the buffer must not raise once more at exit.
+    if _is_of_stdout(error):
+        # What is left in the buffer must not raise once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ERROR
+        return ERROR if isinstance(error, BrokenPipeError) else _say(f"standard output could not be written: {error.strerror}", ERROR)
     if os.environ.get("REKEY_DEBUG") == "1":
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
     if isinstance(error, click.ClickException):
@@ -145,6 +147,11 @@ def _report(error: Exception) -> int:
     if isinstance(error, RekeyError):
         return _say(str(error), ERROR)
     return _say(_denied(error) or f"unexpected {type(error).__name__}: {error} (REKEY_DEBUG=1 shows where)", ERROR)
+
+
+def _is_of_stdout(error: Exception) -> TypeGuard[OSError]:
+    """Whether the reader has gone (`rekey status | head`), or there is no room: an error of a file would name it, or is translated."""
+    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None)
 
 
 def _denied(error: Exception) -> str | None:

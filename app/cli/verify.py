@@ -11,11 +11,13 @@ import click
 
 from app.cli import DONE, FINDINGS
 from app.cli.options import echo_json, json_flag, settings_flags, yes_flag
-from app.errors import MissingKeysError, RekeyError, TransientError, UsageError
+from app.errors import MissingKeysError, PermanentError, RekeyError, TransientError, UsageError
 from app.row_ids import shown
 from app.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from app.ledger.records import Run
     from app.settings import Settings
     from app.verification.workspace import Workspace
@@ -98,7 +100,7 @@ def _verify(
     with setup.Steps() as steps, setup.subject_of(settings, run, steps, has_ledger=has_ledger) as subject:
         report = verify_all(subject, work, headers=headers)
     report |= {"bucket": subject.rules.bucket, "table": run.table_name if run else settings.table}
-    report["output"] = _write(output, (finding.as_object() for finding in work.findings()))
+    report["output"] = write_findings(output, (finding.as_object() for finding in work.findings()))
     if as_json:
         echo_json(report)
     else:
@@ -117,7 +119,7 @@ def _repair(settings: Settings, work: Workspace, *, has_ledger: bool, output: Pa
             repair.refuse_while_running(subject, connection, **where)
         repair.find(subject, work, **where)
     report: dict[str, Any] = where | repair_report.summary(work)
-    report["output"] = _write(output, repair_report.all_sick(work))
+    report["output"] = write_findings(output, repair_report.all_sick(work))
     healable = report["found"].get("healable", 0)
     if not as_json:
         click.echo("\n".join(repair_report.lines(report)))
@@ -139,14 +141,24 @@ def _ask(rows: int) -> bool:
     return sys.stdin.isatty() and click.confirm(f"Switch {rows} rows to these keys?", default=False, err=True)
 
 
-def _write(output: Path | None, objects: Any) -> str | None:  # noqa: ANN401 - an iterable of JSON objects
+def write_findings(output: Path | None, objects: Iterable[object]) -> str | None:
+    """Write findings as JSON Lines to the file that was named; none without one.
+
+    Raises:
+        UsageError: There can be no such file.
+        PermanentError: The disk is full, or the like.
+    """
     if output is None:
         return None
     try:
-        with output.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(each) + "\n" for each in objects)
+        file = output.open("w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from None
+    try:
+        with file:
+            file.writelines(json.dumps(each) + "\n" for each in objects)
+    except OSError as error:
+        raise PermanentError(f"--output {output} could not be written: {error.strerror}") from None
     return str(output)
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app import cli, resources
 from app.cli import identity
+from app.cli.verify import write_findings
 from app.database import SERVER_TIMEOUT_SECONDS
-from app.errors import BrokerUnavailableError
+from app.errors import BrokerUnavailableError, PermanentError
 from app.run_settings import run_settings
 from app.states import RunState
 from tasks import messages
@@ -24,11 +29,11 @@ from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sqlalchemy import Engine
 
 USAGE = 2
+REKEY = (sys.executable, "-m", "app")
 FLAGS = ("--s3-bucket", "assets", "--table", "assets")
 TABLES = ("rekey_runs", "rekey_moves", "rekey_turns", "assets")
 
@@ -217,6 +222,38 @@ def test_verify_makes_no_folder(ended: World, capsys: pytest.CaptureFixture[str]
 
     assert line == f"rekey: {flag} {ended.folder}/none/x: there is no such folder"
     assert not (ended.folder / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("report",), ("report", "--html"), ("status", "--json"), ("init", "--sql"), ("verify", "--help")],
+    ids=lambda command: command[0],
+)
+def test_full_disk_below_standard_output_is_an_error_in_plain_words(ended: World, command: tuple[str, ...]) -> None:
+    """What could not be written, and why; no complaint of the interpreter at its end either."""
+    flags = FLAGS if command[0] in {"report", "status"} else ()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run([*REKEY, *command, *flags], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ended.folder, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "rekey: standard output could not be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", [("report",), ("init", "--sql")], ids=lambda command: command[0])
+def test_reader_that_has_gone_is_no_error_to_tell(ended: World, command: tuple[str, ...]) -> None:
+    """As with ``| head``."""
+    flags = FLAGS if command[0] == "report" else ()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as gone:  # noqa: PTH123 - it has no path
+        done = subprocess.run([*REKEY, *command, *flags], stdout=gone, stderr=subprocess.PIPE, text=True, cwd=ended.folder, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_full_disk_below_the_findings_of_verify_is_an_error_and_no_wrong_usage() -> None:
+    """The folder is there, and there was room when it began."""
+    with pytest.raises(PermanentError, match=r"^--output /dev/full could not be written: No space left on device$"):
+        write_findings(Path("/dev/full"), [{"kind": "missing"}])
 
 
 def test_rollback_after_a_run_that_found_all_in_place_names_the_one_that_moved(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
