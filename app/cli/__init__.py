@@ -105,7 +105,8 @@ def root(ctx: click.Context) -> None:
     """Give the objects of a live bucket new keys, driven by the rows of a table.
 
     Settings come from flags, REKEY_... variables and rekey.toml, in this order; docs/settings.md lists them.
-    Exit status: 0 done, 1 error, 2 usage, 3 findings, 130 Ctrl-C.
+    Exit status: 0 done, 1 error, 2 usage, 3 findings (rows that were not moved in enqueue --watch, rollback --watch and demo; what plan,
+    doctor and verify found), 130 Ctrl-C.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 def doctor(*, settings: Settings, as_json: bool) -> int:
     """Try database, broker and object store, and say what to mend. Only throw-away objects below .rekey/ folders are written.
 
-    What the store honours is kept beside the ledger, for `rekey plan`.
+    What the store honours is kept beside the ledger, for `rekey plan`. Exit status: 0 all is well, 3 something is to be mended, 1 a part
+    could not be reached.
     """
     found, capabilities = examine(settings)
     if as_json:

@@ -13,7 +13,7 @@ from app.settings import Settings
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Show progress until the run ends; the exit status is then 3 if rows were not moved.")
+@click.option("--watch", is_flag=True, help="Show progress until the run ends.")
 @click.option("--until", type=click.Choice(["renamed"]), help="With --watch: end when all rows are switched.")
 @click.option("--plan", "plan_id", metavar="ID", help="Run exactly what `rekey plan` printed under this id.")
 @click.option("--max-drift", type=float, metavar="PERCENT", help="With --plan: how far the table may have changed since. [1]")
@@ -40,7 +40,10 @@ def enqueue(
     is_auto: bool,
     as_json: bool,
 ) -> int:
-    """Start a run: all rows of the table, or those that are chosen, are given new keys by the workers. Prints the run's id."""
+    """Start a run: all rows of the table, or those that are chosen, are given new keys by the workers. Prints the run's id.
+
+    Exit status: 0 the run is accepted; with --watch 0 every row is moved, in place or gone, 3 rows were not moved.
+    """
     from app import resources  # noqa: PLC0415 - `rekey enqueue --help` needs no SQLAlchemy
     from app.cli import plan_use, starting, watching  # noqa: PLC0415
     from app.report import is_done, is_switched, snapshot  # noqa: PLC0415

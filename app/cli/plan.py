@@ -43,7 +43,10 @@ LINE_SECONDS = 10.0  # between plain lines, where no terminal is
 @json_flag
 @settings_flags(required=[name for name in REQUIRED if name != "broker_url"], log_level="error")
 def plan(*, settings: Settings, thorough: bool, sample: int, no_save: bool, prices: str | None, shown_id: str | None, as_json: bool) -> int:
-    """Read table and bucket, change neither, and say what a run would do: counts, bytes, time, cost, and every problem with examples."""
+    """Read table and bucket, change neither, and say what a run would do: counts, bytes, time, cost, and every problem with examples.
+
+    Exit status: 0 nothing stands in a run's way, 3 something was found.
+    """
     try:
         if shown_id is not None:
             _refuse_in_vain(click.get_current_context())

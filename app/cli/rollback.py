@@ -43,7 +43,10 @@ def rollback(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Let rows name their old keys again. Held old objects are named again as they are; deleted ones are copied back first."""
+    """Let rows name their old keys again. Held old objects are named again as they are; deleted ones are copied back first.
+
+    Exit status: 0 the rollback is accepted; with --watch 0 every row that was meant is back, or gone, 3 rows were not taken back.
+    """
     from app.cli import starting, watching  # noqa: PLC0415 - only a rollback needs them
     from app.report import is_done, snapshot  # noqa: PLC0415
 

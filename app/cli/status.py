@@ -31,7 +31,10 @@ REQUIRED = ("database_url", "s3_bucket", "table")
 @json_flag
 @settings_flags(required=REQUIRED, log_level="error")
 def status(*, settings: Settings, run_id: str | None, watch: bool, as_json: bool) -> int:
-    """Show how a run stands: copied, renamed, deleted, parked by reason, rate, time left, and why it stands still if it does."""
+    """Show how a run stands: copied, renamed, deleted, parked by reason, rate, time left, and why it stands still if it does.
+
+    Exit status: 0 whatever became of the rows, parked ones too; `parked` in --json counts those, and `rekey enqueue --watch` ends with 3.
+    """
     try:
         run = chosen(settings, run_id)
         report = _watched(run) if watch else snapshot(run, runs=resources.runs(), queues=resources.queues())

@@ -256,6 +256,26 @@ def test_full_disk_below_the_findings_of_verify_is_an_error_and_no_wrong_usage()
         write_findings(Path("/dev/full"), [{"kind": "missing"}])
 
 
+def test_status_of_a_run_with_parked_rows_ends_with_nought_and_says_so(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """It tells how things are; it is the command that moves rows whose status says whether all were."""
+    statuses = [cli.main(["status", *watching, *FLAGS]) for watching in ((), ("--watch",))]
+    cli.main(["status", "--json", *FLAGS])
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    cli.main(["status", "--help"])
+
+    assert (statuses, report["parked"]) == ([0, 0], 1)
+    assert "Exit status: 0 whatever became of the rows, parked ones too" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["enqueue", "rollback", "plan", "doctor", "verify", "demo"])
+def test_help_of_a_command_that_may_end_with_three_says_when(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Scripts go by it."""
+    cli.main([command, "--help"])
+    _, _, said = " ".join(capsys.readouterr().out.split()).partition("Exit status: 0 ")
+
+    assert " 3 " in said.partition("Options:")[0]
+
+
 def test_rollback_after_a_run_that_found_all_in_place_names_the_one_that_moved(ended: World, capsys: pytest.CaptureFixture[str]) -> None:
     """That is the one that is meant; it is not taken by itself, since nobody has named it."""
     first = ended.run.id
