@@ -36,10 +36,17 @@ def to_stdout() -> Iterator[Writer]:
 def to_file(path: Path) -> Iterator[Writer]:
     """A file that has its name only once it is whole and on the disk; an older one is there until then.
 
+    What is no file (a pipe, a device) is written to as it is, and a link leads where it led: neither is replaced.
+
     Raises:
         UsageError: There can be no such file.
         PermanentError: The disk is full, or the like.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _to_device(path) as device:
+            yield device
+        return
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     if path.is_dir():
         raise UsageError(f"--output: {path} is a folder: name a file in it")
@@ -58,6 +65,19 @@ def to_file(path: Path) -> Iterator[Writer]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def _to_device(path: Path) -> Iterator[Writer]:
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise UsageError(f"--output: {path} cannot be written: {error.strerror}") from error
+    try:
+        with file:
+            yield file
+    except OSError as error:
+        raise PermanentError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 @contextmanager

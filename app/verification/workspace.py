@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,8 @@ CREATE TABLE sick (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, row_id TEXT NOT 
 CREATE INDEX findings_kind ON findings (kind);
 CREATE INDEX entries_row ON entries (row_id, old_key, noted_at);
 """
+_NAMES = frozenset(re.findall(r"CREATE TABLE (\w+)", _TABLES))
+_BESIDE = ("-journal", "-wal", "-shm")  # what SQLite keeps beside a file while it is open, or after a crash
 
 Row = tuple[str, str | None, str | None, str, int]  # row id, key, canonical key (None: no object can have it), scheme, examined
 
@@ -46,13 +50,15 @@ class Workspace:
         """Open the file for a verification of *identity*; without *resume* it starts empty.
 
         Raises:
-            UsageError: Another verification has it, it cannot be written, or there is none of this kind to go on with.
+            UsageError: Another verification has it, it cannot be written, it is somebody else's, or there is none of this kind to go on
+                with.
         """
         self.path = path
         wanted = json.dumps(identity, sort_keys=True)
         if resume and not path.exists():
             raise UsageError(f"there is no interrupted verification to go on with ({path}): leave out --resume")
         try:
+            _refuse_what_is_not_ours(path)
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # keys of clients' files are nobody else's business
             self._database = _open(path)
@@ -183,13 +189,44 @@ class Workspace:
         """Close the file; *remove* it where nothing is left to go on with."""
         self._database.close()
         if remove:
-            for ending in ("", "-journal", "-wal", "-shm"):
+            for ending in ("", *_BESIDE):
                 Path(f"{self.path}{ending}").unlink(missing_ok=True)
+
+
+def _refuse_what_is_not_ours(path: Path) -> None:
+    """Raise UsageError where the file is no former workspace and no new or empty file: it is emptied now, and removed at the end."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        size = 0
+    else:
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"--state {path}: it is no regular file: name one that may be emptied and removed")
+        size = found.st_size
+    if size and not _is_workspace(path):
+        raise UsageError(f"--state {path}: it holds something else, which would be lost: name a file for this command alone")
+    for beside in (Path(f"{path}{ending}") for ending in _BESIDE):
+        if not size and beside.exists() and (not beside.is_file() or beside.stat().st_size):
+            raise UsageError(f"--state {path}: {beside} is there without it, and would be lost: name another, or remove that")
+
+
+def _is_workspace(path: Path) -> bool:
+    """Whether the file has the tables of a workspace and no other, or none yet; asked for as any reader does: nothing is changed."""
+    database = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+    try:
+        found = database.execute("SELECT name FROM sqlite_master WHERE type <> 'index' AND name NOT LIKE 'sqlite_%'").fetchall()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # it is locked, or cannot be read
+            raise
+        return False
+    finally:
+        database.close()
+    return {name for (name,) in found} in (set(), _NAMES)  # a process that was killed at once has left no tables
 
 
 def _in_words(error: OSError | sqlite3.Error) -> str:
     if "locked" in str(error):
-        return "another verification is using it"
+        return "another verification, or another program, is using it"
     why = error.strerror if isinstance(error, OSError) else error
     return f"{why}: what is read is kept in a file meanwhile; name one that can be written, as --state FILE"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,37 @@ def test_file_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     """In one line that names it."""
     with pytest.raises(UsageError, match="--output"), to_file(tmp_path / name):
         pass
+
+
+def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """So is a device: as root, `--output /dev/null` would leave a file there instead."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with to_file(path) as file:
+            file.write(b"a report")
+        told = os.read(reader, 100)
+    finally:
+        os.close(reader)
+
+    assert (told, path.is_fifo()) == (b"a report", True)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_link_leads_where_it_led(tmp_path: Path) -> None:
+    """The file behind it is the one that gets its name when it is whole."""
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "moves.csv", tmp_path / "newest.csv"
+    target.write_bytes(b"older")
+    link.symlink_to(target)
+    with to_file(link) as file:
+        file.write(b"newer")
+        during = target.read_bytes()
+
+    assert (during, target.read_bytes()) == (b"older", b"newer")
+    assert link.readlink() == target
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_compressed_report_is_gzip_and_the_same_each_time() -> None:

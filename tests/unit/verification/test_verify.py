@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,8 @@ from tests.builders import World
 from tests.verifying import Silent, subject_of, verified, workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.testing import Behaviour
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
@@ -374,6 +379,72 @@ def test_place_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) ->
 
     with pytest.raises(UsageError, match=r"--state .*/file/verify.db: .* as --state FILE$"):
         workspace(tmp_path / "file")
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE assets (id INTEGER PRIMARY KEY, key TEXT)")
+        database.execute("INSERT INTO assets VALUES (1, 'up/1.png')")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (_foreign, "holds something else"),
+        (lambda path: path.write_text("a list that somebody needs\n" * 9), "holds something else"),
+        (os.mkfifo, "no regular file"),
+    ],
+    ids=["database", "text", "fifo"],
+)
+def test_file_of_somebody_else_is_refused_and_left_as_it_is(
+    tmp_path: Path, make: Callable[[Path], object], why: str, *, resume: bool
+) -> None:
+    """What is kept in is emptied at the beginning and removed at the end: no such thing happens to another program's file."""
+    path = tmp_path / "verify.db"
+    make(path)
+    before = (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+
+    with pytest.raises(UsageError, match=f"--state .*verify.db: .*{why}"):
+        workspace(tmp_path, resume=resume)
+
+    assert (path.stat().st_mode, path.read_bytes() if path.is_file() else b"") == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_of_somebody_else_beside_a_new_one_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """SQLite removes such a file where it finds one beside an empty database."""
+    beside = tmp_path / "verify.db-wal"
+    beside.write_text("theirs")
+
+    with pytest.raises(UsageError, match=r"--state .*verify.db: .*verify.db-wal is there without it"):
+        workspace(tmp_path)
+
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"verify.db-wal": "theirs"}
+
+
+def test_new_file_empty_file_and_former_workspace_are_taken(tmp_path: Path) -> None:
+    """Also the one that a killed process left, with its pages still beside it; at the end nothing of it is left."""
+    workspace(tmp_path).close(remove=True)
+    (tmp_path / "verify.db").touch()
+    left = workspace(tmp_path)
+    with left.page():
+        left.note("began_at", 1)
+    for path in list(tmp_path.iterdir()):
+        (tmp_path / path.name.replace("verify.db", "killed.db")).write_bytes(path.read_bytes())
+    left.close(remove=True)
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("killed.db", "verify.db"))
+
+    resumed = workspace(tmp_path, resume=True)
+    kept = resumed.noted("began_at")
+    resumed.close(remove=False)
+    anew = workspace(tmp_path)
+    forgotten = anew.noted("began_at")
+    anew.close(remove=True)
+
+    assert (kept, forgotten) == (1, None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_usual_place_is_where_this_user_keeps_such_files(monkeypatch: pytest.MonkeyPatch) -> None:
