@@ -29,6 +29,7 @@ ACTIONS: Mapping[str, str] = {
     "store_outage": "The object store gives a stage nothing; once for each outage and worker.",
     "store_outage_over": "It serves the stage again.",
     "batch_released": "A batch gave back what it had not done; the reason is in the message.",
+    "run_failing": "A run's tick met an error that nobody expected; the other runs have theirs.",
     "batch_refused": "A message of another deployment or run was not acted on.",
     "broker_warning": "The broker did not take or confirm a message; the ledger has it sent again.",
     "broker_evicts": "The broker is set up so that it throws messages away when its memory is full.",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app import tick_failures
 from app.database import MICROSECONDS
 from app.ledger.canaries import Canaries, CanaryLedger
 from app.ledger.counting import Count
@@ -80,7 +81,8 @@ def snapshot(run: Run, *, runs: RunLedger, queues: QueueLedger) -> dict[str, Any
         stall(run, now=now, counts=counts, next_delete=next_delete, errors=said, grace=_grace(run), waits=why)
         for said, why in zip((errors, [SOME_ERRORS] if errors else []), waits or (None, None), strict=True)
     ]
-    report["stall"], report["stall_kind"] = _resting(run, report, canaries=canaries, throttle=throttle) or stands
+    resting = _resting(run, report, canaries=canaries, throttle=throttle)
+    report["stall"], report["stall_kind"] = resting or _failing(run, runs, now=now) or stands
     own, name = None, run.settings.get("after_switch")
     if name and run.is_live:
         own = VisitLedger(queues.engine).figures(run)
@@ -143,6 +145,12 @@ def _outage(seen: Outage | None, *, now: int, acted: Acted) -> tuple[str, str] |
         return None
     by_whom = f"a {seen.stage} worker has seen that {max(0, now - seen.at) / MICROSECONDS:.0f} s ago"
     return f"{seen.kind}: {redact(seen.detail)}; {by_whom}", f"{seen.kind}; {by_whom}"
+
+
+def _failing(run: Run, runs: RunLedger, *, now: int) -> tuple[str, str] | None:
+    """That the reconciler cannot do its work on the run, and why; and the same without what the error names."""
+    why = tick_failures.find(runs, run, now=now, within_seconds=_silent_seconds(run)) if run.is_live else None
+    return (f"the reconciler fails on this run: {why}", "the reconciler fails on this run: `rekey status` says why") if why else None
 
 
 def totals_of(counts: Sequence[Count]) -> dict[str, Any]:
@@ -217,7 +225,7 @@ def stall(
     if not run.is_live or run.state is not RunState.RUNNING:
         return _RESTING.get(run.state) if run.is_live else None
     silent = (now - max(run.tick_at, run.created_at)) / MICROSECONDS
-    if silent > max(SILENT_SECONDS, SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5))):
+    if silent > _silent_seconds(run):
         return (
             f"no reconciler tick for {silent:.0f} s: does the broker answer (`rekey doctor` asks it), is beat running, "
             "and a worker for the seed queue (`python -m workers`)?"
@@ -232,6 +240,11 @@ def stall(
             f"all rows are switched; the grace of {grace} s runs, the first deletes are due in {(next_delete - now) / MICROSECONDS:.0f} s"
         )
     return errors[0] if errors else None
+
+
+def _silent_seconds(run: Run) -> float:
+    """How long a tick may fail to come."""
+    return max(SILENT_SECONDS, SILENT_TICKS * float(run.settings.get("reconcile_seconds", 5)))
 
 
 def is_done(report: Mapping[str, Any]) -> bool:

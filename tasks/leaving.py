@@ -57,7 +57,7 @@ def _leave(run: Run, ledger: ArchiveLedger, *, end: float) -> list[str]:
     global _session  # noqa: PLW0603 - as above
     try:
         gone = _take_out(run, ledger, end=end)
-    except RekeyError as error:
+    except Exception as error:  # whatever it is, the other runs' moves leave
         _failed[run.id] = time.monotonic()
         _session = new_session()
         if isinstance(error, TransientError):

@@ -14,12 +14,15 @@ from contextlib import suppress
 
 from celery import current_task
 from kombu.exceptions import ChannelError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from app import resources
 from app.celery_app import PUBLISH_SECONDS, RECONCILE_TASK, celery, send
+from app.database import brief
 from app.errors import BrokerUnavailableError, DatabaseUnavailableError, RekeyError
 from app.ledger.records import Run
 from app.pipeline import BY_NAME, OWN, SEED, STAGES, MoveStage
+from app.redaction import redact
 from app.stages.runner import run_stage
 from app.stopping import stopping
 from tasks.hand_over import HandOver
@@ -144,10 +147,20 @@ def work(name: str, deployment: str, run_id: str, move_ids: Sequence[int]) -> st
     return result.summary()
 
 
-def stopped(what: str, run_id: str, error: RekeyError) -> str:
+def in_words(error: Exception) -> str:
+    """An error on one line; one that is not ours with its class, as `rekey` says it."""
+    if isinstance(error, RekeyError):
+        return str(error)
+    if isinstance(error, DBAPIError):
+        return redact(f"the database refuses: {brief(error)}")
+    return redact(" ".join(f"unexpected {type(error).__name__}: {error}".split()))
+
+
+def stopped(what: str, run_id: str, error: Exception) -> str:
     """Log why a task could not do its work, and give the words for Flower; the ledger has it done again."""
-    log.warning("%s of run %s stopped: %s", what, run_id[:8], error, extra={"action": "batch_released", "run_id": run_id})
-    return f"stopped: {error}"
+    why = in_words(error)
+    log.warning("%s of run %s stopped: %s", what, run_id[:8], why, extra={"action": "batch_released", "run_id": run_id})
+    return f"stopped: {why}"
 
 
 _hand_over = HandOver(enqueue)

@@ -13,6 +13,7 @@ from app.events import SIGNATURE, TRIES, Event, Told, body, moving, next_event, 
 from app.ledger.records import Run
 from app.report import snapshot
 from app.web import OK, ask
+from tasks.messages import stopped
 
 SECONDS = 3.0  # for an answer
 LATE_SECONDS = 600  # after its end a run is looked at for so long, should its end not have been told
@@ -33,6 +34,8 @@ def tell() -> None:
             _tell(run)
         except RekeyError:
             continue
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are told of
+            stopped("telling the webhook", run.id, error)
 
 
 def _tell(run: Run) -> None:

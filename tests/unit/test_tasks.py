@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery._state import _task_stack
+from sqlalchemy.exc import OperationalError
 
 import tasks
-from app import resources
+from app import resources, tick_failures
 from app.errors import BrokerUnavailableError, DatabaseUnavailableError, UsageError
 from app.states import MoveState, RunState
-from tasks import messages
+from tasks import messages, webhook
 from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from app.ledger.records import Run
+
 DEPLOYMENT = "this deployment"
+reconcile_moves = sys.modules["tasks.reconcile_moves"]  # the package's name is the task's
 
 
 class Broker:
@@ -259,6 +264,87 @@ def test_tick_that_finds_the_ledger_away_is_one_line(world: World, broker: Broke
 
     assert tasks.reconcile_moves() == "stopped: the database did not answer"
     assert broker.sent == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        (OperationalError("SELECT 1", {}, Exception("no such table: assets")), "the database refuses: no such table: assets"),
+        (ValueError("a bug"), "unexpected ValueError: a bug"),
+    ],
+    ids=["database", "bug"],
+)
+def test_run_whose_tick_fails_holds_up_no_other(
+    world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: tuple[Exception, str]
+) -> None:
+    """Its table was renamed, say: it is told in the log once, and in `rekey status` until its ticks come through again."""
+    first, second, told = world.run, _run_on(world, "others"), []
+    error, words = failure
+    failing = {first.id}
+
+    def context(run: Run) -> object:
+        if run.id in failing:
+            raise error
+        return world.context
+
+    monkeypatch.setattr(resources, "context", context)
+    monkeypatch.setattr(reconcile_moves, "tell", lambda: told.append("told"))
+    monkeypatch.setattr(reconcile_moves, "leave", lambda: ["some have left"])
+    with caplog.at_level("WARNING"):
+        said = [tasks.reconcile_moves() for _ in range(2)]
+    sent, stall = broker.take(), world.report()["stall"]
+    failing.clear()
+    tasks.reconcile_moves()
+
+    assert said == [f"run {first.id[:8]} fails: {words}; some have left"] * 2
+    assert ("seed_moves", (DEPLOYMENT, second.id)) in sent
+    assert told == ["told"] * 3
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        (f"reconcile of run {first.id[:8]} fails: {words}", None)
+    ]
+    assert (stall, world.report()["stall"]) == (f"the reconciler fails on this run: {words}", None)
+
+
+def test_failure_of_a_tick_is_not_told_for_ever(world: World) -> None:
+    """The process that met it may have ended since, and another's ticks come through."""
+    run = world.run
+    tick_failures.keep(world.context.runs, run, "no such table: assets")
+    during = world.report()["stall"]
+    for _ in range(8):
+        world.later(5)
+        world.tick()
+
+    assert during == "the reconciler fails on this run: no such table: assets"
+    assert world.report()["stall"] is None
+
+
+def test_run_that_the_webhook_cannot_be_told_of_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the error is: each run is told of by itself."""
+    first, second, told = world.run, _run_on(world, "others"), []
+
+    def tell(run: Run) -> None:
+        if run.id == first.id:
+            raise ValueError("a bug")
+        told.append(run.id)
+
+    monkeypatch.setattr(resources, "settings", lambda: make_settings(webhook_url="http://127.0.0.1:1/"))
+    monkeypatch.setattr(webhook, "_tell", tell)
+    webhook.tell()
+
+    assert told == [second.id]
+
+
+def _run_on(world: World, table: str) -> Run:
+    made = world.context.runs.create(
+        bucket=world.context.settings.s3_bucket,
+        table_name=table,
+        settings={},
+        capabilities=dataclasses.asdict(world.store.capabilities),
+        rows=0,
+        user="tester",
+        version="0",
+    )
+    return world.context.runs.get(made.id)
 
 
 def test_paused_run_drops_its_messages_and_sends_none(world: World, broker: Broker) -> None:
