@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     window: Annotated[OptionalText, AfterValidator(rules.hours)] = Field(
         None, description="Hours in which a run may work, with their time zone: 22:00-06:00 Europe/Berlin; without a zone UTC."
     )
-    probe_sql: OptionalText = Field(
+    probe_sql: Annotated[OptionalText, AfterValidator(rules.question)] = Field(
         None, description="A SELECT of yours whose one value lets the run go on while it is true; asked at each reconciler's tick."
     )
     probe_url: Annotated[SecretStr, _secret(rules.web_url)] = Field(

@@ -28,6 +28,7 @@ UNVERIFIED = {"none", "cert_none", "optional", "cert_optional"}
 TLS_PARAMETERS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_QUESTION = re.compile(r"(?is)(\s|\(|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/)*+(select|with|values|table|show)\b")
 _PREFIX = re.compile(r"[A-Za-z0-9_.:/-]+")
 
 
@@ -121,6 +122,13 @@ def existing_file(name: str | None) -> str | None:
     if name is not None and not Path(name).is_file():
         raise ValueError("there is no such file")
     return name
+
+
+def question(text: str | None) -> str | None:
+    """A SELECT, or what else only asks, or none."""
+    if text is not None and not _QUESTION.match(text):
+        raise ValueError("give a SELECT with one value, like SELECT count(*) = 0 FROM backups WHERE running")
+    return text
 
 
 def hours(text: str | None) -> str | None:

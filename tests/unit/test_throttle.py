@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import probing
+from app.cli.turn import parse
 from app.cli.words import line
-from app.errors import DatabaseUnavailableError, UsageError
+from app.errors import DatabaseUnavailableError, RolledBackError, UsageError
 from app.gauge import BOUNDS, Gauge, Reading
 from app.ledger.throttles import Tallied, Throttle, ThrottleLedger
 from app.pipeline import MOVE_STAGES
@@ -304,6 +306,69 @@ def test_select_that_fails_holds_the_run(tmp_path: Path) -> None:
     decide(world)
 
     assert "the database refuses the SELECT" in world.report()["stall"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("-- is it quiet?", "it gives no rows"),
+        ("DELETE FROM assets", "it gives no rows"),
+        ("SELECT 1; SELECT 1", "REKEY_PROBE_SQL"),
+        ("SELECT 1 -- \0", "REKEY_PROBE_SQL"),
+        ("SELECT '0'", "says 0"),
+        ("SELECT 'false'", "says false"),
+        ("SELECT x'00'", "says"),
+        ("SELECT NULL", "says None"),
+    ],
+)
+def test_whatever_is_no_yes_holds_the_run(tmp_path: Path, text: str, why: str) -> None:
+    """Texts that give no rows or that the driver refuses, as on record of a run; and what a database may give for false."""
+    world = busy(tmp_path, rows=3)
+    world.context = dataclasses.replace(world.context, settings=world.context.settings.model_copy(update={"probe_sql": text}))
+    decide(world)
+
+    assert world.run.state is RunState.PAUSED
+    assert why in world.report()["stall"]
+    assert len(world.sql("SELECT id FROM assets")) == 3
+
+
+@pytest.mark.parametrize("text", ["SELECT 1", "SELECT 'true'", "SELECT 't'", "SELECT x'01'", "SELECT 0.5"])
+def test_select_that_says_yes_lets_the_run_go_on(tmp_path: Path, text: str) -> None:
+    """In any type of value."""
+    world = busy(tmp_path, rows=3, probe_sql=text)
+    decide(world)
+
+    assert world.run.state is RunState.RUNNING
+
+
+def test_select_that_takes_too_long_holds_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends it, as it ends any long statement."""
+
+    def ended(_engine: object, **_: object) -> object:
+        raise RolledBackError("the database did not answer: canceling statement due to statement timeout")
+
+    world = busy(tmp_path, probe_sql="SELECT 1")
+    monkeypatch.setattr(probing, "transaction", ended)
+    decide(world)
+
+    assert "the database refuses the SELECT" in world.report()["stall"]
+
+
+@pytest.mark.parametrize("text", ["-- is it quiet?", "DELETE FROM v2", "UPDATE t SET a = 1", "/* SELECT 1 */", "quiet?", "selection"])
+def test_probe_that_is_no_select_is_refused_where_it_is_set(text: str) -> None:
+    """At the start, and by `rekey set`."""
+    with pytest.raises(UsageError, match="cannot be right: give a SELECT"):
+        load({"probe_sql": text}, environ={}, required=())
+    with pytest.raises(UsageError, match="probe_sql="):
+        parse((f"probe_sql={text}",))
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1", " select(1)", "-- why\n/* how */ (SELECT 1)", "WITH a AS (SELECT 1) SELECT * FROM a", "VALUES (1)", ""]
+)
+def test_probe_that_asks_is_taken(text: str) -> None:
+    """With comments and brackets before it too; an empty one asks no more."""
+    assert load({"probe_sql": text}, environ={}, required=()).probe_sql == (text or None)
 
 
 class Ready(BaseHTTPRequestHandler):
