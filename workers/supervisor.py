@@ -23,6 +23,7 @@ from app.celery_app import INCLUDED
 POLL_SECONDS = 0.2
 STEADY_SECONDS = 60.0  # a child that ran this long has recovered: its next death counts as the first
 MAX_PAUSE_SECONDS = 30.0
+MOST_DOUBLINGS = 16  # beyond that pause; a child may die for days, and the power must not overflow
 KILL_SECONDS = 10.0  # after a second signal
 USAGE = 2  # exit status that a new start cannot mend
 INTERRUPTED = 130
@@ -118,7 +119,7 @@ class Child:
             return
         if self._due == 0.0:
             self._deaths = 0 if now - self._started > STEADY_SECONDS else self._deaths
-            pause = min(2.0**self._deaths - 1, MAX_PAUSE_SECONDS)
+            pause = min(2.0 ** min(self._deaths, MOST_DOUBLINGS) - 1, MAX_PAUSE_SECONDS)
             self._deaths += 1
             self._due = now + pause
             _log.warning("%s ended (%s); starting it again in %.0f s", self.name, describe(self.status), pause)

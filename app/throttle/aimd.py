@@ -11,6 +11,7 @@ LEAST = 1.0  # moves a second: a stage never stops altogether, else nothing woul
 KEPT = (0.5, 0.7)  # of what was done, under pressure; by chance, so that stages do not give way and come back together
 STEPS = 20  # from nothing to the rate at which the pressure came
 QUIET = 6  # ticks without pressure, after which a step is twice as large, and so on
+MOST_DOUBLINGS = 32  # beyond any rate; the power must not overflow
 BINDING = 0.8  # of the rate that is done: below that it is not the rate that holds the stage back
 LIFTED_AFTER = 12  # quiet ticks in which the rate held nothing back
 
@@ -54,5 +55,5 @@ def relieved(pace: Pace, *, done: float, chance: Random) -> Pace:
     if done < BINDING * pace.bound:  # workers go by whole moves: of 1.9 a second one is all that they may
         idle = pace.idle + 1
         return Pace() if idle >= LIFTED_AFTER else replace(pace, quiet=quiet, idle=idle)
-    step = max(LEAST, pace.ceiling / STEPS) * 2 ** (quiet // QUIET)
+    step = max(LEAST, pace.ceiling / STEPS) * 2.0 ** min(quiet // QUIET, MOST_DOUBLINGS)
     return replace(pace, rate=pace.rate + step * chance.uniform(0.5, 1.5), quiet=quiet, idle=0)

@@ -135,3 +135,11 @@ def test_window_opens_when_the_clock_on_the_wall_says_so(window: str, now: str, 
     found = Window.parse(window).opens_at(datetime.fromisoformat(now))
 
     assert found.astimezone(UTC) == datetime.fromisoformat(opens)  # in UTC: a time that comes twice equals none of another zone
+
+
+def test_pace_after_very_many_quiet_ticks_is_a_number() -> None:
+    """The doublings of its step end; what is on record of a run of months is no error."""
+    pace = relieved(Pace(rate=10.0, ceiling=10.0, quiet=10_000), done=10.0, chance=Random(1))
+
+    assert pace.rate is not None
+    assert 10.0 < pace.rate < 1e12
