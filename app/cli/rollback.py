@@ -66,6 +66,7 @@ def rollback(
             return DONE
         confirm(f"Take run {origin.id[:8]} back?", yes=yes)
         if origin.is_live:
+            starting.fit_for_rollback(settings, where=only_where)
             _end_first(origin)
         run = starting.start_rollback(settings, origin, rows=found.total, clients=clients, where=only_where)
         if not watch:

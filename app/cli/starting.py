@@ -114,14 +114,9 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
         UsageError: The endpoint cannot do it safely, or a live run is on the same bucket and table.
         BrokerUnavailableError: The broker does not answer; no run was made.
     """
-    from tasks.messages import check_broker, enqueue_seed  # noqa: PLC0415 - as above
+    from tasks.messages import enqueue_seed  # noqa: PLC0415 - as above
 
-    # Old keys are the application's own: nothing is ever written there without a condition, whatever was said of the new ones.
-    mode = "auto" if settings.copy_mode == "server" else settings.copy_mode
-    careful = settings.model_copy(update={"copy_mode": mode, "where": where})
-    capabilities = _fit_store(careful)
-    refuse_unsafe(careful, capabilities, remedy=OWN_KEYS)
-    check_broker()
+    careful, capabilities = fit_for_rollback(settings, where=where)
     own = run_settings(careful)
     run = resources.runs().create(
         bucket=origin.bucket,
@@ -141,6 +136,27 @@ def start_rollback(settings: Settings, origin: Run, *, rows: int, clients: Seque
     )
     enqueue_seed(run)
     return run
+
+
+def fit_for_rollback(settings: Settings, *, where: str | None) -> tuple[Settings, Capabilities]:
+    """See that a rollback can start now: what comes before it, such as the end of a paused run, cannot be taken back.
+
+    Returns:
+        The settings that it writes by, and what the endpoint honours.
+
+    Raises:
+        UsageError: The endpoint cannot do it safely.
+        BrokerUnavailableError: The broker does not answer.
+    """
+    from tasks.messages import check_broker  # noqa: PLC0415 - as above
+
+    # Old keys are the application's own: nothing is ever written there without a condition, whatever was said of the new ones.
+    mode = "auto" if settings.copy_mode == "server" else settings.copy_mode
+    careful = settings.model_copy(update={"copy_mode": mode, "where": where})
+    capabilities = _fit_store(careful)
+    refuse_unsafe(careful, capabilities, remedy=OWN_KEYS)
+    check_broker()
+    return careful, capabilities
 
 
 def _mark(settings: Settings) -> dict[str, str]:

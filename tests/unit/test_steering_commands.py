@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import json
 import logging
@@ -18,19 +19,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app import cli, resources
-from app.cli import identity
+from app.cli import identity, starting, watching
 from app.cli.verify import write_findings
 from app.database import SERVER_TIMEOUT_SECONDS
-from app.errors import BrokerUnavailableError, PermanentError
+from app.errors import BrokerUnavailableError, PermanentError, StoreUnavailableError
 from app.run_settings import run_settings
 from app.states import RunState
+from app.testing.versions import CONDITIONAL
 from tasks import messages
 from tests.builders import World, make_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Engine
+
+    from app.object_store import Capabilities
 
 USAGE = 2
 REKEY = (sys.executable, "-m", "app")
@@ -377,6 +381,45 @@ def test_command_is_refused_once_a_run_has_ended(
 ) -> None:
     """What it could do is done."""
     assert words in refused(ended, capsys, *command)
+
+
+def _away(error: Exception) -> Callable[..., Capabilities]:
+    def nobody(*_: object, **__: object) -> Capabilities:
+        raise error
+
+    return nobody
+
+
+@pytest.mark.parametrize(
+    ("store", "broker", "words"),
+    [
+        (_away(StoreUnavailableError("the store does not answer")), None, "the store does not answer"),
+        (lambda _: CONDITIONAL.capabilities(), _away(BrokerUnavailableError("the broker does not answer")), "the broker does not answer"),
+        (lambda _: dataclasses.replace(CONDITIONAL.capabilities(), put_if_absent=False), None, "PUT If-None-Match"),
+    ],
+    ids=["store", "broker", "unsafe"],
+)
+def test_paused_run_stays_paused_where_its_rollback_cannot_start(
+    running: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    store: Callable[..., Capabilities],
+    broker: Callable[..., object] | None,
+    words: str,
+) -> None:
+    """It is cancelled for good only when that is known: broker and store are asked before."""
+    running.context.runs.set_state(running.run, RunState.PAUSED, only_from=RunState.RUNNING)
+    monkeypatch.setattr(starting, "_fit_store", store)
+    monkeypatch.setattr(messages, "check_broker", broker or (lambda: None))
+    monkeypatch.setattr(watching, "watch", lambda _run: None)
+    before = everything(running)
+    status = cli.main(["rollback", "--yes", *FLAGS])
+
+    assert status != 0
+    assert words in capsys.readouterr().err
+    assert everything(running) == before
+    assert running.run.state is RunState.PAUSED
 
 
 @pytest.mark.parametrize("command", [("resume",), ("cancel", "--yes"), ("retry",)], ids=lambda command: command[0])
