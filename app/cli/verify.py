@@ -26,6 +26,10 @@ REQUIRED = ("database_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3
 _File = click.Path(path_type=Path, dir_okay=False)
 
 
+class _NotWrittenError(RekeyError):
+    """All was read, and the findings could not be written."""
+
+
 @click.command()
 @click.option("--run", "run_id", metavar="ID", help="Check the ledger of this run too (the beginning of its id, or: last).")
 @click.option("--headers", is_flag=True, help="Ask for each object's headers too: one HEAD an object.")
@@ -67,18 +71,25 @@ def verify(
     for flag, file in (("--output", output), ("--state", state)):
         if file is not None and not file.absolute().parent.is_dir():
             raise UsageError(f"{flag} {file}: there is no such folder")
+    if output is not None:
+        from app.reporting.outputs import try_file  # noqa: PLC0415
+
+        try_file(output)  # what is written at the end is tried before hours of reading
     work: Workspace | None = None
     over = False
     try:
         run, has_ledger = setup.chosen_run(settings, run_id)
         identity = setup.identity_of(settings, run, repair=repair)
-        work = Workspace(state or setup.usual_place(identity), identity, resume=resume)
+        place = state or setup.usual_place(identity)
+        if output is not None and output.resolve() == place.resolve():
+            raise UsageError(f"--output {output} and --state name one file: give each its own")
+        work = Workspace(place, identity, resume=resume)
         if repair:
             status = _repair(settings, work, has_ledger=has_ledger, output=output, yes=yes, as_json=as_json)
         else:
             status = _verify(settings, run, work, has_ledger=has_ledger, headers=headers, output=output, as_json=as_json)
         over = True
-    except TransientError as error:
+    except (TransientError, _NotWrittenError) as error:
         kind = UsageError if isinstance(error, MissingKeysError) else RekeyError
         raise kind(f"{error}; what was read so far is kept: the same command with --resume goes on") from error
     except RekeyError:
@@ -145,20 +156,18 @@ def write_findings(output: Path | None, objects: Iterable[object]) -> str | None
     """Write findings as JSON Lines to the file that was named; none without one.
 
     Raises:
-        UsageError: There can be no such file.
-        PermanentError: The disk is full, or the like.
+        RekeyError: It cannot be written.
     """
     if output is None:
         return None
+    from app.reporting.outputs import to_file  # noqa: PLC0415
+
     try:
-        file = output.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output {output}: {error.strerror}") from None
-    try:
-        with file:
-            file.writelines(json.dumps(each) + "\n" for each in objects)
-    except OSError as error:
-        raise PermanentError(f"--output {output} could not be written: {error.strerror}") from None
+        with to_file(output) as file:
+            for each in objects:
+                file.write(f"{json.dumps(each)}\n".encode())
+    except (UsageError, PermanentError) as error:
+        raise _NotWrittenError(str(error)) from error
     return str(output)
 
 

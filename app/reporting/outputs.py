@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from app.errors import PermanentError, RekeyError, UsageError
 from app.reporting.upload import Upload
@@ -42,29 +44,57 @@ def to_file(path: Path) -> Iterator[Writer]:
         UsageError: There can be no such file.
         PermanentError: The disk is full, or the like.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if _is_device(path):
         with _to_device(path) as device:
             yield device
         return
-    path = path.resolve() if path.is_symlink() else path
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    if path.is_dir():
-        raise UsageError(f"--output: {path} is a folder: name a file in it")
-    try:
-        file = partial.open("xb")
-    except OSError as error:
-        raise UsageError(f"--output: {path} cannot be written: {error.strerror}") from error
+    place, partial, file = _begin(path)
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        partial.replace(place)
     except OSError as error:
         raise PermanentError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def try_file(path: Path) -> None:
+    """See that there can be such a file before the work for it is done; nothing is left behind, and an older one stays as it is.
+
+    Raises:
+        UsageError: There can be none.
+    """
+    if _is_device(path):
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"--output: {path} cannot be written: {os.strerror(errno.EACCES)}")
+        return
+    _, partial, file = _begin(path)
+    file.close()
+    partial.unlink()
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _begin(path: Path) -> tuple[Path, Path, BinaryIO]:
+    """Where *path* leads, and a new file beside that, which gets its name later."""
+    try:
+        place = path.resolve() if path.is_symlink() else path
+        partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+        if place.is_dir():
+            raise UsageError(f"--output: {path} is a folder: name a file in it")
+        return place, partial, partial.open("xb")
+    except OSError as error:
+        raise UsageError(f"--output: {path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager

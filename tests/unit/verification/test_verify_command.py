@@ -1,0 +1,115 @@
+"""``rekey verify`` as a user types it, on an SQLite ledger and a bucket in memory: what it writes where, what it keeps, how it ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import cli, resources
+from app.cli import verify_setup
+from app.reporting import outputs
+from tests.verifying import subject_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.builders import World
+
+ERROR, USAGE, FINDINGS = 1, 2, 3
+FLAGS = ("--s3-bucket", "assets", "--table", "assets", "--settle-seconds", "1")
+
+
+@pytest.fixture
+def world(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A finished run, and a process with the addresses of its ledger and its bucket; this user's own files lie in ``home``."""
+    for number in range(1, 4):
+        world.add(number)
+    world.go()
+    world.later(100)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REKEY_DATABASE_URL", f"sqlite:///{tmp_path}/world.db")
+    monkeypatch.setenv("REKEY_S3_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("REKEY_S3_ACCESS_KEY", "nobody")
+    monkeypatch.setenv("REKEY_S3_SECRET_KEY", "nothing-at-all")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(resources, "_settings", None)
+    monkeypatch.setattr(verify_setup, "subject_of", lambda _settings, run, *_, **__: nullcontext(subject_of(world, run)))
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield world
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def kept(folder: Path) -> list[str]:
+    """The endings of what a verification has left to go on with."""
+    return sorted(path.suffix for path in folder.glob("home/asset-rekey/*"))
+
+
+def test_findings_are_written_and_nothing_is_kept(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is there is replaced when all is written."""
+    world.store.app_delete("clients/7/assets/2.png")
+    path = tmp_path / "found.jsonl"
+    path.write_text("older")
+
+    assert cli.main(["verify", "--json", "--output", str(path), *FLAGS]) == FINDINGS
+    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == ["missing"]
+    assert json.loads(capsys.readouterr().out)["output"] == str(path)
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("repair", [(), ("--repair",)], ids=["verify", "repair"])
+def test_output_that_cannot_be_written_is_refused_before_anything_is_read(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], repair: tuple[str, ...]
+) -> None:
+    """Its name is too long for a file: nobody learns that after hours."""
+    calls = len(world.store.calls)
+
+    assert cli.main(["verify", *repair, "--output", str(tmp_path / ("x" * 300)), *FLAGS]) == USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--output" in line
+    assert (world.store.calls[calls:], kept(tmp_path)) == ([], [])
+
+
+def test_output_and_state_are_two_files(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else the findings would be removed with what was read."""
+    path = str(tmp_path / "one")
+
+    assert cli.main(["verify", "--output", path, "--state", path, *FLAGS]) == USAGE
+    assert "name one file" in capsys.readouterr().err
+    assert world.states() == {"deleted": 3}
+    assert not (tmp_path / "one").exists()
+
+
+@pytest.mark.parametrize("repair", [(), ("--repair",)], ids=["verify", "repair"])
+def test_what_was_read_is_kept_where_the_findings_cannot_be_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], repair: tuple[str, ...]
+) -> None:
+    """The disk was full: --resume writes them without reading all again."""
+    world.store.app_delete("clients/7/assets/2.png")
+    world.save_key(2, "up/2.png")
+    flags = (*repair, "--output", str(tmp_path / "found.jsonl"), *FLAGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs.os, "fsync", _full)
+        failed = cli.main(["verify", *flags])
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("rekey")]
+    state, listed = kept(tmp_path), len(world.store.calls)
+    resumed = cli.main(["verify", "--resume", *flags])
+
+    assert (failed, resumed) == (ERROR, FINDINGS)
+    assert "No space left on device; what was read so far is kept: the same command with --resume goes on" in line
+    assert state == [".db"]
+    assert "list_page" not in {call[0] for call in world.store.calls[listed:]}
+    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 1
+    assert kept(tmp_path) == []
+
+
+def _full(_file: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
