@@ -145,7 +145,8 @@ def _repair(settings: Settings, work: Workspace, *, has_ledger: bool, output: Pa
         click.echo(f"{report['healed']} rows switched" if agreed else "nothing was changed: --yes switches them")
         for each in report.get("refused", ()):
             click.echo(f"  not switched: row {visible(shown(each['row_id']))}: {visible(each['detail'])}")
-    return DONE if report["healed"] == sum(report["found"].values()) else FINDINGS
+    # What could not be read may be about rows that name deleted keys, too.
+    return DONE if report["healed"] == sum(report["found"].values()) and not report["journal_unreadable"] else FINDINGS
 
 
 def _ask(rows: int) -> bool:

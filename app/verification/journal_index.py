@@ -37,6 +37,7 @@ def read_journal(subject: Subject, work: Workspace, *, bucket: str, table: str) 
         except JournalError:
             with work.page():
                 work.count("journal_unreadable", 1)
+                work.note("journal_after", key)
             continue
         ours = head.bucket == bucket and _same_table(head.table, table)
         with work.page():

@@ -38,7 +38,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     """What ``find`` has found, for a person."""
     told = [f"{report['journal_objects']} objects of the journal are of table {report['table']} and bucket {report['bucket']}"]
     if report["journal_unreadable"]:
-        told.append(f"  {report['journal_unreadable']} more could not be read")
+        told.append(f"  {report['journal_unreadable']} more could not be read: rows that they are about are not in this list")
     for case, words in WORDS.items():
         if case in report["found"]:
             told.append(f"{report['found'][case]:>9} {words} ({case})")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.builders import World
 
-ERROR, USAGE, FINDINGS = 1, 2, 3
+DONE, ERROR, USAGE, FINDINGS = 0, 1, 2, 3
 FLAGS = ("--s3-bucket", "assets", "--table", "assets", "--settle-seconds", "1")
 
 
@@ -109,6 +109,34 @@ def test_what_was_read_is_kept_where_the_findings_cannot_be_written(
     assert "list_page" not in {call[0] for call in world.store.calls[listed:]}
     assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 1
     assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("restored", [True, False], ids=["healed", "nothing_to_heal"])
+def test_repair_that_could_not_read_all_of_the_journal_ends_with_findings(
+    world: World, capsys: pytest.CaptureFixture[str], *, restored: bool
+) -> None:
+    """What it does not know of, it cannot call well; it heals what it can."""
+    if restored:
+        world.save_key(2, "up/2.png")
+    world.store.app_put(".rekey/journal/0", b"cut sh")
+    world.store.app_put(".rekey/journal/x", b"cut sh")
+    told = cli.main(["verify", "--repair", "--yes", *FLAGS])
+    out = capsys.readouterr().out
+    status = cli.main(["verify", "--repair", "--yes", "--json", *FLAGS])
+    report = json.loads(capsys.readouterr().out)
+
+    assert (told, status) == (FINDINGS, FINDINGS)
+    assert "2 more could not be read: rows that they are about are not in this list" in out
+    assert (report["journal_unreadable"], report["found"]) == (2, {})
+    assert world.get(2) == b"v1"
+
+
+def test_repair_that_healed_all_ends_well(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a journal that could be read."""
+    world.save_key(2, "up/2.png")
+
+    assert cli.main(["verify", "--repair", "--yes", "--json", *FLAGS]) == DONE
+    assert json.loads(capsys.readouterr().out)["healed"] == 1
 
 
 def _full(_file: int) -> None:
