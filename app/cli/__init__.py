@@ -132,8 +132,7 @@ def enqueue_main() -> int:
 
 def _report(error: Exception) -> int:
     if isinstance(error, click.Abort):
-        interrupted = isinstance(error.__cause__, KeyboardInterrupt | EOFError)
-        return INTERRUPTED if interrupted else _say("nothing was done", ERROR)
+        return _aborted(error)
     if _is_of_stdout(error):
         # What is left in the buffer must not raise once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -153,6 +152,14 @@ def _report(error: Exception) -> int:
 def _is_of_stdout(error: Exception) -> TypeGuard[OSError]:
     """Whether the reader has gone (`rekey status | head`), or there is no room: an error of a file would name it, or is translated."""
     return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None)
+
+
+def _aborted(error: click.Abort) -> int:
+    if error.__cause__ is None and isinstance(error.__context__, KeyboardInterrupt):  # at a question, whose line is not ended yet
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    interrupted = isinstance(error.__cause__, KeyboardInterrupt | EOFError)
+    return INTERRUPTED if interrupted else _say("nothing was done", ERROR)
 
 
 def _denied(error: Exception) -> str | None:

@@ -18,7 +18,7 @@ import pytest
 
 from app import cli, install
 from app.cli import init
-from app.cli.options import settings_flags
+from app.cli.options import confirm, settings_flags
 from app.errors import BrokerUnavailableError, UsageError
 from app.settings import declared
 
@@ -124,6 +124,35 @@ def test_error_is_one_line_and_a_status(
 
     assert cli.main(["try"]) == status
     assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "line"),
+    [(KeyboardInterrupt(), 130, "\n"), (EOFError(), 1, "rekey: nothing was done\n"), ("n", 1, "rekey: nothing was done\n")],
+    ids=["ctrl_c", "ctrl_d", "no"],
+)
+def test_question_that_is_not_answered_with_yes_says_how_it_ended(
+    answer: BaseException | str,
+    command: Callable[..., None],
+    *,
+    status: int,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C is Ctrl-C there too; no answer is a no."""
+
+    def typed(*_: object) -> str:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(click.termui, "visible_prompt_func", typed)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    command(lambda: confirm("Delete all?", yes=False))
+    found = cli.main(["try"])
+
+    assert (found, capsys.readouterr().err.rpartition("]:")[2].lstrip(" ")) == (status, line)
 
 
 def test_debug_shows_the_traceback_without_secrets(
