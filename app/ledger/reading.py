@@ -162,6 +162,6 @@ class ReportLedger:
 def _merged(columns: Sequence[str], gone: Sequence[dict[str, Any]], here: Sequence[Row[Any]]) -> Sequence[Any]:
     """What has left the ledger and what is in it, the latter with its number first, in the order of their numbers."""
     kind = namedtuple("kind", columns)  # type: ignore[misc] # noqa: PYI024 - of any columns, as a row is
-    rows = [(row["id"], kind(*[row.get(name) for name in columns])) for row in gone]
-    rows += [(row[0], kind(*row[1:])) for row in here]
-    return [row for _, row in sorted(rows, key=itemgetter(0))]
+    rows = {row["id"]: kind(*[row.get(name) for name in columns]) for row in gone}
+    rows |= {row[0]: kind(*row[1:]) for row in here}  # what has come back since is newer in the ledger
+    return [row for _, row in sorted(rows.items(), key=itemgetter(0))]

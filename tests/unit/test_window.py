@@ -99,6 +99,19 @@ def test_all_comes_back_as_it_was(world: World) -> None:
     assert told(world) == before
 
 
+@pytest.mark.parametrize("pages", [0, 1, 2, 4])
+def test_what_comes_back_while_it_is_told_is_told_once(world: World, pages: int) -> None:
+    """The record of what has left was read before; the objects stay, so both the bucket and the ledger have the moves then."""
+    before = [move.id for move in world.moves()]
+    leave(world)
+    telling = ReportLedger(world.engine, store=lambda: world.store).pages(world.run, ("id", "state"), window=2)
+    seen = [row.id for _ in range(pages) for row in next(telling)]
+    bring_back(world.run, ledger=ArchiveLedger(world.engine), store=world.store)
+    seen += [row.id for page in telling for row in page]
+
+    assert seen == before
+
+
 class KilledError(Exception):
     """The worker was killed here."""
 
