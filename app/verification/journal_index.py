@@ -80,6 +80,14 @@ def way_of(work: Workspace, row_id: str, key: str) -> list[Noted]:
     return way
 
 
+def led_back(work: Workspace, row_id: str, key: str) -> bool:
+    """Whether the last that the journal says of *key* for the row is that a move led there, as a rollback does: it is not a deleted one."""
+    found = work.select(
+        "SELECT new_key FROM entries WHERE row_id = ? AND ? IN (old_key, new_key) ORDER BY noted_at DESC, seq DESC LIMIT 1", row_id, key
+    )
+    return bool(found) and found[0][0] == key
+
+
 def rows_in(work: Workspace, *, after: str, limit: int) -> list[str]:
     """The next row ids that the journal has entries of."""
     found = work.select("SELECT DISTINCT row_id FROM entries WHERE row_id > ? ORDER BY row_id LIMIT ?", after, limit)

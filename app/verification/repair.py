@@ -21,7 +21,7 @@ from app.reflection import plain_name
 from app.schema import moves, runs
 from app.states import RunState
 from app.verification.current import key_of, look_at, rows_now
-from app.verification.journal_index import Noted, read_journal, rows_in, way_of
+from app.verification.journal_index import Noted, led_back, read_journal, rows_in, way_of
 from app.verification.subject import Subject
 from app.verification.workspace import Workspace
 
@@ -112,12 +112,12 @@ def examine(subject: Subject, work: Workspace, row_ids: Sequence[str]) -> list[S
     looks = look_at(subject, keys)
     with transaction(subject.engine, read_only=True) as connection:
         naming = subject.assets.naming(connection, keys)
-    found = (_examine(subject, rows[row_id], way, looks) for row_id, way in ways.items())
+    found = (_examine(subject, work, rows[row_id], way, looks) for row_id, way in ways.items())
     sick = [each for each in found if each is not None]
     return [unless_taken(subject, each, naming) for each in sick]
 
 
-def _examine(subject: Subject, row: AssetRow, way: Sequence[Noted], looks: Looks) -> Sick | None:
+def _examine(subject: Subject, work: Workspace, row: AssetRow, way: Sequence[Noted], looks: Looks) -> Sick | None:
     old_key = str(row.key)
     old = looks.found.get(old_key)
 
@@ -126,7 +126,7 @@ def _examine(subject: Subject, row: AssetRow, way: Sequence[Noted], looks: Looks
 
     if old is not None:  # it was not deleted, or is there again; else it is somebody else's, or was uploaded anew
         unchanged = (old.etag, old.size) == (way[0].source_etag, way[0].source_size)
-        return None if unchanged else sick(Case.REUSED, way[0])
+        return None if unchanged or led_back(work, row.row_id, old_key) else sick(Case.REUSED, way[0])
     for key in (old_key, *(noted.new_key for noted in way)):
         if key in looks.failed:
             return sick(Case.REFUSED, way[-1], str(looks.failed[key]))

@@ -135,6 +135,39 @@ def test_object_that_was_moved_on_by_a_later_run_is_found_at_its_last_key(tmp_pa
     assert world.get(1) == b"v1"
 
 
+def rolled_back(world: World, count: int = 3) -> None:
+    """A run, and the one that took it back, both finished."""
+    migrated(world, count)
+    world.take_back(world.run_id)
+    world.go()
+    world.later(100)
+
+
+def test_asset_that_is_written_after_a_rollback_is_healthy(world: World) -> None:
+    """The journal has the delete of its key, and after that the move that led back there: what lies there is the row's own."""
+    rolled_back(world)
+    world.store.app_put(O1, b"newer")
+    world.store.app_put("up/2.png", b"newer")
+    plain = verified(world).kinds()
+
+    assert world.key(1) == O1
+    assert repaired(world)["found"] == {}
+    assert plain == {}
+
+
+def test_key_that_was_left_again_after_a_rollback_is_a_deleted_one(world: World) -> None:
+    """The last word counts: a run that came after the rollback deleted it once more, and another object lies there since."""
+    forward = world.context
+    rolled_back(world)
+    world.context, world.run_id = forward, ""
+    world.go()
+    world.later(100)
+    restore(world)
+    world.store.app_put(O1, b"somebody else's")
+
+    assert repaired(world)["found"] == {"healable": 2, "reused": 1}
+
+
 def test_repair_is_refused_while_a_run_is_running(world: World) -> None:
     """It would race with the workers; a paused run is none, once they have let go of what they had in hand."""
     migrated(world)
