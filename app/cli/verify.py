@@ -168,7 +168,7 @@ def write_findings(output: Path | None, objects: Iterable[object]) -> str | None
             for each in objects:
                 file.write(f"{json.dumps(each)}\n".encode())
     except (UsageError, PermanentError) as error:
-        raise _NotWrittenError(str(error)) from error
+        raise _NotWrittenError(f"--output {error}") from error
     return str(output)
 
 

@@ -92,7 +92,7 @@ class RollbackLedger:
             .limit(RUNS_BACK)
         )
         with transaction(self.engine, read_only=True) as connection:
-            return next((run_id for no, run_id in connection.execute(earlier).all() if _has_switched(connection, no)), None)
+            return next((run_id for no, run_id in connection.execute(earlier).all() if has_switched(connection, no)), None)
 
     def page(
         self, connection: Connection, origin_no: int, *, after: int, limit: int, clients: Collection[str]
@@ -184,7 +184,7 @@ class RollbackLedger:
         )
 
 
-def _has_switched(connection: Connection, run_no: int) -> bool:
+def has_switched(connection: Connection, run_no: int) -> bool:
     """Whether a move of a run has switched its row; in the order of the index by state, so that no plan goes through the table."""
     for state in (MoveState.DELETED, MoveState.KEPT, MoveState.RENAMED):
         if connection.execute(_of_state(run_no, state).limit(1)).first() is not None:

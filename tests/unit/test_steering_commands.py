@@ -22,7 +22,7 @@ from app import cli, resources
 from app.cli import identity, starting, watching
 from app.cli.verify import write_findings
 from app.database import SERVER_TIMEOUT_SECONDS
-from app.errors import BrokerUnavailableError, PermanentError, StoreUnavailableError
+from app.errors import BrokerUnavailableError, RekeyError, StoreUnavailableError
 from app.run_settings import run_settings
 from app.states import RunState
 from app.testing.versions import CONDITIONAL
@@ -256,7 +256,7 @@ def test_reader_that_has_gone_is_no_error_to_tell(ended: World, command: tuple[s
 
 def test_full_disk_below_the_findings_of_verify_is_an_error_and_no_wrong_usage() -> None:
     """The folder is there, and there was room when it began."""
-    with pytest.raises(PermanentError, match=r"^--output /dev/full could not be written: No space left on device$"):
+    with pytest.raises(RekeyError, match=r"^--output /dev/full could not be written: No space left on device$"):
         write_findings(Path("/dev/full"), [{"kind": "missing"}])
 
 

@@ -18,6 +18,7 @@ from app.ledger.losses import LossLedger
 from app.ledger.reading import ReportLedger
 from app.ledger.records import Lease
 from app.ledger.reopening import Selection
+from app.ledger.rollbacks import has_switched
 from app.ledger.saved_plans import past_rate
 from app.ledger.sharing import is_a_siblings, never_left, sharing_new
 from app.ledger.uploads import UploadLedger
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 OTHERS, MINE = 14_000, 1000  # moves of a dozen other runs, and of the run that is asked about
 # Statements that no growing table has to do with: a row a run, a stage or a worker.
-SMALL = {"steering", "throttles", "runs", "saved_plans"}
+SMALL = {"steering", "throttles", "runs", "saved_plans", "outages"}
 # Sent by MySQL, MariaDB and SQLite alone, where PostgreSQL has one statement for two; or for an answer that was lost; and ANALYZE.
 ELSEWHERE = {("leases", "claim", 1), ("leases", "claim", 2), ("leases", "claim", 3), ("recording", "write", 0), ("moves", "held", 0)}
 ELSEWHERE |= {("inserting", "insert_moves", 0), ("plans", "_analyze", 0)}
@@ -216,6 +217,9 @@ def _rollback(world: World) -> None:
     list(rollbacks.pages(origin, limit=1000, clients=["7"]))
     world.take_back(origin.id)
     world.seed()
+    assert rollbacks.newest_switched(world.run) == origin.id
+    with transaction(world.engine, read_only=True) as connection:
+        assert not has_switched(connection, 500)
     back, move = world.run, world.moves()[0]
     there = world.store.stat(move.old_key)
     with transaction(world.engine) as connection:
