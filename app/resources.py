@@ -180,7 +180,7 @@ def store(bucket: str, capabilities: Capabilities | None, *, pool_size: int | No
 
 def store_of(values: Settings, capabilities: Capabilities | None, *, pool_size: int | None = None, patient: bool = False) -> Store:
     """A new store of all objects that *values* are about, in one bucket or in two; the caller closes it."""
-    return open_store(values, capabilities, pool_size=pool_size or _concurrency, patient=patient)
+    return open_store(settings(), values, capabilities, pool_size=pool_size or _concurrency, patient=patient)
 
 
 def context(run: Run) -> Context:
