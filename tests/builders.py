@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event, func, select, text, update
 
-from app.assets import Assets, TableNames
+from app.assets import Assets
 from app.byte_budget import ByteBudget
 from app.database import MICROSECONDS, open_engine, transaction
 from app.ledger.moves import MoveLedger
@@ -29,6 +29,7 @@ from app.pipeline import BY_NAME, FIRST_STAGES, MOVE_STAGES, SEED, MoveStage
 from app.planning import Plan, Rules, rules_of
 from app.reconcile import Found, reconcile
 from app.report import snapshot
+from app.run_settings import table_names
 from app.schema import create_ledger, moves, runs
 from app.settings import Settings, load
 from app.stages.batch import Result
@@ -95,21 +96,6 @@ def make_settings(**values: Any) -> Settings:  # noqa: ANN401 - any setting
     plain = {"s3_bucket": BUCKET, "table": "assets", "copy_concurrency": 1, "journal": False, "canary_reads": 0}
     plain |= {"adapt": False, "guard_percent": 0, **waits, **values}
     return load({name: value for name, value in plain.items() if value is not None}, environ={}, required=())
-
-
-def table_names(settings: Settings) -> TableNames:
-    """The names that *settings* give."""
-    return TableNames(
-        table=settings.table,
-        id_columns=settings.id_columns,
-        client_column=settings.client_column,
-        key_column=settings.key_column,
-        name_column=settings.name_column,
-        template_columns=settings.key_template.columns,
-        where=settings.where,
-        references=settings.references,
-        version_column=settings.version_column,
-    )
 
 
 def make_context(engine: Engine, store: InMemoryStore, settings: Settings, *, clock: ManualClock) -> Context:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.assets import Assets
+from app.run_settings import table_names
 from app.verification.findings import Finding, Kind
 from app.verification.healing import heal
 from app.verification.repair import find
@@ -14,7 +15,6 @@ from app.verification.repair_report import summary
 from app.verification.subject import Subject
 from app.verification.verify import verify
 from app.verification.workspace import Workspace
-from tests.builders import table_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,9 @@ from app.assets import Assets
 from app.database import transaction
 from app.errors import UsageError
 from app.object_keys import EXACT
+from app.run_settings import table_names
 from app.testing import InMemoryStore, ManualClock
-from tests.builders import make_context, make_settings, table_names
+from tests.builders import make_context, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
