@@ -71,11 +71,13 @@ def _now_mysql(*_: Any, **__: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own si
     return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"  # the session's zone is set to UTC below
 
 
-def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER_TIMEOUT_SECONDS) -> Engine:
+def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER_TIMEOUT_SECONDS, may_create: bool = False) -> Engine:
     """Open an engine for *url* with at most *pool_size* connections; nothing is sent before the first use.
 
+    An SQLite file that is not there is made by the first use if *may_create*; else it is mistyped, and refused.
+
     Raises:
-        UsageError: The URL cannot be read, or its driver is not installed.
+        UsageError: The URL cannot be read, its driver is not installed, or there is no such file.
     """
     try:
         parsed = make_url(url)
@@ -98,24 +100,36 @@ def open_engine(url: str, *, pool_size: int = 5, statement_seconds: int = SERVER
         raise UsageError(f"the driver {error.name!r} for REKEY_DATABASE_URL is not installed: pip install {error.name}") from None
     except exc.NoSuchModuleError:
         raise UsageError(f"REKEY_DATABASE_URL: no database is called {kind!r}; PostgreSQL, MySQL/MariaDB and SQLite are") from None
-    _check_parts(engine, kind)
+    _check_parts(engine, kind, may_create=may_create)
     event.listen(engine, "connect", _on_connect(kind, statement_seconds))
     if kind == "sqlite":
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _check_parts(engine: Engine, kind: str) -> None:
+def _check_parts(engine: Engine, kind: str, *, may_create: bool) -> None:
     """Raise UsageError for what no driver can open, and each says in words of its own: a file in no folder, a parameter that is unknown."""
     if kind == "sqlite":
-        folder = Path(engine.url.database or "").parent
-        if not folder.is_dir():
-            raise UsageError(f"REKEY_DATABASE_URL: there is no folder {str(folder)!r} for the file")
+        name = engine.url.database or ":memory:"
+        _check_file(name.removeprefix("file:") if "uri" in engine.url.query else name, may_create=may_create)
     elif kind in {"mysql", "mariadb"}:
         known = inspect.signature(engine.dialect.loaded_dbapi.connections.Connection).parameters
         unknown = [name for name in engine.dialect.create_connect_args(engine.url)[1] if name not in known]
         if unknown:
             raise UsageError(f"REKEY_DATABASE_URL: PyMySQL knows no parameter {', '.join(unknown)}")
+
+
+def _check_file(name: str, *, may_create: bool) -> None:
+    """Raise UsageError unless *name* is a file, or may become one: SQLite makes an empty one of whatever it cannot find."""
+    path = Path(name).absolute()
+    if name == ":memory:" or path.is_file():
+        return
+    if not path.parent.is_dir():
+        raise UsageError(f"REKEY_DATABASE_URL: there is no folder {str(path.parent)!r} for the file")
+    if path.exists():
+        raise UsageError(f"REKEY_DATABASE_URL: {str(path)!r} is no file: name the file of the database")
+    if not may_create:
+        raise UsageError(f"REKEY_DATABASE_URL: there is no file {str(path)!r}: correct the path, or let `rekey init` make a new database")
 
 
 def _on_connect(kind: str, statement_seconds: int) -> Any:  # noqa: ANN401 - an event listener

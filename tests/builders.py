@@ -168,7 +168,7 @@ class World:
         made = not self.url and self.table in _EMPTY
         if made:
             file.write_bytes(_EMPTY[self.table])
-        self.engine = open_engine(self.url or f"sqlite:///{file}")
+        self.engine = open_engine(self.url or f"sqlite:///{file}", may_create=True)
         self.database_clock = DatabaseClock(self.clock)
         if not self.url:
             share_statements(self.engine)

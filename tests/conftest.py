@@ -129,7 +129,8 @@ def mariadb_url(mariadb: servers.SqlServer) -> Iterator[str]:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """URL of an SQLite file that is not there yet."""
+    """URL of an empty SQLite database."""
+    (tmp_path / "assets.db").touch()
     return f"sqlite:///{tmp_path}/assets.db"
 
 

@@ -36,7 +36,7 @@ def init(*, settings: Settings, sql: bool, since: str | None, as_json: bool) -> 
         else:
             click.echo("\n".join(statements))
         return
-    engine = open_engine(url, pool_size=1)
+    engine = open_engine(url, pool_size=1, may_create=True)
     try:
         with transaction(engine, read_only=True) as connection:
             refuse_replica(connection)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, exc, make_url
+from sqlalchemy import Engine, exc
 
 from app import resources
 from app.cli import product_version, starting
@@ -35,9 +34,6 @@ def make(
     """
     resources.configure(settings)
     url = settings.database_url.get_secret_value()
-    path = make_url(url).database
-    if url.startswith("sqlite:") and not Path(path or "").is_file():
-        raise UsageError(f"REKEY_DATABASE_URL: there is no file {path!r}")  # opening it would make it
     if save:
         _need_ledger()
     engine = open_engine(url, pool_size=3, statement_seconds=STATEMENT_SECONDS)
@@ -65,6 +61,7 @@ def saved(settings: Settings, plan_id: str) -> dict[str, Any]:
 
 
 def _need_ledger() -> None:
+    resources.engine()  # a database that is not there is none to plan without saving
     try:
         resources.deployment()
     except UsageError as error:

@@ -43,7 +43,7 @@ def fill(settings: Settings, *, count: int = ASSETS) -> str:
     """
     if len(settings.id_columns) > 1:
         raise UsageError("the example has a table with one id column: set REKEY_ID_COLUMN to one")
-    engine = open_engine(settings.database_url.get_secret_value(), pool_size=1)
+    engine = open_engine(settings.database_url.get_secret_value(), pool_size=1, may_create=True)
     bucket = Bucket(_place(settings), connections=8)
     try:
         with closing(bucket):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_ledger_is_what_its_model_says(tmp_path: Path) -> None:
     """Whatever workers, reconciler and operators do, in any order (S6 to S9)."""
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", may_create=True)
     share_statements(engine)
     clock = ManualClock()
     DatabaseClock(clock).install(engine)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from app import cli, install
+from app import cli, install, resources
 from app.cli import init
 from app.cli.options import confirm, settings_flags
 from app.errors import BrokerUnavailableError, UsageError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+MAKING = {"demo", "dev", "doctor", "init"}  # what makes a database of its own, and the one that tells of many things at once
+NEEDED = {"set": ("copy_rate=1",), "metrics": ("--once",)}
 
 
 @pytest.fixture(autouse=True)
@@ -288,6 +290,29 @@ def test_init_makes_the_ledger_once(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (first["made"], second["made"]) == (True, False)
     assert first["schema_version"] == init.schema.SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name not in MAKING])
+def test_mistyped_database_file_is_refused_and_not_made(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """By each command but `init`, which makes one."""
+    settings = {
+        "S3_ENDPOINT": "http://127.0.0.1:1",
+        "S3_BUCKET": "assets",
+        "S3_ACCESS_KEY": "k",
+        "S3_SECRET_KEY": "s3cret",
+        "TABLE": "assets",
+    }
+    for setting, value in {**settings, "DATABASE_URL": "sqlite:///mistyped.db", "BROKER_URL": "redis://127.0.0.1:1/0"}.items():
+        monkeypatch.setenv(f"REKEY_{setting}", value)
+    monkeypatch.setattr(resources, "_settings", None)
+
+    assert cli.main([name, *NEEDED.get(name, ())]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"REKEY_DATABASE_URL: there is no file '{tmp_path}/mistyped.db': correct the path" in line
+    assert "--no-save" not in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_init_sql_prints_what_a_dba_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An SQLite file with a table."""
-    opened = open_engine(f"sqlite:///{tmp_path}/a.db")
+    opened = open_engine(f"sqlite:///{tmp_path}/a.db", may_create=True)
     with transaction(opened) as connection:
         connection.execute(text("CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT)"))
     yield opened
@@ -50,6 +50,27 @@ def test_url_that_cannot_work_is_refused_with_the_remedy_and_without_the_passwor
 
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mistyped.db", "file:mistyped.db?uri=true"])
+def test_file_that_is_not_there_is_made_only_where_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """SQLite makes an empty database of a mistyped path, and whoever asks next finds one."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"there is no file '{tmp_path}/mistyped.db': correct the path"):
+        open_engine(f"sqlite:///{name}")
+
+    assert list(tmp_path.iterdir()) == []
+    made = open_engine(f"sqlite:///{name}", may_create=True)
+    with transaction(made) as connection:
+        connection.execute(text("CREATE TABLE t (id INTEGER)"))
+    made.dispose()
+    open_engine(f"sqlite:///{name}").dispose()
+
+
+def test_folder_is_no_database(tmp_path: Path) -> None:
+    """Nor may it become one."""
+    with pytest.raises(UsageError, match="is no file"):
+        open_engine(f"sqlite:///{tmp_path}", may_create=True)
 
 
 class ServerError(Exception):
@@ -152,7 +173,7 @@ def test_text_that_is_no_utf8_reaches_the_program(engine: Engine) -> None:
 def test_locked_database_is_an_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program keeps the write lock of the file."""
     monkeypatch.setattr("app.database.SERVER_TIMEOUT_SECONDS", 0)
-    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db", may_create=True)
     other = sqlite3.connect(f"{tmp_path}/a.db", isolation_level=None)
     with transaction(engine, read_only=True) as connection:
         refuse_replica(connection)

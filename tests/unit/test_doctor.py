@@ -67,7 +67,8 @@ def test_database_that_is_not_there_is_unreachable_and_not_made(tmp_path: Path) 
     """A misspelt SQLite file is named, and not created by looking."""
     (found,) = check_database(Settings(database_url=f"sqlite:///{tmp_path}/none.db", table="assets"))
 
-    assert (found.level, found.text) == (Level.UNREACHABLE, f"there is no file '{tmp_path}/none.db'")
+    assert found.level is Level.UNREACHABLE
+    assert f"there is no file '{tmp_path}/none.db'" in found.text
     assert not (tmp_path / "none.db").exists()
 
 
@@ -504,7 +505,7 @@ def _settings_with(path: Path) -> Settings:
 def test_what_the_store_honours_is_kept_for_plans_but_no_run_starts_on_it(tmp_path: Path, tried: Capabilities) -> None:
     """A run probes by itself, and looks whether new keys can be read besides."""
     settings = _settings_with(tmp_path / "app.db")
-    engine = open_engine(str(settings.database_url.get_secret_value()))
+    engine = open_engine(settings.database_url.get_secret_value(), may_create=True)
     create_ledger(engine)
     engine.dispose()
 
@@ -519,6 +520,6 @@ def test_doctor_makes_no_database_where_none_is(tmp_path: Path, tried: Capabilit
     found, capabilities = command.examine(_settings_with(tmp_path / "none.db"))
     resources.close()
 
-    assert [finding.text.partition(" file")[0] for finding in found] == ["there is no"]
+    assert ["there is no file" in finding.text for finding in found] == [True]
     assert capabilities == tried
     assert list(tmp_path.iterdir()) == []
