@@ -5,8 +5,9 @@ Names are reflected from the database and quoted by SQLAlchemy; values are bound
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Date,
     Engine,
     Integer,
     String,
@@ -325,9 +327,11 @@ def _some(connection: Connection, statement: Any, key: Column[Any], spellings: S
 
 def _client_values(client: Column[Any], texts: Sequence[str]) -> list[Any]:
     """The clients' ids as the column has them, from how a person writes them."""
-    kind = client.type.python_type if isinstance(client.type, Integer | Uuid) else str
+    read: Callable[[str], Any] = dt.date.fromisoformat if isinstance(client.type, Date) else str
+    if isinstance(client.type, Integer | Uuid):
+        read = client.type.python_type
     try:
-        return [kind(text) for text in texts]
+        return [read(text) for text in texts]
     except ValueError:
         raise UsageError(f"--client: the column {client.name!r} holds no such value as {', '.join(map(repr, texts))}") from None
 

@@ -119,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = root.main(args=None if arguments is None else list(arguments), prog_name="rekey", standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last place that can still say it in one line
-        return _report(error)
+        no_text = _no_text(error, sys.argv[1:] if arguments is None else arguments)
+        return _report(error if no_text is None else no_text)
     except KeyboardInterrupt:
         return INTERRUPTED
     return result if isinstance(result, int) else DONE
@@ -147,6 +148,15 @@ def _report(error: Exception) -> int:
     if isinstance(error, RekeyError):
         return _say(str(error), ERROR)
     return _say(_denied(error) or f"unexpected {type(error).__name__}: {error} (REKEY_DEBUG=1 shows where)", ERROR)
+
+
+def _no_text(error: Exception, arguments: Sequence[str]) -> UsageError | None:
+    """What to say of bytes in an argument that are no UTF-8: Python passes them on, to whatever first has to write them as a text."""
+    if not isinstance(error, UnicodeEncodeError):
+        return None
+    bad = error.object[error.start : error.end]
+    given = next((argument for argument in arguments if bad in argument), None)
+    return None if given is None else UsageError(f"the argument {given[:100]!r} holds bytes that are no UTF-8 text")
 
 
 def _is_of_stdout(error: Exception) -> TypeGuard[OSError]:

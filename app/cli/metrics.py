@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from functools import partial
@@ -18,6 +19,7 @@ from app.settings import Settings
 
 REQUIRED = ("database_url", "broker_url", "s3_bucket", "table")
 LISTEN = "127.0.0.1:9464"
+HIGHEST_PORT = 65535
 
 
 class _Address(click.ParamType):  # type: ignore[type-arg] # click 8.2 has no arguments here
@@ -26,7 +28,7 @@ class _Address(click.ParamType):  # type: ignore[type-arg] # click 8.2 has no ar
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
         """Host and port."""
         host, _, port = str(value).rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) < 65536:  # noqa: PLR2004 - ports
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > HIGHEST_PORT:
             self.fail(f"{value!r} is no HOST:PORT, such as {LISTEN}", param, ctx)
         return host.strip("[]"), int(port)
 

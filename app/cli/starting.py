@@ -212,12 +212,21 @@ def _count(settings: Settings, assets: Assets) -> int:
 def _chosen(settings: Settings, assets: Assets, step: Step, rows: int) -> int:
     """How many of the *rows* of the table *step* takes, about."""
     if step.clients:
-        rows = _count(settings, assets.of_clients(step.clients))
-        if not rows:
-            raise UsageError(f"--client: no row has {settings.client_column} = {' or '.join(map(repr, step.clients))}")
+        rows = _count_of_clients(settings, assets, step.clients)
     if step.sample is not None:
         rows = round(rows * step.sample / MILLION)
     return rows if step.limit is None else min(rows, step.limit)
+
+
+def _count_of_clients(settings: Settings, assets: Assets, clients: Sequence[str]) -> int:
+    named = " or ".join(map(repr, clients))
+    try:
+        rows = _count(settings, assets.of_clients(clients))
+    except (exc.StatementError, OverflowError) as error:  # all else of this statement was asked before
+        raise UsageError(f"--client: the column {settings.client_column!r} holds no such value as {named}") from error
+    if not rows:
+        raise UsageError(f"--client: no row has {settings.client_column} = {named}")
+    return rows
 
 
 def _fit_store(settings: Settings) -> Capabilities:

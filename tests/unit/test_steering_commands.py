@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app import cli, resources
+from app.assets import Assets
 from app.cli import identity, starting, watching
 from app.cli.verify import write_findings
-from app.database import SERVER_TIMEOUT_SECONDS
+from app.database import SERVER_TIMEOUT_SECONDS, transaction
 from app.errors import BrokerUnavailableError, RekeyError, StoreUnavailableError
-from app.run_settings import run_settings
+from app.object_keys import EXACT
+from app.run_settings import run_settings, table_names
 from app.states import RunState
 from app.testing.versions import CONDITIONAL
 from tasks import messages
@@ -147,6 +149,54 @@ def refused(world: World, capsys: pytest.CaptureFixture[str], *command: str) -> 
 def test_set_refuses_a_knob_out_of_range(running: World, capsys: pytest.CaptureFixture[str], pairs: tuple[str, ...], words: str) -> None:
     """Of several pairs none is set where one is wrong."""
     assert words in refused(running, capsys, "set", *pairs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "client"),
+    [
+        ("INTEGER", "99999999999999999999"),
+        ("INTEGER", "-9223372036854775809"),
+        ("INTEGER", "x"),
+        ("NUMERIC(20)", "x"),
+        ("BLOB", "x"),
+        ("DATE", "2020-02-30"),
+    ],
+)
+def test_client_that_the_column_cannot_have_starts_nothing(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str, client: str
+) -> None:
+    """Whether its column, the driver or the database refuses it."""
+    monkeypatch.setattr(starting, "_fit_store", lambda _settings: CONDITIONAL.capabilities())
+    monkeypatch.setattr(messages, "check_broker", lambda: None)
+    world.sql("DROP TABLE assets")
+    world.sql(f"CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id {kind}, object_key TEXT)")
+
+    line = refused(world, capsys, "enqueue", "--client", client)
+
+    assert line == f"rekey: --client: the column 'client_id' holds no such value as {client!r}"
+
+
+def test_client_of_a_date_is_found(world: World) -> None:
+    """SQLite's driver takes dates alone for one."""
+    world.sql("DROP TABLE assets")
+    world.sql("CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id DATE, object_key TEXT)")
+    world.sql("INSERT INTO assets (id, client_id, object_key) VALUES (1, '2020-02-29', 'up/1.png')")
+    assets = Assets(world.engine, table_names(make_settings()), EXACT).of_clients(("2020-02-29",))
+
+    with transaction(world.engine, read_only=True) as connection:
+        assert assets.count(connection) == 1
+
+
+@pytest.mark.parametrize("command", [("status", "--run", "\udcff"), ("retry", "--client", "\udcff"), ("plan", "--show", "\udcff")])
+def test_argument_that_is_no_text_is_named(running: World, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """As a shell passes on bytes that are no UTF-8."""
+    assert refused(running, capsys, *command) == r"rekey: the argument '\udcff' holds bytes that are no UTF-8 text"
+
+
+@pytest.mark.parametrize("port", ["65536", "9" * 5000, "-1", "٣", ""])
+def test_port_that_is_none_is_refused(running: World, capsys: pytest.CaptureFixture[str], port: str) -> None:
+    """However long it is."""
+    assert "is no HOST:PORT, such as 127.0.0.1:9464" in refused(running, capsys, "metrics", "--listen", f"127.0.0.1:{port}")
 
 
 def test_set_names_the_knob_as_it_was_typed(running: World, capsys: pytest.CaptureFixture[str]) -> None:
