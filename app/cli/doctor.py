@@ -16,6 +16,7 @@ from app.doctor.broker import check_broker
 from app.doctor.database import check_database
 from app.doctor.fidelity import fidelity_lines
 from app.doctor.findings import Finding, Level
+from app.doctor.own_stage import check_own_stage
 from app.doctor.store import check_store
 from app.errors import RekeyError
 from app.redaction import redact
@@ -55,7 +56,7 @@ def examine(settings: Settings) -> tuple[list[Finding], Capabilities | None]:
     of_database = check_database(settings)
     if capabilities is not None and all(finding.level is not Level.UNREACHABLE for finding in of_database):
         _keep(settings, capabilities)
-    found = [*of_database, *check_broker(settings), *of_store]
+    found = [*of_database, *check_broker(settings), *of_store, *check_own_stage(settings)]
     return [dataclasses.replace(finding, text=redact(finding.text, settings.secrets)) for finding in found], capabilities
 
 

@@ -1,1 +1,1 @@
-"""What ``rekey doctor`` tries: one module a part (database, broker, object store). Nothing of the user's is touched."""
+"""What ``rekey doctor`` tries: one module a part (database, broker, object store, own stage). Nothing of the user's is touched."""

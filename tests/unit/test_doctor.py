@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -513,6 +514,33 @@ def test_what_the_store_honours_is_kept_for_plans_but_no_run_starts_on_it(tmp_pa
     assert starting.known_capabilities(settings) == tried
     assert starting.known_capabilities(settings, since=resources.runs().now() - 24 * 3600 * 10**6) is None
     resources.close()
+
+
+@pytest.mark.usefixtures("tried")
+@pytest.mark.parametrize(
+    ("name", "level", "words"),
+    [
+        ("my_own_hook:purge", Level.OK, "is there"),
+        ("my_own_hook:prune", Level.PROBLEM, "has no attribute 'prune': no asset would be shown to it"),
+        ("my_own_hook:COUNT", Level.PROBLEM, "is no function"),
+        ("nope:nope", Level.PROBLEM, "cannot be imported: ModuleNotFoundError: No module named 'nope'"),
+    ],
+)
+def test_function_after_the_switch_is_imported_as_its_workers_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, level: Level, words: str
+) -> None:
+    """From the current folder too, where `python -m workers` finds it; what lies there is in the way of nothing afterwards."""
+    (tmp_path / "my_own_hook.py").write_text("COUNT = 3\n\ndef purge(assets):\n    raise AssertionError\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    found, _ = command.examine(_settings_with(tmp_path / "none.db").model_copy(update={"after_switch": name}))
+    sys.modules.pop("my_own_hook", None)
+
+    (own,) = [one for one in found if one.part == "own stage"]
+    assert own.level is level
+    assert f"REKEY_AFTER_SWITCH={name} " in own.text
+    assert words in own.text
+    assert sys.path == before
 
 
 def test_doctor_makes_no_database_where_none_is(tmp_path: Path, tried: Capabilities) -> None:
