@@ -210,6 +210,12 @@ def check_capabilities(settings: Settings, seen: Capabilities, found: Findings) 
             "REKEY_COPY=server: a foreign object that comes to a new key at the wrong moment is overwritten",
             remedy="leave REKEY_COPY out unless nobody else writes under the new keys",
         )
+        if ignored:
+            found.note(
+                f"it does not honour {', '.join(ignored)}: no run can be taken back, since `rekey rollback` writes under old keys, "
+                "for which REKEY_COPY=server does not speak",
+                remedy="use another store if you may want to take a run back",
+            )
     elif ignored:
         found.problem(
             f"it does not honour {', '.join(ignored)}: a copy could overwrite a foreign object",

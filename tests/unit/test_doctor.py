@@ -25,7 +25,7 @@ from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings, Level
 from app.doctor.store import check_capabilities, check_store, new_prefix
-from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, StoreRequestError, StoreUnavailableError
+from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, StoreRequestError, StoreUnavailableError, UsageError
 from app.s3_bucket import Lifecycle
 from app.schema import create_ledger
 from app.settings import Settings
@@ -399,6 +399,25 @@ def test_store_without_conditions_is_a_problem_unless_the_operator_says_so() -> 
         "it does not honour PUT If-None-Match, If-None-Match on CompleteMultipartUpload: a copy could overwrite a foreign object"
     ]
     assert bad(check_store(Settings(s3_bucket="assets", copy_mode="server"), Store(behaviour))[0]) == []
+
+
+@pytest.mark.parametrize(("condition", "rollback"), [("put_if_absent", False), ("complete_if_match", False), ("copy_if_absent", True)])
+def test_run_that_could_not_be_taken_back_is_said_beforehand(condition: str, rollback: bool) -> None:  # noqa: FBT001 - a parameter
+    """The operator's word for new keys is not heard for old ones: where a rollback would be refused, and nowhere else."""
+    seen = dataclasses.replace(CONDITIONAL.capabilities(), **{condition: False})
+    settings = Settings(s3_bucket="assets", copy_mode="server")
+    found = Findings("object store")
+    check_capabilities(settings, seen, found)
+    notes = [one.text for one in found if one.level is Level.NOTE and "no run can be taken back" in one.text]
+
+    if rollback:
+        starting.refuse_unsafe(settings.model_copy(update={"copy_mode": "auto"}), seen)
+        assert notes == []
+        return
+    with pytest.raises(UsageError, match="does not honour"):
+        starting.refuse_unsafe(settings.model_copy(update={"copy_mode": "auto"}), seen)
+    (note,) = notes
+    assert f"it does not honour {seen.ignored_conditions[0]}" in note
 
 
 @pytest.mark.parametrize(("condition", "words"), [("put_if_absent", "PUT If-None-Match"), ("put_if_match", "PUT If-Match")])
