@@ -74,9 +74,12 @@ def from_file(settings_class: type[BaseSettings], path: Path, *, names: Collecti
     places = {name: f"{path}: {name}" for name in given}
     source = _source(settings_class, given, places, names=names, secrets=secrets, folder=path.parent, spell=str)
     for name, value in source.values.items():
-        truth = name in settings_class.model_fields and settings_class.model_fields[name].annotation is bool
-        if (isinstance(value, bool) and not truth) or not isinstance(value, str | int | list):
-            raise UsageError(f"{places[name]}: give a text in quotes, a whole number or a list of texts")
+        field = settings_class.model_fields.get(name)
+        kind = field.annotation if field else None
+        taken = str | int | float if kind is float else str | int | list
+        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, taken):
+            instead = "a number, or a text in quotes" if kind is float else "a text in quotes, a whole number or a list of texts"
+            raise UsageError(f"{places[name]}: give {instead}")
     return source
 
 

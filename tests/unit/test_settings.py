@@ -272,6 +272,11 @@ def test_secret_given_twice_or_unreadable_is_refused(tmp_path: Path) -> None:
         ("batch_size = = 1", "is no TOML"),
         ("batch_size = 0", "bad.toml: batch_size: 0 cannot be right: give a whole number from 1 to 1000"),
         ("grace_seconds = true", "bad.toml: grace_seconds: give a text in quotes, a whole number or a list of texts"),
+        ("grace_seconds = 0.5", "bad.toml: grace_seconds: give a text in quotes, a whole number or a list of texts"),
+        ("client_column = 0.5", "bad.toml: client_column: give a text in quotes, a whole number or a list of texts"),
+        ("reconcile_seconds = true", "bad.toml: reconcile_seconds: give a number, or a text in quotes"),
+        ("reconcile_seconds = 0.1", "bad.toml: reconcile_seconds: 0.1 cannot be right: give a number from 0.2 to 300"),
+        ("reconcile_seconds = nan", "bad.toml: reconcile_seconds: nan cannot be right: give a number from 0.2 to 300"),
         ("client_column = 7", "bad.toml: client_column: 7 cannot be right: give a text"),
         ("references = [7]", "bad.toml: references: [7] cannot be right: give table.column"),
         ('s3_secret_key = "s3cret"\ns3_secret_key_file = "x"', "are both given"),
@@ -383,6 +388,14 @@ def test_truth_value_in_the_file_is_one_of_toml_or_a_text(line: str, value: bool
     (tmp_path / "rekey.toml").write_text(line, encoding="utf-8")
 
     assert load({}, environ={}, folder=tmp_path, required=()).journal is value
+
+
+@pytest.mark.parametrize("line", ["reconcile_seconds = 0.5", 'reconcile_seconds = "0.5"', "reconcile_seconds = 5e-1"])
+def test_fraction_in_the_file_is_one_of_toml_or_a_text(line: str, tmp_path: Path) -> None:
+    """Where the setting takes fractions."""
+    (tmp_path / "rekey.toml").write_text(line, encoding="utf-8")
+
+    assert load({}, environ={}, folder=tmp_path, required=()).reconcile_seconds == pytest.approx(0.5)
 
 
 def test_settings_page_is_current() -> None:
