@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _STATE = "state.json"
 _LOCK = "lock"
+_MARK = "of rekey dev\n"  # in the lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +96,14 @@ def up(folder: Path, *, broker_program: Path | None = None, store_program: Path 
 
 
 def down(folder: Path) -> tuple[str, ...]:
-    """End the servers that ``up`` started in *folder*, and no other process; gives the names of those that ran. Safe to repeat."""
+    """End the servers that ``up`` started in *folder*, and no other process; gives the names of those that ran. Safe to repeat.
+
+    Raises:
+        UsageError: The state of *folder* is none of ours.
+    """
     if not (folder / _STATE).exists():
         return ()
+    _refuse_foreign(folder)
     stopped = []
     with _locked(folder):
         parts = _read(folder)
@@ -115,19 +121,42 @@ def _claim(folder: Path) -> None:
     """Make the folder, for its owner alone: the secrets of its servers are in it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = {path.name for path in folder.iterdir()}
-        if names and _LOCK not in names:
-            raise UsageError(f"{folder} holds other things: name a folder for the servers alone")
+        _refuse_foreign(folder)
         folder.chmod(0o700)
     except OSError as error:
         raise UsageError(f"{folder} cannot be used: {error.strerror}") from None
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """Raise UsageError unless the folder is ours or empty: other programs have files of these names too."""
+    names = {path.name for path in folder.iterdir()}  # before the mark is read, which is there before anything else is
+    mark = _text(folder / _LOCK)
+    if mark == _MARK or (mark == "" and names == {_LOCK}) or not names:
+        return
+    try:
+        known = _read(folder)  # the lock of former versions was empty
+    except (UsageError, OSError):
+        known = {}
+    if not known:
+        raise UsageError(f"{folder} holds other things: name a folder for the servers alone")
+
+
+def _text(path: Path) -> str | None:
+    """What a small file of ours says; None for what is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep two commands on one folder apart; the lock goes with the process that holds it."""
-    with (folder / _LOCK).open("a") as lock:
+    """Keep two commands on one folder apart; the lock goes with the process that holds it. It says whose the folder is, besides."""
+    with (folder / _LOCK).open("a+", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if lock.seek(0, os.SEEK_END) == 0:  # whoever held it before may have written
+            lock.write(_MARK)
+            lock.flush()
         yield
 
 
