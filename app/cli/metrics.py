@@ -11,7 +11,7 @@ import click
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from app import resources
-from app.cli import DONE
+from app.cli import DONE, INTERRUPTED
 from app.cli.options import echo_json, json_flag, settings_flags
 from app.errors import UsageError
 from app.metrics.collecting import RunCollector, read
@@ -41,7 +41,7 @@ class _Address(click.ParamType):  # type: ignore[type-arg] # click 8.2 has no ar
 def metrics(*, settings: Settings, listen: tuple[str, int], once: bool, as_json: bool) -> int:
     """Serve metrics for Prometheus: the newest run's moves, rates, latencies, causes, canary reads; queues, workers, broker.
 
-    With --json they are printed once, each sample with its name, labels and value.
+    With --json they are printed once, each sample with its name, labels and value. Exit status: 0 ended by SIGTERM, 130 by Ctrl-C.
     """
     resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     try:
@@ -55,16 +55,22 @@ def metrics(*, settings: Settings, listen: tuple[str, int], once: bool, as_json:
         if once:
             click.echo(generate_latest(registry).decode(), nl=False)
             return DONE
-        _serve(registry, *listen)
-        return DONE
+        return INTERRUPTED if _serve(registry, *listen) == signal.SIGINT else DONE
     finally:
         resources.close()
 
 
-def _serve(registry: CollectorRegistry, host: str, port: int) -> None:
+def _serve(registry: CollectorRegistry, host: str, port: int) -> int:
+    """Serve until a signal ends it, and give that."""
     over = threading.Event()
+    received: list[int] = []
+
+    def end(signum: int, _frame: object) -> None:
+        received.append(signum)
+        over.set()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: over.set())
+        signal.signal(signum, end)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
@@ -73,3 +79,4 @@ def _serve(registry: CollectorRegistry, host: str, port: int) -> None:
     over.wait()
     server.shutdown()
     thread.join()
+    return received[0]

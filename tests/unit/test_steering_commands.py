@@ -7,6 +7,7 @@ import getpass
 import json
 import logging
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from app.object_store import Capabilities
 
 USAGE = 2
+ROOT = Path(__file__).parents[2]
 REKEY = (sys.executable, "-m", "app")
 FLAGS = ("--s3-bucket", "assets", "--table", "assets")
 TABLES = ("rekey_runs", "rekey_moves", "rekey_turns", "assets")
@@ -197,6 +199,21 @@ def test_argument_that_is_no_text_is_named(running: World, capsys: pytest.Captur
 def test_port_that_is_none_is_refused(running: World, capsys: pytest.CaptureFixture[str], port: str) -> None:
     """However long it is."""
     assert "is no HOST:PORT, such as 127.0.0.1:9464" in refused(running, capsys, "metrics", "--listen", f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_metrics_end_as_they_are_asked_to(running: World, signum: int, status: int) -> None:
+    """By Ctrl-C as every command does; whoever keeps services asks by SIGTERM, and that is no failure."""
+    command = [*REKEY, "metrics", "--listen", "127.0.0.1:0", *FLAGS]
+    with subprocess.Popen(
+        command, cwd=running.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    ) as served:
+        assert served.stderr is not None
+        assert served.stderr.readline().startswith("metrics at http://127.0.0.1:")
+        served.send_signal(signum)
+        said = served.stderr.read()
+
+    assert (served.returncode, said) == (status, "")
 
 
 def test_set_names_the_knob_as_it_was_typed(running: World, capsys: pytest.CaptureFixture[str]) -> None:
