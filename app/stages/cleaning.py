@@ -9,7 +9,7 @@ from app.looks import MAX_AGE_SECONDS
 from app.object_store import ObjectInfo
 from app.stages.batch import Batch
 from app.stages.naming import who_claims
-from app.stages.outcomes import park
+from app.stages.outcomes import is_perhaps_done, park
 from app.states import ParkedReason
 
 
@@ -65,8 +65,25 @@ def _remove(batch: Batch, move: Move, left: str) -> str | None:
         return left
     if claims.wanted_too(move):  # another move of a rollback may have found it put back
         return left
-    if context.store.delete([found], deadline=batch.lease)[move.new_key] is not None:
+    try:
+        answer = context.store.delete([found], deadline=batch.lease)[move.new_key]
+    except ObjectError as error:  # the request as a whole
+        answer = error
+    if not is_perhaps_done(answer):
         return left
+    return _asked_again(batch, move) if answer is None else _seen_again(batch, move, left)
+
+
+def _seen_again(batch: Batch, move: Move, left: str) -> str | None:
+    """What there is to say where the store answered the removal by an error of its own: it may have carried it out all the same."""
+    try:
+        if move.is_our_copy(_look(batch, move.new_key)):
+            return left
+    except MissingObjectError:
+        pass
+    except (ObjectError, TransientError):  # nobody asks a second time
+        said = _asked_again(batch, move) or f"{left}: the store answered its removal by an error of its own"
+        return f"perhaps {said}"
     return _asked_again(batch, move)
 
 

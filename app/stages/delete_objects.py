@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.database import transaction
-from app.errors import BadKeyError, ConditionFailedError, ObjectError, StoreRequestError, TransientError, UnansweredError
+from app.errors import ConditionFailedError, ObjectError, TransientError, UnansweredError
 from app.ledger.moves import LARGE_FAMILY, Other
 from app.ledger.records import Move, Outcome
 from app.object_store import MAX_LISTED, ObjectInfo
@@ -21,7 +21,7 @@ from app.stages.batch import Batch
 from app.stages.holding import LetGo, going_on, may_go, still_may_go
 from app.stages.naming import who_claims
 from app.stages.noting import Note, note
-from app.stages.outcomes import failed, refused
+from app.stages.outcomes import failed, is_perhaps_done, refused
 from app.stages.restoring import restore
 from app.stages.views import View, seen_now
 from app.states import MoveState
@@ -163,7 +163,7 @@ def _delete(batch: Batch, view: View, going: LetGo) -> None:
         raise
     except ObjectError as error:  # the request as a whole: the credentials may not delete, say
         answers = dict.fromkeys(objects, error)
-    going.used = sum(found.key in answers and _is_perhaps_done(answers[found.key]) for _, found in due)
+    going.used = sum(found.key in answers and is_perhaps_done(answers[found.key]) for _, found in due)
     _not_sent(batch, view, [(move, found) for move, found in due if found.key not in answers])
     due = [(move, found) for move, found in due if found.key in answers]
     gone = [move for move, found in due if answers[found.key] is None]
@@ -171,20 +171,12 @@ def _delete(batch: Batch, view: View, going: LetGo) -> None:
     for move, found in due:
         answer = answers[found.key]
         if answer is not None:
-            meant = move._replace(intent_at=view.now) if _is_perhaps_done(answer) else move
+            meant = move._replace(intent_at=view.now) if is_perhaps_done(answer) else move
             outcome = _not_deleted(meant, answer, settings=context.settings)
             batch.add(
                 outcome,
                 say="looked after" if outcome.move.state is MoveState.RENAMED and isinstance(answer, ConditionFailedError) else None,
             )
-
-
-def _is_perhaps_done(answer: ObjectError | None) -> bool:
-    """Whether the store may have deleted the object: a refusal says that it has not; an error of its own (500) says nothing of it.
-
-    A 500 for an odd key counts as a bad key.
-    """
-    return answer is None or isinstance(answer, (StoreRequestError, BadKeyError))
 
 
 def _not_deleted(move: Move, answer: ObjectError, *, settings: Settings) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 
 from app import backoff
 from app.copying import Copied
-from app.errors import ArchivedError, BadKeyError, DeniedError, EncryptedError, FidelityError, LockedError, ObjectError
+from app.errors import ArchivedError, BadKeyError, DeniedError, EncryptedError, FidelityError, LockedError, ObjectError, StoreRequestError
 from app.ledger.records import Move, Outcome
 from app.planning import printable
 from app.settings import Settings
@@ -26,6 +26,14 @@ _REASONS: tuple[tuple[type[ObjectError], ParkedReason], ...] = (
     (BadKeyError, ParkedReason.BAD_NAME),
     (FidelityError, ParkedReason.FIDELITY),
 )
+
+
+def is_perhaps_done(answer: ObjectError | None) -> bool:
+    """Whether the store may have deleted an object: a refusal says that it has not; an error of its own (500) says nothing of it.
+
+    A 500 for an odd key counts as a bad key.
+    """
+    return answer is None or isinstance(answer, (StoreRequestError, BadKeyError))
 
 
 def park(move: Move, reason: ParkedReason, detail: str, *, at: MoveState | None = None) -> Outcome:

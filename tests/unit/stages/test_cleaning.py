@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.errors import BadKeyError, DeniedError, StoreRequestError
 from app.states import MoveState
 from app.testing import Fault
 
 if TYPE_CHECKING:
+    from app.errors import ObjectError
     from tests.builders import World
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
@@ -79,3 +81,64 @@ def test_row_is_told_where_the_store_does_not_say_what_is_there(world: World) ->
     world.go()
 
     assert "damage" in str(world.move(1).detail)
+
+
+@pytest.mark.parametrize("on", ["delete", "delete_key"])
+@pytest.mark.parametrize("error", [StoreRequestError, BadKeyError])
+@pytest.mark.parametrize("done", [True, False])
+def test_copy_whose_removal_is_answered_by_an_error_is_looked_at(world: World, on: str, error: type[ObjectError], done: bool) -> None:  # noqa: FBT001 - a parameter
+    """A 500 says nothing of the object: the list of what was left says what is there."""
+    _cancelled(world)
+    world.store.faults.add((Fault.answer if done else Fault.refuse)(error), on=on, key=N1)
+    world.go()
+
+    assert (N1 in world.store.contents(), world.move(1).state) == (not done, MoveState.CANCELLED)
+    assert world.move(1).detail == (None if done else f"our copy was left at '{N1}'")
+
+
+@pytest.mark.parametrize("fault", [Fault.slow_down(), Fault.refuse(DeniedError)])
+def test_copy_that_nobody_can_look_at_after_such_an_answer_is_not_known(world: World, fault: Fault) -> None:
+    """Neither left nor removed is true then."""
+    _cancelled(world)
+    world.store.faults.add(Fault.answer(StoreRequestError), on="delete_key", key=N1)
+    world.store.on_call = lambda name, _key: world.store.faults.add(fault, on="stat", key=N1) if name == "delete" else None
+    world.go()
+
+    assert world.move(1).detail == f"perhaps our copy was left at '{N1}': the store answered its removal by an error of its own"
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_row_that_is_set_to_the_copy_is_told_after_such_an_answer_too(world: World, looked: bool) -> None:  # noqa: FBT001 - a parameter
+    """It names nothing, or perhaps nothing."""
+    _cancelled(world)
+    world.store.faults.add(Fault.answer(StoreRequestError), on="delete_key", key=N1)
+
+    def set_by_hand(name: str, _key: str) -> None:
+        if name == "delete":
+            world.save_key(1, N1)
+            if not looked:
+                world.store.faults.add(Fault.slow_down(), on="stat", key=N1, times=2)
+
+    world.store.on_call = set_by_hand
+    world.go()
+
+    said = "damage" if looked else "perhaps damage"
+    assert str(world.move(1).detail).startswith(f"{said}: a row named '{N1}' while our copy there was removed")
+
+
+def test_upload_that_came_after_such_an_answer_is_not_our_copy(world: World) -> None:
+    """What is there is somebody else's, so nothing of ours was left."""
+    _cancelled(world)
+    world.store.faults.add(Fault.answer(StoreRequestError), on="delete_key", key=N1)
+    deleted = False
+
+    def upload(name: str, key: str) -> None:
+        nonlocal deleted
+        if deleted and (name, key) == ("stat", N1):
+            world.store.app_put(N1, b"its own")
+        deleted = deleted or name == "delete"
+
+    world.store.on_call = upload
+    world.go()
+
+    assert (world.store.contents()[N1], world.move(1).detail) == (b"its own", None)
