@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import NUMERIC, Column, Integer, Numeric
-from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.types import NullType, TypeEngine
+from sqlalchemy.types import NullType
 
 from app.errors import UsageError
 
 
 def refuse_no_text(column: Column[Any], setting: str, *, on_sqlite: bool) -> None:
     """Raise UsageError unless *column* may hold text, as far as its type is known: some that are not do hold it."""
-    kind = _type_of(column)
+    kind = column.type
     if isinstance(kind, NullType) or (on_sqlite and type(kind) is NUMERIC):  # as which a column of SQLite shows that is declared as STRING
         return
     try:
@@ -26,7 +25,7 @@ def refuse_no_text(column: Column[Any], setting: str, *, on_sqlite: bool) -> Non
 
 def refuse_no_counter(column: Column[Any], setting: str) -> None:
     """Raise UsageError unless one can be added to *column*, and nothing but a whole number comes of it."""
-    kind = _type_of(column)
+    kind = column.type
     if not isinstance(kind, Integer) and not (isinstance(kind, Numeric) and kind.scale == 0):
         raise UsageError(
             f"{setting}: the column {_named(column)} holds no whole numbers but {kind}: "
@@ -42,10 +41,3 @@ def refuse_read_only(column: Column[Any], setting: str) -> None:
 
 def _named(column: Column[Any]) -> str:
     return repr(f"{column.table.fullname}.{column.name}")
-
-
-def _type_of(column: Column[Any]) -> TypeEngine[Any]:
-    kind = column.type
-    while isinstance(kind, DOMAIN):
-        kind = kind.data_type
-    return kind

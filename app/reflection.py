@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Engine, MetaData, Table, exc, inspect
+from sqlalchemy import Column, Engine, MetaData, Table, event, exc, inspect
+from sqlalchemy.dialects.postgresql import DOMAIN
 
 from app.errors import UsageError
 
@@ -16,13 +17,25 @@ def reflect(engine: Engine, name: str, *, setting: str = "REKEY_TABLE") -> Table
         UsageError: There is none; the line names tables that look alike.
     """
     schema, table = split_name(name)
+    metadata = MetaData()
+    event.listen(metadata, "column_reflect", _see_through_domain)
     try:
-        return Table(table, MetaData(), schema=schema, autoload_with=engine)
+        return Table(table, metadata, schema=schema, autoload_with=engine)
     except exc.NoSuchTableError:
         others = inspect(engine).get_table_names(schema=schema)
         alike = [other for other in others if other.lower() == table.lower()]
         hint = f"; there is {alike[0]!r}: names are case-sensitive here" if alike else ""
         raise UsageError(f"{setting}: no table {name!r} in this database{hint}") from None
+
+
+def _see_through_domain(_inspector: object, _table: Table, column: dict[str, Any]) -> None:
+    """A domain of PostgreSQL is compared as the type that it is made of; by itself SQLAlchemy knows no operator for it."""
+    if not isinstance(column["type"], DOMAIN):
+        return
+    while isinstance(column["type"], DOMAIN):
+        column["type"] = column["type"].data_type
+    if getattr(column["type"], "collation", None):  # of the domain; said with each value, it would go before the column's own and its index
+        column["type"] = column["type"].adapt(type(column["type"]), collation=None)
 
 
 def column(table: Table, name: str, *, setting: str = "REKEY_TABLE") -> Column[Any]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
+from app.arrays import among
 from app.assets import Assets
-from app.database import transaction
+from app.database import open_engine, transaction
 from app.errors import UsageError
 from app.object_keys import EXACT
+from app.reflection import reflect
 from app.run_settings import table_names
 from app.testing import InMemoryStore, ManualClock
 from tests.builders import make_context, make_settings
@@ -102,7 +104,6 @@ def _on_each(cases: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(("database_url", "setting", "column", "words"), _on_each(UNFIT), indirect=["database_url"])
-@pytest.mark.filterwarnings("ignore:Type object .*DOMAIN")  # SQLAlchemy, of its own type
 def test_column_that_cannot_be_what_a_setting_makes_of_it_is_refused(wide: Engine, setting: str, column: str, words: str) -> None:
     """Before any row is touched, by the setting's name."""
     with pytest.raises(UsageError) as refused:
@@ -113,7 +114,6 @@ def test_column_that_cannot_be_what_a_setting_makes_of_it_is_refused(wide: Engin
 
 
 @pytest.mark.parametrize(("database_url", "setting", "column"), _on_each(FIT), indirect=["database_url"])
-@pytest.mark.filterwarnings("ignore:Type object .*DOMAIN")  # SQLAlchemy, of its own type
 def test_column_of_any_fitting_type_is_taken(wide: Engine, setting: str, column: str) -> None:
     """Whatever its database calls it; a column in REFERENCES is only read, so that it may be a generated one."""
     made = assets(wide, **{setting: column})
@@ -135,3 +135,26 @@ def test_version_that_is_null_counts_as_nought(engine: Engine) -> None:
     with transaction(engine) as connection:
         found = connection.execute(text("SELECT object_key, seen FROM assets ORDER BY id")).all()
     assert [tuple(row) for row in found] == [("new/[1]", 1), ("new/[2]", 5)]
+
+
+def test_domain_is_the_type_that_it_is_made_of(postgres_url: str) -> None:
+    """Rows are paged, found, counted and switched by it, under the column's own collation; SQLAlchemy warns of its own type."""
+    engine = open_engine(postgres_url)
+    with transaction(engine) as connection:
+        for statement in ("CREATE DOMAIN an_id AS BIGINT", "CREATE DOMAIN a_key AS VARCHAR(200)", "CREATE DOMAIN a_path AS a_key"):
+            connection.execute(text(statement))
+        connection.execute(text('CREATE TABLE assets (id an_id PRIMARY KEY, client_id an_id, object_key a_path COLLATE "C")'))
+        connection.execute(text("INSERT INTO assets VALUES (1, 7, 'up/1.png'), (2, 8, 'up/2.png')"))
+    made = assets(engine)
+    made.refuse_unfit()
+    with transaction(engine) as connection:
+        found = made.rows(connection, ["[2]"], lock=True)["[2]"]
+        made.set_keys(connection, [(found, "new/2.png")])
+        paged = made.page(connection, after="[1]", limit=5)
+
+        assert [(row.row_id, row.key) for row in paged] == [("[2]", "new/2.png")]
+        assert [naming.row_id for naming in made.naming(connection, ["up/1.png"])["up/1.png"]] == ["[1]"]
+        assert made.of_clients(["7"]).count(connection) == 1
+    key = reflect(engine, "assets").c.object_key
+    assert "COLLATE" not in str(among(key, ["up/1.png"]).compile(engine))
+    engine.dispose()
