@@ -6,10 +6,12 @@ request, re-send when told nothing else, rewrite paths with ``..``, and bound ea
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
 import ssl
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -161,9 +163,11 @@ class SocketTransport:
         try:
             reader = AnswerReader(sock, end=end, clock=self._clock, whole=self._whole)
             begun = _Begun(self, method, sock, reader, self._clock.boot())
+            if body:
+                _bound_delivery(sock, timeout)
             self._send_request(sock, reader, request, body, end=end)
         except BaseException:
-            sock.close()
+            _abandon(sock)
             raise
         return begun
 
@@ -177,7 +181,7 @@ class SocketTransport:
         if begun.reader.reusable:
             self._give_back(begun.sock, received_at)
         else:
-            begun.drop()
+            begun.sock.close()
         return Answer(status=status, headers=answered, body=content, sent_at=begun.sent_at, received_at=received_at)
 
     def take_later(self, begun: _Begun, timeout: float, max_body: int | None, admit: Callable[[int], None] | None) -> Answer:
@@ -302,13 +306,29 @@ class _Begun:
 
     def drop(self) -> None:
         """Close the connection: its next answer would be this one."""
-        self.sock.close()
+        _abandon(self.sock)
 
 
 def _close_all(idle: list[tuple[socket.socket, float]]) -> None:
     with suppress(IndexError):
         while True:
             idle.pop()[0].close()
+
+
+def _bound_delivery(sock: socket.socket, seconds: float) -> None:
+    """Have the system give up what it could not deliver in *seconds*, whatever becomes of this process meanwhile.
+
+    A store checks the date of a request when its head arrives, and the rest may be under way for a quarter of an hour.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(seconds * 1000))
+
+
+def _abandon(sock: socket.socket) -> None:
+    """Close a connection so that nothing of what was to be sent on it is delivered from now on: a plain close goes on sending."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def _speaks(sock: socket.socket) -> bool:

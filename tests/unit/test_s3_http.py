@@ -238,6 +238,35 @@ def test_silent_server_is_unanswered_in_time() -> None:
         assert len(server.requests) == 1
 
 
+def test_body_that_was_given_up_is_not_delivered_later() -> None:
+    """A store takes a request by the date in its head; what a plain close leaves to the system would come long after it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    transport = SocketTransport(f"http://127.0.0.1:{listener.getsockname()[1]}", clock=BootClock(), keep=1)
+    body = b"x" * 200_000  # all of it in the buffers
+
+    with pytest.raises(UnansweredError):
+        transport.send("PUT", "/k", {}, body, timeout=0.3)
+    with listener, listener.accept()[0] as connection, pytest.raises(ConnectionResetError):
+        _read_on(connection, until=len(body))
+
+
+def _read_on(connection: socket.socket, *, until: int) -> None:
+    received = 0
+    while received < until and (chunk := connection.recv(4096)):
+        received += len(chunk)
+
+
+def test_system_gives_up_with_the_request_what_it_could_not_deliver() -> None:
+    """This process may be stopped meanwhile, and the network be cut: it would be repeated for a quarter of an hour."""
+    with _served(lambda connection: connection.sendall(EMPTY)) as (_, transport):
+        begun = transport.begin("PUT", "/k", {}, b"body", timeout=7.5)
+        bound = begun.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)  # type: ignore[attr-defined]
+
+        assert begun.answer(timeout=5).status == 200
+    assert bound == 7500
+
+
 def test_answer_before_the_end_of_the_body_counts() -> None:
     """A store that refuses early and closes is heard all the same."""
     listener = socket.create_server(("127.0.0.1", 0))
