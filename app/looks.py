@@ -125,6 +125,8 @@ class _Looking:
     costs: Costs
     densities: dict[Kin, float] = field(default_factory=dict)
     above: dict[str, bool] = field(default_factory=dict)  # keys of folders, and whether they are objects themselves
+    above_at: float = math.inf  # when the first of these was asked about
+    coming: Sequence[str] = ()  # folders that are still to be listed
 
     def look(self, keys: Collection[str]) -> None:
         """By listings where they lie close together, then by HEADs in their order."""
@@ -183,6 +185,7 @@ class _Looking:
         """Look at the sorted keys of each folder by pages; the first ones of several are under way at once where it is known how dense."""
         start = 0
         while start < len(folders):
+            self.coming = [folder for folder, _ in folders[start:]]
             with self.borrow(min(len(folders) - start, AT_ONCE) - 1) as more:
                 pages = self._askable(folders[start : start + 1 + more]) if more else []
                 sent_at = self.looks.clock.boot()
@@ -234,10 +237,11 @@ class _Looking:
             end = page.last if self.store.capabilities.ordered_listing else page.last_object
             covered = [key for key in keys if not page.truncated or (end is not None and key <= end)]
             seen = {info.key: info for info in page.objects}
-            if any(key not in seen for key in covered) and self.hides(folder):
+            lacks_some = any(key not in seen for key in covered)
+            if lacks_some and self.hides(folder):
                 return  # what the page lacks may be there all the same
             self.looks.found.update({key: seen.get(key) for key in covered})
-            self.looks.sent_at.update(dict.fromkeys(covered, sent.at))
+            self.looks.sent_at.update(dict.fromkeys(covered, min(sent.at, self.above_at) if lacks_some else sent.at))
             self.credit -= max(cost - len(covered), 0.0)
             if not covered:
                 return
@@ -250,21 +254,36 @@ class _Looking:
         """Whether listings of *folder* may hide what is in it, since it lies below an object: MinIO's do."""
         if self.store.capabilities.lists_below_objects:
             return False
-        return any(self._is_object(folder[:at]) for at, letter in enumerate(folder) if letter == "/")
+        above = _above(folder)
+        lacking = [key for key in above if key not in self.above]
+        if lacking:
+            self._ask_above(lacking)
+        return any(self.above[key] for key in above)
+
+    def _ask_above(self, lacking: Sequence[str]) -> None:
+        """See whether objects have the keys *lacking*, and at the same time what will be asked next if there is room for more requests."""
+        others = [key for folder in self.coming for key in _above(folder) if key not in self.above]
+        wanted = list(dict.fromkeys([*lacking, *others]))[:AT_ONCE]
+        with self.borrow(len(wanted) - 1) as more:
+            self.above_at = min(self.above_at, self.looks.clock.boot())
+            together = wanted[: max(1, self.store.look_ahead(wanted[: 1 + more]))] if more else ()
+            try:
+                for key in dict.fromkeys([*together, *lacking]):
+                    self.above[key] = self._is_object(key)
+            finally:
+                if more:
+                    self.store.look_ahead(())  # nobody takes what answers are left
 
     def _is_object(self, key: str) -> bool:
         """Whether an object has the key, or may have."""
-        if key not in self.above:
-            self.credit -= 1.0
-            try:
-                self.store.stat(key)
-            except MissingObjectError:
-                self.above[key] = False
-            except ObjectError:  # neither present nor absent
-                self.above[key] = True
-            else:
-                self.above[key] = True
-        return self.above[key]
+        self.credit -= 1.0
+        try:
+            self.store.stat(key)
+        except MissingObjectError:
+            return False
+        except ObjectError:  # neither present nor absent
+            return True
+        return True
 
     def _page(self, folder: str, start_after: str, limit: int) -> ListedPage | None:
         """The page, or None where there is none to rely on."""
@@ -274,6 +293,11 @@ class _Looking:
             self.credit = 0.0
             return None
         return page if _is_sound(page, folder, start_after) else None
+
+
+def _above(folder: str) -> list[str]:
+    """The keys of *folder* and of those that it lies in: ``a/b/`` gives ``a`` and ``a/b``."""
+    return [folder[:at] for at, letter in enumerate(folder) if letter == "/"]
 
 
 def _kin(folder: str) -> Kin:

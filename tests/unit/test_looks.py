@@ -122,6 +122,47 @@ def test_look_sees_what_a_listing_hides_below_an_object() -> None:
     assert looks.found["up/doc/absent.png"] is None
 
 
+@pytest.mark.parametrize(("places", "rounds"), [(15, 1), (0, 7)])
+def test_look_asks_about_the_folders_above_its_keys_together(places: int, rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other they were most of the round trips of a look at new keys; without room for more requests they still are."""
+    store = _store(["clients/8"], behaviour=Behaviour(lists_below_objects=False))
+    keys = [f"clients/{client}/assets/{number}.png" for client in (7, 8, 9) for number in range(50)]
+    asked: list[list[str]] = []
+    ahead = store.look_ahead
+
+    def noted(names: Sequence[str], *, attributes: bool = False) -> int:
+        if names:
+            asked.append([name for name in names if name.count("/") < 3])
+        return ahead(names, attributes=attributes)
+
+    monkeypatch.setattr(store, "look_ahead", noted)
+    looks = look(store, keys, clock=store.clock, borrow=Places(places))
+    above = [key for name, key in store.calls if name == "stat" and key.count("/") < 3]
+
+    assert looks.found == dict.fromkeys(keys)
+    assert sorted(above) == sorted({"clients", *(f"clients/{client}{rest}" for client in (7, 8, 9) for rest in ("", "/assets"))})
+    assert (len([names for names in asked if names]) or len(above)) == rounds
+
+
+def test_absent_key_is_as_old_as_the_look_at_the_folders_above_it() -> None:
+    """Those may have been asked about before its own page."""
+    store = _store([], behaviour=Behaviour(lists_below_objects=False))
+    keys = [f"clients/{client}/{number}.png" for client in (7, 8) for number in range(50)]
+    asked_at: list[float] = []
+
+    def passes(name: str, _key: str) -> None:
+        store.clock.advance(0.2)
+        if name == "stat":
+            asked_at.append(store.clock.boot())
+
+    store.on_call = passes
+    looks = look(store, keys, clock=store.clock, borrow=Places(15))
+
+    assert looks.found == dict.fromkeys(keys)
+    assert len(asked_at) == 3
+    assert max(looks.sent_at.values()) <= asked_at[0]
+
+
 def test_look_asks_once_whether_a_folder_is_an_object() -> None:
     """Where it is none, a page says of absent keys that they are absent."""
     store = _store(["other"], behaviour=Behaviour(lists_below_objects=False))
