@@ -22,6 +22,8 @@ from app.large_copies import PART_BYTES, Keeper, copy_parts, joined_etag, ranges
 from app.object_store import Condition, Deadline, ObjectInfo, ObjectStore, ReadObject
 
 SINGLE_COPY_BYTES = 256 * 1024**2  # above this the store copies part by part, so that no request outlasts its time-out
+SMALL_BYTES = 16 * 1024  # read by the worker, such an object costs what a HEAD of it does (docs/benchmarks.md)
+SNOWBALL_OBJECTS = 50  # small ones in one request, at most
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 # Such an ETag is an MD5 of the content, or of the MD5s of its parts, or an encrypted store's random number.
 _HASH = re.compile("([0-9a-f]{32})(-[0-9]+)?").fullmatch
@@ -68,7 +70,7 @@ def copy_through(
     """
     with budget.share() as admit:
         read = store.read(key, max_bytes=max_bytes, admit=admit)
-        _refuse_folder(read.info)
+        refuse_folder(read.info)
         if read.body is not None:
             load = load_of(store, read, new_key, Way.PUT, policy)
             writing = store.begin_put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
@@ -78,7 +80,7 @@ def copy_through(
     return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper, policy=policy)
 
 
-def _refuse_folder(source: ObjectInfo) -> None:
+def refuse_folder(source: ObjectInfo) -> None:
     """Raise ProofError if the store has only kept a folder where the key ends in a slash: it gives no bytes, and not the ETag of none."""
     if source.size == 0 and source.key.endswith("/") and source.etag != EMPTY_MD5:
         raise ProofError(source.key, "the store gives no bytes for it, but the ETag of some: it keeps a folder there, and no object")

@@ -148,6 +148,16 @@ def ways_of(seen: Capabilities, *, copy_mode: str) -> tuple[Way, ...]:
     return (Way.COPY, Way.PARTS) if by_store else (Way.PUT, Way.PARTS)
 
 
+def is_vouched_for(seen: Capabilities, *, copy_mode: str) -> bool:
+    """Whether, on some way, nothing but the operator's word keeps others from the new keys."""
+    return copy_mode == "server" and not (seen.copy_if_absent and seen.puts_back_safely)
+
+
+def takes_small_together(seen: Capabilities, *, copy_mode: str) -> bool:
+    """Whether small objects go several in one request (app.stages.snowballs): no condition can go with it."""
+    return seen.takes_snowballs and is_vouched_for(seen, copy_mode=copy_mode)
+
+
 def unkept(fates: Fates, ways: Iterable[Way], policy: Policy) -> list[Attribute]:
     """What the operator will not start a run without, and this endpoint cannot keep on one of *ways*."""
     bad = {Fate.LOST, Fate.DENIED, Fate.UNSEEN}

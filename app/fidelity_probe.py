@@ -28,7 +28,7 @@ _A = Attribute
 _ACLS = frozenset({_A.PUBLIC_READ, _A.ACL})
 _SOURCE, _AGAIN = "fidelity-source", "sent"
 _NAMES = (_SOURCE, *(f"fidelity-{name}" for name in (*Way, _AGAIN)))
-_PLAIN = {
+PLAIN_HEADERS = {
     "content-type": "text/x-probe",
     "content-encoding": "x-probe",
     "content-disposition": 'attachment; filename="probe"',
@@ -66,7 +66,7 @@ def _trials(now: int) -> Trials:
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + HELD_SECONDS))
     retention = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": until}
     return [
-        (frozenset(filter(None, (attribute_of(name, value) for name, value in _PLAIN.items()))), _PLAIN),
+        (frozenset(filter(None, (attribute_of(name, value) for name, value in PLAIN_HEADERS.items()))), PLAIN_HEADERS),
         (frozenset({_A.TAGS}), {"x-amz-tagging": "probe=1"}),
         (frozenset({_A.REDIRECT}), {"x-amz-website-redirect-location": "/probe"}),
         (frozenset({_A.PUBLIC_READ}), {"x-amz-acl": "public-read"}),

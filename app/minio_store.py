@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from minio.credentials.providers import Provider, StaticProvider
 
-from app import s3_multipart, s3_xml
+from app import s3_multipart, s3_snowball, s3_xml
 from app.clock import BootClock, Clock
 from app.errors import ConditionFailedError, StoreRequestError, UsageError
 from app.gauge import Gauge, Reading
@@ -29,6 +29,7 @@ from app.object_store import (
     ListedPage,
     ObjectAttributes,
     ObjectInfo,
+    Packed,
     PageAsked,
     ReadObject,
     Seconds,
@@ -289,6 +290,12 @@ class MinioStore(MinioBucket):
             raise ConditionFailedError(key, f"{error.detail} (or the source's)") from error  # the answer does not say whose
         etag, modified = read_result(body, "CopyObjectResult", key)
         return self._written(key, etag, source.size, reply, modified)
+
+    def put_snowball(self, name: str, objects: Sequence[Packed], *, deadline: Deadline) -> Sequence[ObjectInfo]:
+        """One PUT of a tar file whose members become *objects*."""
+        reply = s3_snowball.put(self._client, name, objects, deadline=deadline)
+        modified = self._written(name, "", 0, reply).last_modified
+        return [ObjectInfo(key=one.key, etag=s3_snowball.etag_of(one), size=len(one.body), last_modified=modified) for one in objects]
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload and give its id."""

@@ -19,6 +19,7 @@ MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
 MAX_PARTS = 10_000  # parts of a multipart upload (S3)
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # classes whose bytes cannot be read; GLACIER_IR can, INTELLIGENT_TIERING tells by a GET
 MIN_PART_BYTES = 5 * 1024**2  # of each part but the last (S3)
+PACKED_HEADERS = frozenset({"content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires"})
 MAX_SINGLE_COPY_BYTES = 5 * 1024**3  # above this CopyObject is refused (S3)
 
 
@@ -59,6 +60,15 @@ class ReadObject:
     info: ObjectInfo
     attributes: ObjectAttributes
     body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An object of a snowball. *headers*: those that each object may have in one (``PACKED_HEADERS`` and x-amz-meta-*), in ASCII."""
+
+    key: str
+    body: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +129,7 @@ class Capabilities:
     lists_below_objects: bool = False  # a listing shows "a/b" also where "a" is an object (MinIO's does not)
     pins_version: bool = False  # a copy can be of one version by its id (S3 asks for the right to s3:GetObjectVersion)
     guesses_type: bool = False  # the content type of an object that was given none is guessed from its key (SeaweedFS)
+    takes_snowballs: bool = False  # a PUT of a tar file becomes the objects in it (MinIO's auto-extract)
     fidelity: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # way of copying -> attribute -> fate (app.fidelity)
 
     @property
@@ -263,6 +274,13 @@ class ObjectStore(Protocol):
         self, source: ObjectInfo, key: str, *, condition: Condition | None, deadline: Deadline, headers: Mapping[str, str] | None = None
     ) -> Writing:
         """``copy``, whose answer is taken later. Raises as ``begin_put``."""
+
+    def put_snowball(self, name: str, objects: Sequence[Packed], *, deadline: Deadline) -> Sequence[ObjectInfo]:
+        """One PUT, under the key *name*, of a tar file whose members become *objects*, over whatever is there: all, or it raises.
+
+        Where it raises, some may have been written. The ETags are those of the bytes sent: the store tells none. Only where
+        ``takes_snowballs`` was seen: another store keeps the tar file as an object.
+        """
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload and give its id."""

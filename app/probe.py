@@ -12,9 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
-from app.fidelity_probe import TriedStore, probe_fidelity
+from app.fidelity_probe import PLAIN_HEADERS, TriedStore, probe_fidelity
 from app.key_values import RESERVED_PREFIX
-from app.object_store import Capabilities, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Seconds
+from app.object_store import (
+    PACKED_HEADERS,
+    Capabilities,
+    Condition,
+    IfAbsent,
+    IfMatch,
+    ObjectAttributes,
+    ObjectInfo,
+    Packed,
+    Seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +34,8 @@ OTHER_ETAG = "0" * 32
 _OLD, _NEW = b"old", b"newer"
 _UNKNOWN = b"\x00\xff\x01\xfe"  # of no type that a store could tell by looking at it
 _ATTRIBUTES = ObjectAttributes(headers={"content-type": "text/x-probe"})
+# A plain name, one of more than ASCII, one too long for the field that a tar file has for names.
+_IN_SNOWBALL = ("rolled/p-1", "rolled/caf\u00e9 2", f"rolled/{110 * 'p'}")
 # The trap of stores that list a tree of folders: byte by byte "p-b" < "p.b" < "p/x" < "p0", folder by folder "p/x" comes first.
 _LISTED = ("P", "_p", "p-b", "p.b", "p/x", "p/y/z", "p0", "q")
 
@@ -106,6 +118,7 @@ class _Trial:
             lists_below_objects=self._lists_below_objects(),
             versioning=self._is_versioned(),
             pins_version=self._pins_version(),
+            takes_snowballs=self._takes_snowballs(),
             guesses_type=self._guesses_type(),
             fidelity=probe_fidelity(self._store, self._key, lease=self._lease),
         )
@@ -277,6 +290,24 @@ class _Trial:
         self._write("pinned", _NEW)
         key = self._key("pinned-copy")
         return _succeeds(lambda: self._copy_of(old, key)) and self._body("pinned-copy") == _OLD
+
+    def _takes_snowballs(self) -> bool:
+        """Whether a PUT of a tar file becomes the objects in it, each as if it had been put alone: bytes, ETag, headers and the time."""
+        headers = {name: value for name, value in PLAIN_HEADERS.items() if name.startswith("x-amz-meta-") or name in PACKED_HEADERS}
+        packed = [Packed(self._key(name), _NEW, headers) for name in _IN_SNOWBALL]
+        alone = self._key("not-in-a-snowball")
+        try:
+            self._store.put(alone, _NEW, ObjectAttributes(headers=headers), condition=None, deadline=self._lease)
+            like = self._store.read(alone, max_bytes=1024)
+            written = self._store.put_snowball(self._key("snowball.tar"), packed, deadline=self._lease)
+            found = [self._store.read(one.key, max_bytes=1024) for one in packed]
+        except ObjectError:
+            return False
+        return all(
+            (there.body, there.attributes, there.info.etag, there.info.size) == (_NEW, like.attributes, said.etag, said.size)
+            and like.info.last_modified <= there.info.last_modified <= said.last_modified
+            for said, there in zip(written, found, strict=True)
+        )
 
     def _copy_of(self, source: ObjectInfo, key: str) -> None:
         self._store.copy(source, key, condition=None, deadline=self._lease)

@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         "auto",
         alias="copy",
         description="auto: only writes that cannot replace a foreign object; worker: of these only PUTs, by the worker; "
-        "server: plain CopyObject, if nobody else writes new keys.",
+        "server: plain CopyObject, or several small objects in one PUT, if nobody else writes new keys.",
     )
     inline_bytes: int = Field(
         8 * 1024**2, ge=0, le=1024**3, description="Up to this size GET + PUT stands in for a conditional CopyObject."

@@ -24,6 +24,7 @@ from app.object_store import (
     ObjectAttributes,
     ObjectInfo,
     ObjectStore,
+    Packed,
     PageAsked,
     ReadObject,
     Writing,
@@ -203,6 +204,11 @@ class TwoBuckets:
         """A CopyObject whose answer is taken later."""
         path = self._of(source.key).path(source.key)
         return self._of(key).begin_copy_from(path, source, key, condition=condition, deadline=deadline, headers=headers)
+
+    def put_snowball(self, name: str, objects: Sequence[Packed], *, deadline: Deadline) -> Sequence[ObjectInfo]:
+        """One PUT of a tar file, to the bucket that all of *objects* lie in."""
+        (store,) = {self._of(one.key) for one in objects}
+        return store.put_snowball(name, objects, deadline=deadline)
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload."""

@@ -53,7 +53,7 @@ HOST = "worker-1"
 ASSETS = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT, title TEXT)"
 MOVE_TIMES = ("lease_until", "not_before", "due_at", "switched_at", "grace_from", "intent_at", "updated_at")
 RUN_TIMES = ("seed_due_at", "suspect_until", "deletes_held_until", "tick_at", "created_at")
-WRITES = frozenset({"put", "copy", "create_upload", "copy_part", "put_part", "complete_upload", "delete"})
+WRITES = frozenset({"put", "copy", "put_snowball", "create_upload", "copy_part", "put_part", "complete_upload", "delete"})
 
 
 @dataclass

@@ -6,12 +6,13 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
+from app.copying import SMALL_BYTES, SNOWBALL_OBJECTS
 from app.doctor.etags import check_etags
 from app.doctor.fidelity import check_fidelity
 from app.doctor.findings import Finding, Findings
 from app.doctor.side_effects import ObservedStore, check_side_effects
 from app.errors import DeniedError, MissingKeysError, NoKeysError, ObjectError, TransientError
-from app.fidelity import Way, ways_of
+from app.fidelity import Way, takes_small_together, ways_of
 from app.object_keys import Equivalence
 from app.object_store import MAX_LISTED, Capabilities, ObjectAttributes, ObjectInfo, Seconds
 from app.placing import folded_form
@@ -237,11 +238,17 @@ def check_capabilities(settings: Settings, seen: Capabilities, found: Findings) 
     _check_listings(seen, found)
     if not seen.delete_if_match:
         found.note("it deletes unconditionally: what protects a late write is the look just before the delete (README, safety)")
-    if seen.versioning:
-        found.note("the bucket is versioned: a delete leaves a marker, and old versions keep their room")
+    _say_what_else(settings, seen, found)
     folded = [name for name, folds in _folds(seen).items() if folds]
     if folded:
         found.note(f"it takes some keys for one object ({', '.join(folded)}); they are compared as it does")
+
+
+def _say_what_else(settings: Settings, seen: Capabilities, found: Findings) -> None:
+    if seen.versioning:
+        found.note("the bucket is versioned: a delete leaves a marker, and old versions keep their room")
+    if takes_small_together(seen, copy_mode=settings.copy_mode):
+        found.ok(f"objects of up to {SMALL_BYTES} bytes are read and written {SNOWBALL_OBJECTS} in a request: it takes tar files apart")
 
 
 def _check_listings(seen: Capabilities, found: Findings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.copying import SNOWBALL_OBJECTS
 from app.errors import UsageError
 from app.ledger.saved_plans import PastRate
 from app.plan.matching import Sizes
@@ -30,6 +31,7 @@ class Work:
     new_keys: Locality
     tagged_share: float
     copies_by_store: bool
+    by_snowballs: bool = False  # small ones go several at a time, read by the worker (app.stages.snowballs)
     heads_first: bool = False  # CopyObject may lose what only a HEAD of the source tells: that is the look at it then
     reads_acls: bool = False  # objects have ACLs of their own, each asked for by a GET
 
@@ -40,15 +42,17 @@ def requests(work: Work, settings: Settings) -> dict[str, int]:
     share = rows / sizes.rows if sizes.rows else 0.0  # those that collide are not copied
     big, multi = share * sizes.in_parts, share * sizes.renamed_etags
     after = math.floor(math.log2(settings.grace_seconds / settings.look_seconds + 1)) + 1  # looks after the switch, doubling
-    heads = rows if work.copies_by_store and work.heads_first else 0
-    at_old = rows * (1 + after + work.copies_by_store) - heads
+    rolled = share * sizes.small * work.by_snowballs
+    alone = rows - rolled
+    heads = alone if work.copies_by_store and work.heads_first else 0.0
+    at_old = rows * (1 + after) + alone * work.copies_by_store - heads
     at_new = rows * (1 + after)
     lists_old, heads_old = work.old_keys.requests(at_old)
     lists_new, heads_new = work.new_keys.requests(at_new)
     deletes = rows / max(1, min(settings.batch_size, DELETES_A_REQUEST))
     found = {
-        "PUT": rows - big + share * sizes.parts + 2 * big + deletes * settings.journal,
-        "GET": (big if work.copies_by_store else rows) + work.tagged_share * rows + rows * work.reads_acls,
+        "PUT": alone - big + rolled / SNOWBALL_OBJECTS + share * sizes.parts + 2 * big + deletes * settings.journal,
+        "GET": (big + rolled if work.copies_by_store else rows) + work.tagged_share * rows + rows * work.reads_acls,
         "HEAD": heads_old + heads_new + big + max(0.0, multi - big) + heads,
         "LIST": lists_old + lists_new,
         "DELETE": deletes,
@@ -60,7 +64,8 @@ def traffic(work: Work) -> dict[str, int]:
     """Bytes that the workers read and write, and those that the store copies by itself."""
     share = work.rows / work.sizes.rows if work.sizes.rows else 0.0
     whole, in_parts = round(share * work.sizes.bytes), round(share * work.sizes.bytes_in_parts)
-    through = 0 if work.copies_by_store else whole - in_parts
+    small = round(share * work.sizes.bytes_small) if work.by_snowballs else 0
+    through = small if work.copies_by_store else whole - in_parts
     return {"bytes_read": through, "bytes_written": through, "bytes_copied_by_store": whole - through}
 
 

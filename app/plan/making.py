@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from app.assets import Assets, TableNames
 from app.database import transaction
 from app.doctor.database import index_findings
-from app.fidelity import Fates, Way, needs_acl, needs_head, ways_of
+from app.fidelity import Fates, Way, needs_acl, needs_head, takes_small_together, ways_of
 from app.ledger.saved_plans import PastRate
 from app.object_keys import Equivalence
 from app.object_store import Capabilities, ObjectStore
@@ -54,6 +54,11 @@ class Planner:
         """Whether objects are copied by CopyObject, as the copy stage decides it; not known before a probe, then no."""
         mode = self.settings.copy_mode
         return mode == "server" if self.capabilities is None else Way.COPY in ways_of(self.capabilities, copy_mode=mode)
+
+    @property
+    def by_snowballs(self) -> bool:
+        """Whether small objects go several in one request, as the copy stage decides it; not known before a probe, then no."""
+        return self.capabilities is not None and takes_small_together(self.capabilities, copy_mode=self.settings.copy_mode)
 
     @property
     def fates(self) -> Fates:
@@ -151,6 +156,7 @@ class _Making:
             new_keys=scanned.new_keys,
             tagged_share=looker.looked.tagged_share,
             copies_by_store=planner.copies_by_store,
+            by_snowballs=planner.by_snowballs,
             heads_first=needs_head(planner.fates, settings.fidelity_policy),
             reads_acls=needs_acl(planner.fates, Way.COPY if planner.copies_by_store else Way.PUT, settings.fidelity_policy),
         )

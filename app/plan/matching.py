@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.copying import SINGLE_COPY_BYTES
+from app.copying import SINGLE_COPY_BYTES, SMALL_BYTES
 from app.errors import BadKeyError, ObjectError
 from app.large_copies import PART_BYTES
 from app.object_store import ARCHIVES, MAX_PARTS, ObjectInfo
@@ -31,6 +31,8 @@ class Sizes:
     in_parts: int = 0  # rows whose object is too large for one request
     bytes_in_parts: int = 0
     parts: int = 0
+    small: int = 0  # rows whose object may go by snowball
+    bytes_small: int = 0
     renamed_etags: int = 0  # uploaded in parts: the copy's ETag will be another
 
 
@@ -126,6 +128,9 @@ class Matching:
         sizes.rows += 1
         sizes.bytes += seen.size
         sizes.renamed_etags += "-" in seen.etag
+        if seen.size <= SMALL_BYTES:
+            sizes.small += 1
+            sizes.bytes_small += seen.size
         if ("-" in seen.etag) != (seen.size > self._single_bytes):
             self._found.add(Kind.ETAG, row_id, f"ETag {seen.etag}")
         if seen.size > self._single_bytes:

@@ -7,7 +7,7 @@ a request later. Looks: a task sends several HEADs before it takes their answers
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from app.ledger.records import Move, Run
@@ -59,20 +59,35 @@ def _places(context: Context, stage: str, own: int) -> Borrow:
 
 
 @contextmanager
-def ahead(batch: Batch, following: Sequence[Move]) -> Iterator[None]:
+def more(batch: Batch, wanted: int) -> Iterator[int]:
+    """Places for *wanted* more requests than *batch* has, as far as nobody needs them; gives how many."""
+    context = batch.context
+    most = most_requests(context.concurrency(batch.result.stage))
+    lent = context.crowd.lend(wanted, most=most) if wanted > 0 else 0
+    try:
+        yield lent
+    finally:
+        context.crowd.give_back(lent)
+
+
+@contextmanager
+def ahead(batch: Batch, following: Sequence[Move], *, reads: Callable[[Move], bool]) -> Iterator[None]:
     """Begin the reads of *following*'s objects, as far as nobody needs the places; the block is the writes before them."""
     context, stage = batch.context, batch.result.stage
     lent = 0 if is_spaced() or not following else context.crowd.lend(len(following), most=A_TASK * context.concurrency(stage))
     try:
         if lent:
-            read_ahead(context, following[:lent])
+            read_ahead(context, following[:lent], reads=reads)
         yield
     finally:
         context.crowd.give_back(lent)
 
 
-def read_ahead(context: Context, moves: Sequence[Move]) -> int:
-    """Begin the reads of the objects of the first of *moves*, and of no other; gives of how many moves, those that need none among them."""
-    read = [move for move in moves if move.new_key and not move.same_object]
+def read_ahead(context: Context, moves: Sequence[Move], *, reads: Callable[[Move], bool]) -> int:
+    """Begin the reads of the objects of the first of *moves*, and of no other; gives of how many moves, those that need none among them.
+
+    *reads*: whether the worker reads the object of a move by itself.
+    """
+    read = [move for move in moves if reads(move)]
     begun = context.store.read_ahead([move.old_key for move in read])
     return len(moves) if begun == len(read) else moves.index(read[begun])

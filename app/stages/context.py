@@ -35,6 +35,7 @@ from app.stages.in_flight import InFlight
 from app.stages.outages import Outages
 from app.stages.pace import Pace
 from app.stages.pages_ahead import PagesAhead
+from app.stages.small_share import SmallShare
 from app.stages.tally import Tally
 from app.stages.watch import RunWatch
 
@@ -67,6 +68,7 @@ class Context:
     tally: Tally = field(default_factory=Tally)
     outages: Outages = field(default_factory=Outages)
     costs: Costs = field(default_factory=Costs)  # of looks at the run's store
+    small: SmallShare = field(default_factory=SmallShare)  # of the run's objects
     in_flight: InFlight = field(default_factory=partial(InFlight, seconds=0))  # of the run's moves, as the seed knows it
     pages: PagesAhead | None = None  # of rows, for the seed; None: it reads each when it comes to it
     told: set[str] = field(default_factory=set)  # what this process has said in its log, and need not say each tick

@@ -6,6 +6,7 @@ Needs: a planned move. Promises: ``copied``, with the versions read and written 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from app.copying import Copied
@@ -16,7 +17,7 @@ from app.looks import Looks
 from app.spacing import is_spaced
 from app.stages import going_back
 from app.stages.adopting import occupied, whole_already
-from app.stages.ahead import ahead, look_at, read_ahead
+from app.stages.ahead import A_TASK, ahead, look_at, more, read_ahead
 from app.stages.batch import Batch
 from app.stages.context import Context
 from app.stages.missing_sources import lacking
@@ -24,6 +25,7 @@ from app.stages.naming import Claims, who_claims
 from app.stages.outcomes import copied_outcome, nothing_written, park
 from app.stages.proving import disproved
 from app.stages.replanning import replan, with_own_key
+from app.stages.snowballs import Rolling, goes_in, rolls, see_sizes
 from app.stages.together import Steps, Together
 from app.stages.writing import is_vouched_for, looks_first, perhaps_not_ours, write
 from app.states import MoveState, ParkedReason, RunKind
@@ -42,65 +44,95 @@ class CopyObjects:
 
     def act(self, batch: Batch) -> None:
         """Copy the next chunk; where the store copies by itself, no more than is copied while the looks before it are new enough."""
-        moves = batch.left[: LOOKED_AT if _looks_before(batch) else self.chunk]
+        rolled = rolls(batch)
+        moves = batch.left[: LOOKED_AT if _looks_before(batch) and not rolled else self.chunk]
         context = batch.context
         claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
         if any(move.claims > 1 for move in moves):
             batch.completing = context.uploads.completing(batch.run)
-        sources = _looks(batch, moves)
+        sources = _looks(batch, moves, rolled=rolled)
+        rolling = Rolling(batch, moves, sources) if rolled and sources is not None else None
         try:
             with Together(batch) as together:
-                _copy(batch, moves, together, claims=claims, sources=sources)
+                _copy(batch, moves, together, claims=claims, sources=sources, rolling=rolling)
         finally:
             context.store.read_ahead(())
         if sources is not None:
             sources.complain()
 
 
-def _copy(batch: Batch, moves: Sequence[Move], together: Together, *, claims: Claims, sources: Looks | None) -> None:
+def _copy(
+    batch: Batch, moves: Sequence[Move], together: Together, *, claims: Claims, sources: Looks | None, rolling: Rolling | None
+) -> None:
     """Copy *moves*, some of them at the same time, the next ones' objects being read while those are written."""
     left = list(moves)
+    reads = _is_read if sources is None else rolling.takes if rolling is not None else None
     while left:
+        if rolling is not None and not batch.context.small.is_most:
+            return  # the runner comes again, with looks that tell what is large
         batch.shrink(max(1, LARGE_TOGETHER // max(1, together.largest)))
         size = 1 if is_spaced() else batch.requests
-        if sources is None and size > 1:
-            size = max(1, read_ahead(batch.context, left[:size]))
-        now, left = left[:size], left[size:]
-        for move in now:
-            if not batch.holds(move):
-                continue  # given back, since another one takes long
-            if batch.time_is_up or (sources is not None and not sources.fresh(move.old_key)):
-                return  # the runner gives the rest back, or comes again with new looks
-            batch.flush_sometimes()
-            together.begin(move, copy_one(batch, move, claims=claims, sources=sources))
-        with ahead(batch, left[:size] if sources is None else ()):
+        wanted = rolling.room if rolling is not None else size
+        with more(batch, min(wanted, len(left)) - A_TASK * size) as lent:
+            if rolling is not None:
+                size = min(wanted, A_TASK * size + lent)  # no write goes on beside the reads
+            if reads is not None and size > 1:
+                size = max(1, read_ahead(batch.context, left[:size], reads=reads))
+            now, left = left[:size], left[size:]
+            for move in now:
+                if not batch.holds(move):
+                    continue  # given back, since another one takes long
+                if batch.time_is_up or (sources is not None and not sources.fresh(_relied_on(move, rolling))):
+                    return  # the runner gives the rest back, or comes again with new looks
+                batch.flush_sometimes()
+                together.begin(move, copy_one(batch, move, claims=claims, sources=sources, rolling=rolling))
+        if rolling is not None and left and together.under_way == rolling.gathered:
+            continue  # nothing is sent yet
+        with ahead(batch, left[:size], reads=reads) if reads is not None else nullcontext():
             together.finish()
+
+
+def _is_read(move: Move) -> bool:
+    """Whether the object of *move* is read by the worker, where the worker copies."""
+    return bool(move.new_key) and not move.same_object
+
+
+def _relied_on(move: Move, rolling: Rolling | None) -> str:
+    """The key whose look the copy of *move* relies on: what the worker reads by itself is as it is read."""
+    return move.new_key if rolling is not None and rolling.takes(move) else move.old_key
 
 
 def _looks_before(batch: Batch) -> bool:
     return batch.run.kind is RunKind.ROLLBACK or looks_first(batch.context)
 
 
-def _looks(batch: Batch, moves: Sequence[Move]) -> Looks | None:
-    """What has to be known of the objects before the copy: of a rollback, or on the operator's word, what is at both keys."""
+def _looks(batch: Batch, moves: Sequence[Move], *, rolled: bool) -> Looks | None:
+    """What has to be known of the objects before the copy: of a rollback, or on the operator's word, what is at both keys.
+
+    *rolled*: those that may go by snowball are read, so that only what is at their new keys is looked at.
+    """
     context = batch.context
     if not _looks_before(batch):
         return None
     by_store = looks_first(context)
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
-    keys = [key for move in moves for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
+    looked_at = [move for move in moves if not (rolled and goes_in(move))]
+    keys = [key for move in looked_at for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
+    keys += [move.new_key for move in moves if rolled and goes_in(move)]
     heads_first = by_store and needs_head(context.store.capabilities.fidelity, context.settings.fidelity_policy)
-    attributes = [move.old_key for move in moves] if heads_first else ()
+    attributes = [move.old_key for move in looked_at] if heads_first else ()
     stage = batch.result.stage
-    return look_at(context, stage, keys, attributes=attributes, own=batch.requests)
+    sources = look_at(context, stage, keys, attributes=attributes, own=batch.requests)
+    see_sizes(context, sources, looked_at)
+    return sources
 
 
-def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None) -> Steps:
+def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None, rolling: Rolling | None = None) -> Steps:
     """Copy one object, or say why not; yields while its write is under way."""
     if move.waiting:
         move = move._replace(waiting=False)  # unless it still has to
     try:
-        return (yield from _attempt(batch, move, claims, sources))
+        return (yield from _attempt(batch, move, claims, sources, rolling))
     except ConditionFailedError:
         try:
             return occupied(batch, move, sources)
@@ -115,7 +147,7 @@ def copy_one(batch: Batch, move: Move, *, claims: Claims, sources: Looks | None)
         return there
 
 
-def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) -> Steps:
+def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None, rolling: Rolling | None) -> Steps:
     context = batch.context
     if not move.new_key:  # it was parked for a name that gave no key, and sent on again
         return replan(batch, move, context.row_of(move))
@@ -132,7 +164,7 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None) ->
         sources = sources if looks_first(context) else None
     if (move.run_no, move.id) in batch.completing and _may_be_completed(context, move):
         raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
-    copied = yield from write(batch, move, sources)
+    copied = yield from write(batch, move, sources, rolling)
     return disproved(batch, move, copied) or copied_outcome(move, copied, recorded=True)
 
 

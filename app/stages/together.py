@@ -57,6 +57,11 @@ class Together:
         if self._go(move, steps):
             self._under_way.append((move, steps))
 
+    @property
+    def under_way(self) -> int:
+        """How many copies are begun and have no outcome yet."""
+        return len(self._under_way)
+
     def finish(self) -> None:
         """Take what came of all that is under way; then raise what went wrong first."""
         trouble = self._finish()

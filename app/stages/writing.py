@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from app import fidelity
 from app.attributes import is_retyped, load_of_copy
-from app.copying import SINGLE_COPY_BYTES, Steps, copy_by_store, copy_through
+from app.copying import SINGLE_COPY_BYTES, Copied, Steps, copy_by_store, copy_through
 from app.errors import ConditionFailedError, MissingObjectError
 from app.fidelity import Way, ways_of
 from app.ledger.records import Move, Outcome
@@ -15,6 +18,9 @@ from app.stages.going_back import is_siblings
 from app.stages.keeping import BatchKeeper
 from app.stages.outcomes import nothing_written
 
+if TYPE_CHECKING:
+    from app.stages.snowballs import Rolling
+
 
 def looks_first(context: Context) -> bool:
     """Whether the store copies by itself, so that the version to be copied must be known beforehand (copy-source-if-match)."""
@@ -23,8 +29,7 @@ def looks_first(context: Context) -> bool:
 
 def is_vouched_for(context: Context) -> bool:
     """Whether, on some way, nothing but the operator's word keeps others from the new keys: what lies there is looked for beforehand."""
-    seen = context.store.capabilities
-    return context.settings.copy_mode == "server" and not (seen.copy_if_absent and seen.puts_back_safely)
+    return fidelity.is_vouched_for(context.store.capabilities, copy_mode=context.settings.copy_mode)
 
 
 def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
@@ -41,14 +46,19 @@ def perhaps_not_ours(batch: Batch, move: Move) -> Outcome | None:
     return Outcome(move=nothing_written(move)._replace(detail=detail), due_in=left + 1.0)
 
 
-def write(batch: Batch, move: Move, sources: Looks | None) -> Steps:
+def write(batch: Batch, move: Move, sources: Looks | None, rolling: Rolling | None) -> Steps:
     """Write *move*'s copy; *sources*: what was looked at, where the store copies by itself. Yields while a request is under way."""
     context = batch.context
     # A re-copy goes over the copy that this very move wrote, and over nothing else.
     condition: Condition = IfMatch(move.copy.etag) if move.copy else IfAbsent()
     if sources is not None and (move.copy is None or context.store.capabilities.copy_if_match):
+        if rolling is not None and rolling.takes(move):
+            found = yield from rolling.write(move)
+            if isinstance(found, Copied):
+                return found
+            sources.read[move.old_key], sources.found[move.old_key] = found, found.info
         source = _looked_at(sources, move.old_key)
-        if is_vouched_for(context) and _is_taken(context, move, sources):
+        if is_vouched_for(context) and is_taken(context, move, sources):
             raise ConditionFailedError(move.new_key, "an object is there already")
         seen = context.store.capabilities
         honoured = seen.copy_if_match if move.copy else seen.copy_if_absent
@@ -92,7 +102,7 @@ def _looked_at(looks: Looks, key: str) -> ObjectInfo:
     return found
 
 
-def _is_taken(context: Context, move: Move, looks: Looks) -> bool:
+def is_taken(context: Context, move: Move, looks: Looks) -> bool:
     """Whether an object that is not *move*'s own copy was at the new key when it was looked at, not long ago."""
     key = move.new_key
     try:

@@ -34,10 +34,12 @@ from app.object_store import (
     ListedPage,
     ObjectAttributes,
     ObjectInfo,
+    Packed,
     PageAsked,
     ReadObject,
     Writing,
 )
+from app.s3_snowball import pack
 from app.s3_text import is_deleted_alone
 from app.testing import attributes as attributes_of
 from app.testing.application import UNTYPED, ApplicationSide
@@ -282,6 +284,34 @@ class InMemoryStore(ApplicationSide):
     ) -> Writing:
         """The CopyObject is carried out now, well or ill, and ``result`` gives that."""
         return _begun(lambda: self.copy(source, key, condition=condition, deadline=deadline, headers=headers))
+
+    def put_snowball(self, name: str, objects: Sequence[Packed], *, deadline: Deadline) -> Sequence[ObjectInfo]:
+        """One PUT of a tar file; the members are written one after the other, each a step of its own."""
+
+        def act() -> Sequence[ObjectInfo]:
+            if not self._behaviour.takes_snowballs:
+                self._add(self._behaviour.name(name), pack(objects), "of a tar file", {})
+                return [ObjectInfo(key=one.key, etag=etag_of(one.body), size=len(one.body), last_modified=int(self.now)) for one in objects]
+            return [self._unpacked(one, first=one is objects[0]) for one in objects]
+
+        return self._write("put_snowball", objects[0].key, deadline, act)
+
+    def _unpacked(self, one: Packed, *, first: bool) -> ObjectInfo:
+        if not first and self.on_call is not None:
+            self.on_call("put_snowball", one.key)
+        return self._alone(lambda: self._unpacked_at_once(one))()
+
+    def _unpacked_at_once(self, one: Packed) -> ObjectInfo:
+        fault = self.faults.take("put_packed", one.key)
+        if fault is not None and not fault.carried_out:
+            raise fault.error(one.key)
+        name = self._behaviour.name(one.key)
+        self._check(one.key, name, None, absent=True, match=True)
+        arrived = self._arrived(one.body)
+        written = self._add(name, arrived, etag_of(arrived), one.headers).info(one.key)
+        if fault is not None:
+            raise fault.error(one.key)
+        return replace(written, version_id=None, etag=etag_of(one.body), size=len(one.body))
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:
         """Start a multipart upload and give its id."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.testing.versions import Behaviour
 
 Result = TypeVar("Result")
+_BY_STEPS = frozenset({"delete", "put_snowball"})  # each key of these is a step of its own
 EPOCH = 1_800_000_000  # the store's time when the clock was at nought
 
 
@@ -25,7 +26,7 @@ class RequestPath:
     """Clocks, faults and the log of requests of one store.
 
     *on_call* is called with the method's name and the key after a request was signed and before it arrives, so that a scheduler can let
-    somebody else go first (``delete``: once a key). Each request is one step; the keys of a ``delete`` are a step each.
+    somebody else go first (``delete`` and ``put_snowball``: once a key). Each request is one step; the keys of those are a step each.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RequestPath:
         seconds = min(self._timeout, deadline.remaining())
         if seconds < 1:
             raise LeaseLostError("the lease ends before the request could be carried out")
-        return self._request(name, key, self.store_time() + math.floor(seconds), act if name == "delete" else self._alone(act))
+        return self._request(name, key, self.store_time() + math.floor(seconds), act if name in _BY_STEPS else self._alone(act))
 
     def _request(self, name: str, key: str, expires_at: int | None, act: Callable[[], Result]) -> Result:
         def arrive() -> Result:

@@ -42,6 +42,7 @@ class Behaviour:
     folds_unicode: bool = False
     lists_below_objects: bool = True
     guesses_type: bool = False  # from the key's extension, where an object was given none
+    takes_snowballs: bool = False  # else a tar file is an object like others
     versioning: bool = False
     pins_version: bool = True  # where there are versions
     tells_parts: bool = True  # HEAD with partNumber
@@ -121,6 +122,7 @@ LIKE_MINIO = Behaviour(
     delete_if_match=False,
     folds_leading_slash=True,
     lists_below_objects=False,
+    takes_snowballs=True,
     copy_ignores=frozenset({Attribute.EXPIRES}),
     lacks=ACLS | {Attribute.REDIRECT},
     refuses=_LOCKS | _KEYS,

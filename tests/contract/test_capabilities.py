@@ -41,6 +41,7 @@ ALL_HONOURED = Capabilities(
     versioning=False,
     pins_version=False,
     guesses_type=False,
+    takes_snowballs=False,
     fidelity=CONDITIONAL.capabilities().fidelity,
     folds_dots=False,
 )
@@ -50,6 +51,7 @@ MINIO = {
     "delete_if_match": False,
     "folds_leading_slash": True,
     "lists_below_objects": False,
+    "takes_snowballs": True,
 }
 SEAWEED = {
     "ordered_listing": False,

@@ -20,12 +20,12 @@ from app.errors import (
 from app.fidelity import Fate, Way, fate_of
 from app.fidelity_rules import Attribute, Policy
 from app.large_copies import joined_etag
-from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Writing
+from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Packed, Writing
 from app.testing import FixedDeadline
 from tests.keepers import PlainKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.contract.conftest import Subject
 
@@ -429,4 +429,42 @@ def test_write_that_the_lease_leaves_no_time_for_is_not_begun(subject: Subject, 
     with pytest.raises(LeaseLostError):
         begin[kind]()
 
+    assert subject.get("late") is None
+
+
+PACKED = {"content-type": "image/png", "expires": "Thu, 01 Dec 2044 16:00:00 GMT", "x-amz-meta-by": "us = we"}
+NAMES = ("one", "caf\u00e9 2/three", 150 * "n")
+
+
+def _snowball(subject: Subject, names: Sequence[str], *, lease: FixedDeadline | None = None) -> Sequence[ObjectInfo]:
+    if not subject.capabilities.takes_snowballs:
+        pytest.skip("takes no snowballs: none is sent to it")
+    packed = [Packed(subject.key(name), name.encode(), PACKED) for name in names]
+    return subject.port.put_snowball(subject.key("snowball.tar"), packed, deadline=lease or subject.lease)
+
+
+def test_snowball_becomes_its_objects(subject: Subject) -> None:
+    """Each as if it had been put alone, over whatever was there, and nothing else."""
+    subject.application.put(subject.key("one"), b"before")
+    written = _snowball(subject, NAMES)
+    found = [subject.store.read(subject.key(name), max_bytes=1000) for name in NAMES]
+
+    assert [read.body for read in found] == [name.encode() for name in NAMES]
+    assert [dict(read.attributes.headers) for read in found] == [PACKED] * 3
+    for said, read in zip(written, found, strict=True):
+        assert (said.key, said.etag, said.size) == (read.info.key, read.info.etag, read.info.size)
+        assert read.info.last_modified <= said.last_modified <= read.info.last_modified + 5
+    assert subject.application.get(subject.key("snowball.tar")) is None
+
+
+def test_snowball_of_which_one_object_is_refused_says_so(subject: Subject) -> None:
+    """The others may have been written, or not: the answer tells of none."""
+    with pytest.raises(ObjectError):
+        _snowball(subject, ("good", 300 * "s"))
+
+
+def test_snowball_is_not_sent_when_its_lease_is_over(subject: Subject) -> None:
+    """As no write is."""
+    with pytest.raises(LeaseLostError):
+        _snowball(subject, ("late",), lease=FixedDeadline(0.5))
     assert subject.get("late") is None

@@ -23,6 +23,7 @@ from app.stages.context import Context
 from app.stages.crowd import Crowd
 from app.stages.outages import Outages
 from app.stages.pace import Pace
+from app.stages.small_share import SmallShare
 from app.stages.watch import RunWatch
 from app.testing import Fault
 from app.testing.requests import EPOCH
@@ -99,6 +100,7 @@ class Ground(World):
             budget=ByteBudget(),
             watch=RunWatch(self._plain.steering, clock=self.clock),
             pace=Pace(),
+            small=SmallShare(1.0),  # its objects are
             outages=Outages(),
             crowd=Crowd(load=lambda: (0.0, 0.0), now=self.clock.boot),
         )

@@ -133,6 +133,13 @@ def _vouched(parties: Parties) -> None:
     parties.party("writer", lambda: parties.overwrite(1, 2))
 
 
+def _rolled(parties: Parties) -> None:
+    parties.worker("copy")
+    parties.worker("rename")
+    parties.hint("copy", 1, 2)
+    parties.party("writer", lambda: parties.overwrite(1, 2))
+
+
 ONE = ("conditional",)  # what goes over an equal upload on either is in the first of these
 SCENARIOS = (
     Scenario(name="H2_copy_outlives_its_lease", stage="copy", parties=_delayed_copy, request_faults=(HELD_UP,)),
@@ -185,5 +192,34 @@ SCENARIOS = (
     Scenario(name="H19_chain", stage="copy", parties=_chain_moves, before=beginnings.chain),
     Scenario(name="H24_taken_down_before_the_copy", stores=ANY, stage="copy", parties=_waits_for_its_upload),
     Scenario(name="S3_copy_arrives_cut", stage="copy", parties=_vouched, differs={"cuts": True}),
-    Scenario(name="S3_copied_by_the_store_on_the_operators_word", stage="copy", parties=_vouched, settings={"copy_mode": "server"}),
+    Scenario(
+        name="S3_copied_by_the_store_on_the_operators_word",
+        stage="copy",
+        parties=_vouched,
+        settings={"copy_mode": "server"},
+        differs={"takes_snowballs": False},
+    ),
+    Scenario(
+        name="S3_in_a_snowball_on_the_operators_word",
+        stage="copy",
+        parties=_rolled,
+        before=beginnings.two_assets,
+        settings={"copy_mode": "server"},
+        stores=("like_minio",),
+    ),
+    Scenario(
+        name="H12_snowball_and_two_copiers",
+        stage="copy",
+        parties=_two_copiers,
+        settings={"copy_mode": "server"},
+        stores=("like_minio",),
+    ),
+    Scenario(
+        name="H2_snowball_outlives_its_lease",
+        stage="copy",
+        parties=_delayed_copy,
+        settings={"copy_mode": "server"},
+        request_faults=(HELD_UP,),
+        stores=("like_minio",),
+    ),
 )

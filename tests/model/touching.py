@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from app.errors import ObjectError
-    from app.object_store import ObjectInfo
+    from app.object_store import ObjectInfo, Packed
 
 JOURNAL = ".rekey/"  # all objects below it are one resource: their names follow from what they say
 _TOUCHED: dict[str, list[tuple[str, bool]]] = {}
@@ -98,3 +98,7 @@ class Store(InMemoryStore):
     def _delete_key(self, info: ObjectInfo, *, first: bool) -> ObjectError | None:
         self.next_key = not first
         return super()._delete_key(info, first=first)
+
+    def _unpacked(self, one: Packed, *, first: bool) -> ObjectInfo:
+        self.next_key = not first
+        return super()._unpacked(one, first=first)

@@ -401,6 +401,15 @@ def test_store_without_conditions_is_a_problem_unless_the_operator_says_so() -> 
     assert bad(check_store(Settings(s3_bucket="assets", copy_mode="server"), Store(behaviour))[0]) == []
 
 
+@pytest.mark.parametrize(("copy_mode", "said"), [("server", True), ("auto", False)])
+def test_small_objects_that_go_together_are_said(copy_mode: str, said: bool) -> None:  # noqa: FBT001 - a parameter
+    """They are read by the worker, though the store is to copy."""
+    found = Findings("object store")
+    check_capabilities(Settings(s3_bucket="assets", copy_mode=copy_mode), LIKE_MINIO.capabilities(), found)
+
+    assert any("16384 bytes are read and written 50 in a request" in finding.text for finding in found) is said
+
+
 @pytest.mark.parametrize(("condition", "rollback"), [("put_if_absent", False), ("complete_if_match", False), ("copy_if_absent", True)])
 def test_run_that_could_not_be_taken_back_is_said_beforehand(condition: str, rollback: bool) -> None:  # noqa: FBT001 - a parameter
     """The operator's word for new keys is not heard for old ones: where a rollback would be refused, and nowhere else."""

@@ -26,6 +26,19 @@ WORK = Work(
 )
 
 
+def test_small_objects_that_go_together_take_a_get_each_and_a_put_for_fifty() -> None:
+    """No HEAD of theirs comes first; of the others one does."""
+    work = dataclasses.replace(
+        WORK, sizes=Sizes(rows=1000, bytes=10_000, small=900, bytes_small=1800), copies_by_store=True, heads_first=True
+    )
+    alone, together = (requests(dataclasses.replace(work, by_snowballs=by), make_settings(grace_seconds=0)) for by in (False, True))
+
+    assert (alone["PUT"], alone["GET"], alone["HEAD"]) == (1000, 0, 1000)
+    assert (together["PUT"], together["GET"], together["HEAD"]) == (100 + 18, 900, 100)
+    assert traffic(dataclasses.replace(work, by_snowballs=True))["bytes_read"] == 1800
+    assert traffic(work)["bytes_read"] == 0
+
+
 def test_requests_of_get_and_put_copies_with_neighbouring_keys() -> None:
     """One GET and PUT a row; two looks at both keys without a grace, a listing for each batch of 200."""
     found = requests(WORK, make_settings(grace_seconds=0))

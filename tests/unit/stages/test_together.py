@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from app.copying import Steps
     from app.ledger.records import Move
-    from app.looks import Looks
     from app.object_store import Writing
     from app.stages.batch import Batch
 
@@ -269,11 +268,11 @@ def test_long_copy_gives_back_only_what_is_not_under_way(world: World, monkeypat
     left: list[int] = []
     write = copy_objects.write
 
-    def slow(batch: Batch, move: Move, sources: Looks | None) -> Steps:
+    def slow(batch: Batch, move: Move, *looked: Any) -> Steps:  # noqa: ANN401 - what was looked at
         if move.row_id == "[2]":
             batch.part_from(move)
             left.append(len(batch.left))
-        return (yield from write(batch, move, sources))
+        return (yield from write(batch, move, *looked))
 
     monkeypatch.setattr(copy_objects, "write", slow)
     world.do("copy", world.seed())
@@ -295,10 +294,10 @@ def test_task_leaves_the_room_that_large_objects_have_no_use_for_to_others(
     seen: list[int] = []
     write = copy_objects.write
 
-    def watched(batch: Batch, move: Move, sources: Looks | None) -> Steps:
+    def watched(batch: Batch, move: Move, *looked: Any) -> Steps:  # noqa: ANN401 - what was looked at
         if move.row_id in {"[1]", f"[{TOGETHER + 1}]"}:
             seen.append(world.context.crowd._working)
-        return (yield from write(batch, move, sources))
+        return (yield from write(batch, move, *looked))
 
     monkeypatch.setattr(copy_objects, "write", watched)
     monkeypatch.setattr(world.context.crowd, "lend", lambda _wanted, **_: 0)

@@ -1,0 +1,26 @@
+"""Whether the objects of a run are small, by those seen lately."""
+
+from __future__ import annotations
+
+from app.copying import SMALL_BYTES
+
+MOSTLY = 0.9
+NEWEST = 0.05  # how much one object says of the next: after a large one, a few small ones
+HOPED = 0.92  # until something is seen: the first large one ends that
+
+
+class SmallShare:
+    """The share of small objects among those seen lately; threads may race: the next object mends it."""
+
+    def __init__(self, share: float = HOPED) -> None:
+        """Nothing is known yet, unless *share* is."""
+        self._share = share
+
+    def see(self, size: int) -> None:
+        """An object has *size* bytes."""
+        self._share += NEWEST * ((size <= SMALL_BYTES) - self._share)
+
+    @property
+    def is_most(self) -> bool:
+        """Whether nearly all are small."""
+        return self._share > MOSTLY
