@@ -2,7 +2,8 @@
 
 On a store that takes snowballs (MinIO) and honours no condition on CopyObject: GET and a fiftieth of a PUT take less of it than HEAD
 and CopyObject do, and keep `Expires` (docs/benchmarks.md). A snowball goes over whatever is there, as plain CopyObject does, and the
-looks before it are the same. What could not be written so, for whatever reason, goes alone.
+looks before it are the same. What could not be written so, for whatever reason, goes alone at its next claim, which knows again what
+has arrived (H12).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.copying import SMALL_BYTES, SNOWBALL_OBJECTS, Copied, proved, refuse_folder
-from app.errors import ConditionFailedError, ObjectError, RekeyError
+from app.errors import ConditionFailedError, ObjectError, StoreUnavailableError, TransientError
 from app.fidelity import Way, needs_acl, takes_small_together
 from app.fidelity_rules import Policy
 from app.key_values import RESERVED_PREFIX
@@ -48,7 +49,7 @@ class _Snowball:
     packed: list[Packed] = field(default_factory=list)
     size: int = 0
     written: Mapping[str, ObjectInfo] = field(default_factory=dict)
-    failure: RekeyError | None = None
+    failure: TransientError | None = None
     is_sent: bool = False
 
     @property
@@ -109,7 +110,7 @@ class Rolling:
         return self._open
 
     def _written(self, snowball: _Snowball, key: str) -> ObjectInfo | None:
-        """What was written under *key*; None if that must be tried alone.
+        """What was written under *key*; None if it was not sent, since the look at the key had grown old.
 
         Raises:
             TransientError: The request was not carried out, or perhaps.
@@ -117,7 +118,7 @@ class Rolling:
         if not snowball.is_sent:
             snowball.is_sent = True
             self._send(snowball)
-        if snowball.failure is not None and not isinstance(snowball.failure, ObjectError):
+        if snowball.failure is not None:
             raise snowball.failure
         return snowball.written.get(key)
 
@@ -128,7 +129,9 @@ class Rolling:
             return
         try:
             written = self._batch.context.store.put_snowball(NAME, fresh, deadline=self._batch.lease)
-        except RekeyError as error:  # what it says of the whole may be one object's fault
+        except ObjectError as error:  # whose fault it is, and what has arrived all the same, no answer says
+            snowball.failure = StoreUnavailableError(f"one of {len(fresh)} objects in a request was refused, perhaps: {error}")
+        except TransientError as error:
             snowball.failure = error
         else:
             snowball.written = {info.key: info for info in written}

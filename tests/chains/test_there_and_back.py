@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.minio_store import MinioStore
 from tests.chains.odd import NAMES, OLD_KEYS, UNBORN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from app.object_store import ObjectInfo, Packed
     from tests.chains.live import Chain
 
 FOLDERS = {"trail/folder/", "trail/empty/", "trail/doubled//"}  # SeaweedFS keeps a folder of the name, and of its bytes nothing
@@ -57,6 +59,42 @@ def test_assets_with_odd_old_keys_and_odd_names_go_there_and_back(make_chain: Ca
     if not left:
         assert chain.contents() == before
     assert chain.uploads() == uploads
+
+
+def test_small_objects_go_there_together_on_the_operators_word_and_back(
+    make_chain: Callable[..., Chain], store_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REKEY_COPY=server on MinIO, within a bucket and into another: under odd names and from odd keys each has its own bytes."""
+    if store_name != "minio":
+        pytest.skip("it takes no snowballs, and copies by itself")
+    sent: list[int] = []
+    put = MinioStore.put_snowball
+
+    def noted(store: MinioStore, name: str, objects: Sequence[Packed], **more: Any) -> Sequence[ObjectInfo]:  # noqa: ANN401 - the deadline
+        sent.append(len(objects))
+        return put(store, name, objects, **more)
+
+    monkeypatch.setattr(MinioStore, "put_snowball", noted)
+    chain = make_chain(name_column="title", copy_mode="server")
+    for number, key in KEYED.items():
+        if key not in FOLDERS:
+            chain.add(number, key, _body(number), title=f"{number}.txt")
+    for number, name in NAMED.items():
+        chain.add(number, f"plain/{number}", _body(number), client=number, title=name)
+    before, named = chain.contents(), chain.keys()
+    read = {number: chain.get(key) for number, key in named.items()}
+
+    chain.go()
+
+    parked = chain.reasons()
+    expected = {number: key if number in parked else _new_key(number) for number, key in named.items()}
+    assert parked.keys() == chain.refused | _unnamed(chain)
+    assert sum(sent) > len(named) / 2
+    assert chain.keys() == expected
+    assert {number: chain.get(key) for number, key in expected.items()} == read
+    chain.back()
+    assert chain.keys() == named
+    assert chain.contents() == before
 
 
 def _body(number: int) -> bytes:

@@ -206,17 +206,22 @@ def test_object_that_comes_when_the_look_has_grown_old_is_not_overwritten(world:
     assert world.move(2).state is MoveState.PARKED
 
 
+@pytest.mark.parametrize("headers", [{}, EXPIRES], ids=["by-copyobject", "by-put"])
 @pytest.mark.parametrize("error", [BadKeyError, DeniedError, StoreRequestError])
-def test_fault_of_one_object_keeps_none_of_the_others(world: World, error: type[ObjectError]) -> None:
-    """The answer does not say whose it is: each goes alone then, over what the snowball has left of it."""
-    _seed(world, 6)
-    for request in ("put_packed", "copy"):
+def test_fault_of_one_object_keeps_none_of_the_others(world: World, error: type[ObjectError], headers: dict[str, str]) -> None:
+    """The answer does not say whose it is: each goes alone at its next claim, and what the snowball has left of it is known again."""
+    _seed(world, 6, headers=headers)
+    for request in ("put_packed", "copy", "put"):
         world.store.faults.add(Fault.refuse(error), on=request, key=_new(4), times=None)
     world.do("copy")
+    before = world.states()
+    world.go()
 
-    assert {number: world.move(number).state for number in (1, 3, 5, 6)} == dict.fromkeys((1, 3, 5, 6), MoveState.COPIED)
-    assert world.move(4).state in {MoveState.PARKED, MoveState.PLANNED}
-    assert [world.store.app_get(_new(number)) for number in (1, 5)] == [b"v1", b"v5"]
+    assert before == {"planned": 6}
+    assert world.states() == {"deleted": 5, "parked": 1}
+    assert world.move(4).state is MoveState.PARKED
+    assert [world.get(number) for number in range(1, 7)] == [b"v1", b"v2", b"v3", b"v4", b"v5", b"v6"]
+    assert len(_requests(world, "put_snowball")) == 1
 
 
 @pytest.mark.parametrize("arrives", [True, False])
