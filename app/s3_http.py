@@ -163,8 +163,7 @@ class SocketTransport:
         try:
             reader = AnswerReader(sock, end=end, clock=self._clock, whole=self._whole)
             begun = _Begun(self, method, sock, reader, self._clock.boot())
-            if body:
-                _bound_delivery(sock, timeout)
+            _bound_delivery(sock, timeout)
             self._send_request(sock, reader, request, body, end=end)
         except BaseException:
             _abandon(sock)

@@ -85,6 +85,7 @@ ROWS = (
     "lists_below_objects",
     "folds_leading_slash",
     "folds_double_slash",
+    "takes_snowballs",
 )
 
 

@@ -264,6 +264,9 @@ def test_system_gives_up_with_the_request_what_it_could_not_deliver() -> None:
         bound = begun.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)  # type: ignore[attr-defined]
 
         assert begun.answer(timeout=5).status == 200
+        again = transport.begin("GET", "/k", {}, timeout=9)
+        assert again.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 9000  # type: ignore[attr-defined]
+        assert again.answer(timeout=5).status == 200
     assert bound == 7500
 
 
