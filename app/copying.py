@@ -19,7 +19,7 @@ from app.errors import ProofError, RekeyError, UnansweredError
 from app.fidelity import Way
 from app.fidelity_rules import Attribute, Policy
 from app.large_copies import PART_BYTES, Keeper, copy_parts, joined_etag, ranges_of
-from app.object_store import Condition, Deadline, ObjectInfo, ObjectStore, ReadObject
+from app.object_store import UNPACKED, Condition, Deadline, ObjectInfo, ObjectStore, ReadObject
 
 SINGLE_COPY_BYTES = 256 * 1024**2  # above this the store copies part by part, so that no request outlasts its time-out
 SMALL_BYTES = 16 * 1024  # read by the worker, such an object costs what a HEAD of it does (docs/benchmarks.md)
@@ -71,7 +71,7 @@ def copy_through(
     with budget.share() as admit:
         read = store.read(key, max_bytes=max_bytes, admit=admit)
         refuse_folder(read.info)
-        if read.body is not None:
+        if read.body is not None and UNPACKED not in read.attributes.headers:
             load = load_of(store, read, new_key, Way.PUT, policy)
             writing = store.begin_put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
             yield

@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from app.fidelity_rules import Attribute, Policy, Rule, in_order
-from app.object_store import Capabilities, ObjectAttributes
+from app.object_store import METADATA, Capabilities, ObjectAttributes
 
 _A = Attribute
 
@@ -66,7 +66,7 @@ _NOT_BY_ITSELF = frozenset({Fate.SENT, Fate.LOST, Fate.DENIED})  # what arrives 
 
 def attribute_of(name: str, value: str) -> Attribute | None:
     """What a header of a write carries; None: nothing that the contract names."""
-    if name.startswith("x-amz-meta-"):
+    if name.startswith(METADATA):
         return _A.METADATA
     if name.startswith("x-amz-checksum-"):
         return _A.CHECKSUM

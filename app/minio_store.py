@@ -17,12 +17,13 @@ from minio.credentials.providers import Provider, StaticProvider
 
 from app import s3_multipart, s3_snowball, s3_xml
 from app.clock import BootClock, Clock
-from app.errors import ConditionFailedError, StoreRequestError, UsageError
+from app.errors import ConditionFailedError, FidelityError, StoreRequestError, UsageError
 from app.gauge import Gauge, Reading
 from app.minio_bucket import Access, MinioBucket
 from app.object_keys import Equivalence
 from app.object_store import (
     MAX_LISTED,
+    UNPACKED,
     Capabilities,
     Condition,
     Deadline,
@@ -237,6 +238,8 @@ class MinioStore(MinioBucket):
 
     def begin_put(self, key: str, body: bytes, attributes: ObjectAttributes, *, condition: Condition | None, deadline: Deadline) -> Writing:
         """A PUT whose answer is taken later."""
+        if UNPACKED in attributes.headers:
+            raise FidelityError(key, f"a PUT that says {UNPACKED} would be taken apart")
         headers = {**attributes.headers, **attributes.checksums, **condition_headers(condition)}
         if any(name.startswith("x-amz-object-lock-") for name in headers):
             headers["content-md5"] = b64encode(md5(body, usedforsecurity=False).digest()).decode()  # S3 asks for it with a lock

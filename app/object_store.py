@@ -19,6 +19,8 @@ MAX_DELETED = 1000  # keys a DeleteObjects request (S3)
 MAX_PARTS = 10_000  # parts of a multipart upload (S3)
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # classes whose bytes cannot be read; GLACIER_IR can, INTELLIGENT_TIERING tells by a GET
 MIN_PART_BYTES = 5 * 1024**2  # of each part but the last (S3)
+METADATA = ("x-amz-meta-", "x-minio-meta-")  # what user metadata begins with; the latter MinIO keeps and shows as well
+UNPACKED = "x-amz-meta-snowball-auto-extract"  # a PUT that says so is taken for a tar file and taken apart (MinIO), conditions or not
 PACKED_HEADERS = frozenset({"content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires"})
 MAX_SINGLE_COPY_BYTES = 5 * 1024**3  # above this CopyObject is refused (S3)
 
@@ -64,7 +66,7 @@ class ReadObject:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An object of a snowball. *headers*: those that each object may have in one (``PACKED_HEADERS`` and x-amz-meta-*), in ASCII."""
+    """An object of a snowball. *headers*: those that each object may have in one (``PACKED_HEADERS`` and ``METADATA``), in ASCII."""
 
     key: str
     body: bytes
@@ -278,8 +280,9 @@ class ObjectStore(Protocol):
     def put_snowball(self, name: str, objects: Sequence[Packed], *, deadline: Deadline) -> Sequence[ObjectInfo]:
         """One PUT, under the key *name*, of a tar file whose members become *objects*, over whatever is there: all, or it raises.
 
-        Where it raises, some may have been written. The ETags are those of the bytes sent: the store tells none. Only where
-        ``takes_snowballs`` was seen: another store keeps the tar file as an object.
+        Where it raises UnansweredError, some may have been written, and some still be: also where the store has refused it.
+        The ETags are those of the bytes sent: the store tells none. Only where ``takes_snowballs`` was seen: another store keeps
+        the tar file as an object.
         """
 
     def create_upload(self, key: str, attributes: ObjectAttributes, *, deadline: Deadline) -> str:

@@ -11,10 +11,20 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from app.errors import ConditionFailedError, DeniedError, ExpiredRequestError, MissingObjectError, ObjectError, ProofError, RekeyError
+from app.errors import (
+    ConditionFailedError,
+    DeniedError,
+    ExpiredRequestError,
+    MissingObjectError,
+    ObjectError,
+    ProofError,
+    RekeyError,
+    UnansweredError,
+)
 from app.fidelity_probe import PLAIN_HEADERS, TriedStore, probe_fidelity
 from app.key_values import RESERVED_PREFIX
 from app.object_store import (
+    METADATA,
     PACKED_HEADERS,
     Capabilities,
     Condition,
@@ -293,7 +303,7 @@ class _Trial:
 
     def _takes_snowballs(self) -> bool:
         """Whether a PUT of a tar file becomes the objects in it, each as if it had been put alone: bytes, ETag, headers and the time."""
-        headers = {name: value for name, value in PLAIN_HEADERS.items() if name.startswith("x-amz-meta-") or name in PACKED_HEADERS}
+        headers = {name: value for name, value in PLAIN_HEADERS.items() if name.startswith(METADATA) or name in PACKED_HEADERS}
         packed = [Packed(self._key(name), _NEW, headers) for name in _IN_SNOWBALL]
         alone = self._key("not-in-a-snowball")
         try:
@@ -301,7 +311,7 @@ class _Trial:
             like = self._store.read(alone, max_bytes=1024)
             written = self._store.put_snowball(self._key("snowball.tar"), packed, deadline=self._lease)
             found = [self._store.read(one.key, max_bytes=1024) for one in packed]
-        except ObjectError:
+        except (ObjectError, UnansweredError):
             return False
         return all(
             (there.body, there.attributes, there.info.etag, there.info.size) == (_NEW, like.attributes, said.etag, said.size)

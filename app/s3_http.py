@@ -320,7 +320,8 @@ def _bound_delivery(sock: socket.socket, seconds: float) -> None:
     A store checks the date of a request when its head arrives, and the rest may be under way for a quarter of an hour.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(seconds * 1000))
+        with suppress(OSError):  # of a connection that is no more: what is sent on it will say so
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(seconds * 1000))
 
 
 def _abandon(sock: socket.socket) -> None:

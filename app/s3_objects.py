@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.object_store import ARCHIVES, Condition, IfAbsent, ObjectAttributes, ObjectInfo
+from app.object_store import ARCHIVES, METADATA, Condition, IfAbsent, ObjectAttributes, ObjectInfo
 from app.s3_text import http_date, iso_date
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_version(headers: Mapping[str, str]) -> str | None:
 def read_attributes(headers: Mapping[str, str], *, now: int) -> ObjectAttributes:
     """The headers that a write must send for readers to see no difference; *now*: store time, since a past retention is refused."""
     carried = {name: headers[name] for name in _CARRIED if name in headers}
-    carried.update({name: value for name, value in headers.items() if name.startswith("x-amz-meta-")})
+    carried.update({name: value for name, value in headers.items() if name.startswith(METADATA)})
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
     if storage_class not in {"STANDARD", *ARCHIVES}:  # a thawed object's copy must be readable for as long as its row names it (S1)
         carried["x-amz-storage-class"] = storage_class

@@ -11,7 +11,9 @@ from functools import lru_cache
 from hashlib import md5
 from typing import TYPE_CHECKING
 
+from app.errors import RekeyError, UnansweredError
 from app.key_values import has_bad_segment
+from app.object_store import UNPACKED
 from app.s3_multipart import success
 from app.s3_text import is_deleted_alone
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from app.object_store import Deadline, Packed
     from app.s3_client import Reply, S3Client
 
-_EXTRACT = {"x-amz-meta-snowball-auto-extract": "true"}
+_EXTRACT = {UNPACKED: "true"}
 _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
 
@@ -69,7 +71,15 @@ def etag_of(one: Packed) -> str:
 
 
 def put(client: S3Client, name: str, objects: Sequence[Packed], *, deadline: Deadline) -> Reply:
-    """Send them all; the answer of the whole."""
+    """Send them all; the answer of the whole.
+
+    Raises:
+        UnansweredError: Also where it is refused. The refusal may be one object's, others be written already, and some still be at it:
+            MinIO answers before the last ones have ended.
+    """
     reply = client.write("PUT", name, None, _EXTRACT, body=pack(objects), deadline=deadline)
-    success(reply, name)
+    try:
+        success(reply, name)
+    except RekeyError as error:
+        raise UnansweredError(f"one of {len(objects)} objects in a request was refused, perhaps: {error}") from error
     return reply

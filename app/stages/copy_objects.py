@@ -117,8 +117,12 @@ def _looks(batch: Batch, moves: Sequence[Move], *, rolled: bool) -> Looks | None
     by_store = looks_first(context)
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
     looked_at = [move for move in moves if not (rolled and goes_in(move))]
-    keys = [key for move in looked_at for key in ((move.old_key, move.new_key) if both and move.new_key else (move.old_key,))]
-    keys += [move.new_key for move in moves if rolled and goes_in(move)]
+    keys: list[str] = []
+    for move in moves:
+        if not (rolled and goes_in(move)):
+            keys.append(move.old_key)
+        if both and move.new_key:
+            keys.append(move.new_key)
     heads_first = by_store and needs_head(context.store.capabilities.fidelity, context.settings.fidelity_policy)
     attributes = [move.old_key for move in looked_at] if heads_first else ()
     stage = batch.result.stage

@@ -12,9 +12,15 @@ HOPED = 0.92  # until something is seen: the first large one ends that
 class SmallShare:
     """The share of small objects among those seen lately; threads may race: the next object mends it."""
 
-    def __init__(self, share: float = HOPED) -> None:
+    def __init__(self, share: float = HOPED, *, is_tried: bool = False) -> None:
         """Nothing is known yet, unless *share* is."""
         self._share = share
+        self.is_tried = is_tried  # whether a snowball of the run was taken by the store
+        self._is_refused = False
+
+    def refuse(self) -> None:
+        """The store has refused a snowball of the run, or not answered: no more of them."""
+        self._is_refused = True
 
     def see(self, size: int) -> None:
         """An object has *size* bytes."""
@@ -22,5 +28,5 @@ class SmallShare:
 
     @property
     def is_most(self) -> bool:
-        """Whether nearly all are small."""
-        return self._share > MOSTLY
+        """Whether nearly all are small, and may go together."""
+        return self._share > MOSTLY and not self._is_refused

@@ -12,13 +12,13 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.copying import SMALL_BYTES, SNOWBALL_OBJECTS, Copied, proved, refuse_folder
-from app.errors import ConditionFailedError, ObjectError, StoreUnavailableError, TransientError
+from app.errors import ConditionFailedError, TransientError, UnansweredError
 from app.fidelity import Way, needs_acl, takes_small_together
 from app.fidelity_rules import Policy
 from app.key_values import RESERVED_PREFIX
 from app.ledger.records import Move
 from app.looks import Looks
-from app.object_store import PACKED_HEADERS, ObjectAttributes, ObjectInfo, ObjectStore, Packed, ReadObject
+from app.object_store import METADATA, PACKED_HEADERS, ObjectAttributes, ObjectInfo, ObjectStore, Packed, ReadObject
 from app.s3_snowball import is_packable, is_plain
 from app.spacing import is_spaced
 from app.stages.batch import Batch
@@ -46,6 +46,7 @@ def goes_in(move: Move) -> bool:
 class _Snowball:
     """One request: gathered, then sent."""
 
+    most: int  # objects
     packed: list[Packed] = field(default_factory=list)
     size: int = 0
     written: Mapping[str, ObjectInfo] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class _Snowball:
     @property
     def has_room(self) -> bool:
         """Whether another small object may be added."""
-        return not self.is_sent and len(self.packed) < SNOWBALL_OBJECTS and self.size + SMALL_BYTES <= MOST_BYTES
+        return not self.is_sent and len(self.packed) < self.most and self.size + SMALL_BYTES <= MOST_BYTES
 
 
 class Rolling:
@@ -66,8 +67,9 @@ class Rolling:
         self._batch = batch
         self._looks = sources
         self._moves = {(move.run_no, move.id) for move in moves if goes_in(move)}
-        self._open = _Snowball()
-        self._most = SNOWBALL_OBJECTS  # of one, as far as they were small enough
+        # One object first: where a policy refuses several, MinIO writes one answer from several threads, and may end for that.
+        self._most = SNOWBALL_OBJECTS if batch.context.small.is_tried else 1  # of one, as far as they were small enough
+        self._open = _Snowball(self._most)
 
     def takes(self, move: Move) -> bool:
         """Whether *move* goes by snowball if its object is small."""
@@ -104,7 +106,7 @@ class Rolling:
     def _add(self, one: Packed) -> _Snowball:
         if not self._open.has_room:
             self._most = len(self._open.packed) or self._most
-            self._open = _Snowball()
+            self._open = _Snowball(SNOWBALL_OBJECTS if self._batch.context.small.is_tried else 1)
         self._open.packed.append(one)
         self._open.size += len(one.body)
         return self._open
@@ -129,11 +131,14 @@ class Rolling:
             return
         try:
             written = self._batch.context.store.put_snowball(NAME, fresh, deadline=self._batch.lease)
-        except ObjectError as error:  # whose fault it is, and what has arrived all the same, no answer says
-            snowball.failure = StoreUnavailableError(f"one of {len(fresh)} objects in a request was refused, perhaps: {error}")
+        except UnansweredError as error:
+            self._batch.context.small.refuse()
+            snowball.failure = error
         except TransientError as error:
             snowball.failure = error
         else:
+            if not self._batch.context.small.is_tried:
+                self._batch.context.small.is_tried, self._most = True, SNOWBALL_OBJECTS
             snowball.written = {info.key: info for info in written}
 
 
@@ -146,7 +151,7 @@ def can_be_packed(store: ObjectStore, attributes: ObjectAttributes, policy: Poli
 
 
 def _are_carried(names: Collection[str]) -> bool:
-    return all(name in PACKED_HEADERS or name.startswith("x-amz-meta-") for name in names)
+    return all(name in PACKED_HEADERS or name.startswith(METADATA) for name in names)
 
 
 def see_sizes(context: Context, sources: Looks, moves: Sequence[Move]) -> None:

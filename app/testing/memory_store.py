@@ -22,6 +22,8 @@ from app.errors import (
     RekeyError,
     StoreFullError,
     StoreRequestError,
+    StoreUnavailableError,
+    UnansweredError,
 )
 from app.fidelity_rules import Attribute
 from app.gauge import Reading
@@ -292,7 +294,10 @@ class InMemoryStore(ApplicationSide):
             if not self._behaviour.takes_snowballs:
                 self._add(self._behaviour.name(name), pack(objects), "of a tar file", {})
                 return [ObjectInfo(key=one.key, etag=etag_of(one.body), size=len(one.body), last_modified=int(self.now)) for one in objects]
-            return [self._unpacked(one, first=one is objects[0]) for one in objects]
+            try:
+                return [self._unpacked(one, first=one is objects[0]) for one in objects]
+            except (ObjectError, StoreUnavailableError) as error:
+                raise UnansweredError(f"one of {len(objects)} objects in a request was refused, perhaps: {error}") from error
 
         return self._write("put_snowball", objects[0].key, deadline, act)
 

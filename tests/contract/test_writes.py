@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.copying import copy_by_parts
+from app.byte_budget import ByteBudget
+from app.copying import at_once, copy_by_parts, copy_through
 from app.errors import (
     ConditionFailedError,
     ExpiredRequestError,
+    FidelityError,
     LeaseLostError,
     MissingObjectError,
     ObjectError,
     StoreRequestError,
+    UnansweredError,
 )
 from app.fidelity import Fate, Way, fate_of
 from app.fidelity_rules import Attribute, Policy
 from app.large_copies import joined_etag
-from app.object_store import Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Packed, Writing
-from app.testing import FixedDeadline
+from app.object_store import UNPACKED, Condition, IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Packed, Writing
+from app.s3_snowball import pack
+from app.testing import FixedDeadline, InMemoryStore
 from tests.keepers import PlainKeeper
 
 if TYPE_CHECKING:
@@ -458,8 +462,8 @@ def test_snowball_becomes_its_objects(subject: Subject) -> None:
 
 
 def test_snowball_of_which_one_object_is_refused_says_so(subject: Subject) -> None:
-    """The others may have been written, or not: the answer tells of none."""
-    with pytest.raises(ObjectError):
+    """The others may have been written, or not, and some be under way: the answer tells of none."""
+    with pytest.raises(UnansweredError):
         _snowball(subject, ("good", 300 * "s"))
 
 
@@ -468,3 +472,45 @@ def test_snowball_is_not_sent_when_its_lease_is_over(subject: Subject) -> None:
     with pytest.raises(LeaseLostError):
         _snowball(subject, ("late",), lease=FixedDeadline(0.5))
     assert subject.get("late") is None
+
+
+def test_object_whose_put_would_be_taken_apart_is_copied_as_it_is(subject: Subject) -> None:
+    """Parts and copies keep such metadata; a PUT that said it again would be carried out on others' keys."""
+    if isinstance(subject.store, InMemoryStore):
+        pytest.skip("nothing is taken apart there")
+    key, new = subject.key("tar"), subject.key("moved")
+    tar = pack([Packed(subject.key("victim"), b"evil", {"content-type": "a/b"})])
+    said = {UNPACKED: "true", "content-type": "application/x-tar"}
+    upload = subject.store.create_upload(key, ObjectAttributes(headers=said), deadline=subject.lease)
+    etag = subject.store.put_part(upload, key, 1, tar, deadline=subject.lease)
+    subject.store.complete_upload(upload, key, [etag], condition=None, deadline=subject.lease)
+    at_once(
+        copy_through(
+            subject.store,
+            key,
+            new,
+            condition=IfAbsent(),
+            deadline=subject.lease,
+            max_bytes=1_000_000,
+            budget=ByteBudget(),
+            keeper=PlainKeeper(),
+            policy=POLICY,
+        )
+    )
+
+    assert subject.get("victim") is None
+    assert subject.get("moved") == tar
+    assert subject.store.head(new).attributes.headers[UNPACKED] == "true"
+    with pytest.raises(FidelityError):
+        subject.store.put(new, tar, ObjectAttributes(headers=said), condition=None, deadline=subject.lease)
+
+
+def test_metadata_that_begins_as_minio_s_own_comes_along(subject: Subject) -> None:
+    """A store that keeps it shows it, and has it after GET and PUT."""
+    said = {"content-type": "a/b", "x-minio-meta-by": "us"}
+    subject.store.put(subject.key("own"), NEW, ObjectAttributes(headers=said), condition=None, deadline=subject.lease)
+    shown = subject.store.read(subject.key("own"), max_bytes=100)
+    subject.store.put(subject.key("again"), NEW, shown.attributes, condition=IfAbsent(), deadline=subject.lease)
+
+    assert subject.store.head(subject.key("again")).attributes == shown.attributes
+    assert shown.attributes.headers.get("x-minio-meta-by") == (None if subject.name in {"seaweed", "versitygw"} else "us")

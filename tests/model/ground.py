@@ -100,7 +100,7 @@ class Ground(World):
             budget=ByteBudget(),
             watch=RunWatch(self._plain.steering, clock=self.clock),
             pace=Pace(),
-            small=SmallShare(1.0),  # its objects are
+            small=SmallShare(1.0, is_tried=True),  # its objects are
             outages=Outages(),
             crowd=Crowd(load=lambda: (0.0, 0.0), now=self.clock.boot),
         )

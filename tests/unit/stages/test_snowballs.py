@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.copying import SMALL_BYTES, SNOWBALL_OBJECTS
-from app.errors import BadKeyError, DeniedError, MissingObjectError, StoreRequestError, StoreUnavailableError
+from app.errors import BadKeyError, DeniedError, MissingObjectError, StoreRequestError, UnansweredError
 from app.looks import MAX_AGE_SECONDS
 from app.spacing import spaced
 from app.stages.small_share import HOPED, SmallShare
@@ -39,7 +39,7 @@ def _old(number: int) -> str:
 def _make(folder: Path, behaviour: Behaviour = LIKE_MINIO, *, share: float = 1.0, **settings: object) -> World:
     """A world whose workers have seen small objects."""
     world = World(folder, behaviour, settings={"copy_mode": "server", "copy_concurrency": 20, **settings})
-    world.context = dataclasses.replace(world.context, small=SmallShare(share))
+    world.context = dataclasses.replace(world.context, small=SmallShare(share, is_tried=True))
     return world
 
 
@@ -254,14 +254,41 @@ def test_part_of_a_snowball_that_arrived_before_its_end_was_cut_off_is_known_aga
 
 
 def test_store_that_is_busy_counts_nothing_against_the_objects(world: World) -> None:
-    """503: the moves are given back as they were."""
+    """503 to the whole, before it has begun or in its midst: nobody acts on its moves before the lease is over; then each goes alone."""
     _seed(world, 5)
-    world.store.faults.add(Fault.slow_down(), on="put_snowball")
+    world.store.faults.add(Fault.slow_down(), on="put_packed", key=_new(3))
     result = world.do("copy")
+    before = world.states(), {move.attempts for move in world.moves()}
+    world.go()
 
-    assert isinstance(result.outage, StoreUnavailableError)
-    assert world.states() == {"planned": 5}
-    assert {move.attempts for move in world.moves()} == {0}
+    assert isinstance(result.outage, UnansweredError)
+    assert before == ({"planned": 5}, {0})
+    assert world.states() == {"deleted": 5}
+
+
+def test_first_snowball_of_a_run_has_one_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several that MinIO refuses within one request can end it: whether they may be written at all is seen of one."""
+    world = _make(tmp_path)
+    world.context = dataclasses.replace(world.context, small=SmallShare())
+    sent = _balls(world, monkeypatch)
+    _seed(world, 120)
+    world.do("copy")
+
+    assert [len(keys) for keys in sent][:2] == [1, SNOWBALL_OBJECTS]
+    assert sum(len(keys) for keys in sent) == 120
+    assert world.states() == {"copied": 120}
+
+
+def test_run_whose_snowball_was_refused_sends_no_more_of_them(world: World) -> None:
+    """What it was refused for is likely to be there in the next one."""
+    _seed(world, 10)
+    ids = [move.id for move in world.moves()]
+    world.store.faults.add(Fault.refuse(DeniedError), on="put_packed", key=_new(1))
+    world.do("copy", ids[:3])
+    world.do("copy", ids[3:])
+
+    assert world.states() == {"planned": 3, "copied": 7}
+    assert len(_requests(world, "put_snowball")) == 1
 
 
 def test_object_that_is_missing_or_changes_while_it_is_read_keeps_none_of_the_others(world: World) -> None:
