@@ -24,8 +24,6 @@ from app.errors import (
 from app.fidelity_probe import PLAIN_HEADERS, TriedStore, probe_fidelity
 from app.key_values import RESERVED_PREFIX
 from app.object_store import (
-    METADATA,
-    PACKED_HEADERS,
     Capabilities,
     Condition,
     IfAbsent,
@@ -303,11 +301,10 @@ class _Trial:
 
     def _takes_snowballs(self) -> bool:
         """Whether a PUT of a tar file becomes the objects in it, each as if it had been put alone: bytes, ETag, headers and the time."""
-        headers = {name: value for name, value in PLAIN_HEADERS.items() if name.startswith(METADATA) or name in PACKED_HEADERS}
-        packed = [Packed(self._key(name), _NEW, headers) for name in _IN_SNOWBALL]
+        packed = [Packed(self._key(name), _NEW, PLAIN_HEADERS) for name in _IN_SNOWBALL]
         alone = self._key("not-in-a-snowball")
         try:
-            self._store.put(alone, _NEW, ObjectAttributes(headers=headers), condition=None, deadline=self._lease)
+            self._store.put(alone, _NEW, ObjectAttributes(headers=PLAIN_HEADERS), condition=None, deadline=self._lease)
             like = self._store.read(alone, max_bytes=1024)
             written = self._store.put_snowball(self._key("snowball.tar"), packed, deadline=self._lease)
             found = [self._store.read(one.key, max_bytes=1024) for one in packed]

@@ -49,11 +49,8 @@ def _places(context: Context, stage: str, own: int) -> Borrow:
     @contextmanager
     def borrow(wanted: int) -> Iterator[int]:
         mine = min(wanted, own - 1)
-        lent = 0 if is_spaced() else context.crowd.lend(wanted - mine, most=most_requests(context.concurrency(stage)))
-        try:
+        with _lent(context, wanted - mine, most=most_requests(context.concurrency(stage))) as lent:
             yield mine + lent
-        finally:
-            context.crowd.give_back(lent)
 
     return borrow
 
@@ -61,24 +58,26 @@ def _places(context: Context, stage: str, own: int) -> Borrow:
 @contextmanager
 def more(batch: Batch, wanted: int) -> Iterator[int]:
     """Places for *wanted* more requests than *batch* has, as far as nobody needs them; gives how many."""
-    context = batch.context
-    most = most_requests(context.concurrency(batch.result.stage))
-    lent = context.crowd.lend(wanted, most=most) if wanted > 0 else 0
-    try:
+    with _lent(batch.context, wanted, most=most_requests(batch.context.concurrency(batch.result.stage))) as lent:
         yield lent
-    finally:
-        context.crowd.give_back(lent)
 
 
 @contextmanager
 def ahead(batch: Batch, following: Sequence[Move], *, reads: Callable[[Move], bool]) -> Iterator[None]:
     """Begin the reads of *following*'s objects, as far as nobody needs the places; the block is the writes before them."""
-    context, stage = batch.context, batch.result.stage
-    lent = 0 if is_spaced() or not following else context.crowd.lend(len(following), most=A_TASK * context.concurrency(stage))
-    try:
+    context = batch.context
+    with _lent(context, len(following), most=A_TASK * context.concurrency(batch.result.stage)) as lent:
         if lent:
             read_ahead(context, following[:lent], reads=reads)
         yield
+
+
+@contextmanager
+def _lent(context: Context, wanted: int, *, most: int) -> Iterator[int]:
+    """Places for *wanted* more requests, of those that are free below *most*; none where requests are to go some way apart."""
+    lent = 0 if is_spaced() or wanted <= 0 else context.crowd.lend(wanted, most=most)
+    try:
+        yield lent
     finally:
         context.crowd.give_back(lent)
 

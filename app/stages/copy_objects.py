@@ -5,7 +5,7 @@ Needs: a planned move. Promises: ``copied``, with the versions read and written 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -44,14 +44,15 @@ class CopyObjects:
 
     def act(self, batch: Batch) -> None:
         """Copy the next chunk; where the store copies by itself, no more than is copied while the looks before it are new enough."""
-        rolled = rolls(batch)
-        moves = batch.left[: LOOKED_AT if _looks_before(batch) and not rolled else self.chunk]
+        together_too = rolls(batch)
+        moves = batch.left[: LOOKED_AT if _looks_before(batch) and not together_too else self.chunk]
+        rolled = frozenset((move.run_no, move.id) for move in moves if together_too and goes_in(move))
         context = batch.context
         claims = who_claims(context, moves, [move.new_key for move in moves], of_old=False)
         if any(move.claims > 1 for move in moves):
             batch.completing = context.uploads.completing(batch.run)
         sources = _looks(batch, moves, rolled=rolled)
-        rolling = Rolling(batch, moves, sources) if rolled and sources is not None else None
+        rolling = Rolling(batch, rolled, sources) if together_too and sources is not None else None
         try:
             with Together(batch) as together:
                 _copy(batch, moves, together, claims=claims, sources=sources, rolling=rolling)
@@ -106,7 +107,7 @@ def _looks_before(batch: Batch) -> bool:
     return batch.run.kind is RunKind.ROLLBACK or looks_first(batch.context)
 
 
-def _looks(batch: Batch, moves: Sequence[Move], *, rolled: bool) -> Looks | None:
+def _looks(batch: Batch, moves: Sequence[Move], *, rolled: Collection[tuple[int, int]]) -> Looks | None:
     """What has to be known of the objects before the copy: of a rollback, or on the operator's word, what is at both keys.
 
     *rolled*: those that may go by snowball are read, so that only what is at their new keys is looked at.
@@ -116,10 +117,10 @@ def _looks(batch: Batch, moves: Sequence[Move], *, rolled: bool) -> Looks | None
         return None
     by_store = looks_first(context)
     both = batch.run.kind is RunKind.ROLLBACK or is_vouched_for(context)
-    looked_at = [move for move in moves if not (rolled and goes_in(move))]
+    looked_at = [move for move in moves if (move.run_no, move.id) not in rolled]
     keys: list[str] = []
     for move in moves:
-        if not (rolled and goes_in(move)):
+        if (move.run_no, move.id) not in rolled:
             keys.append(move.old_key)
         if both and move.new_key:
             keys.append(move.new_key)

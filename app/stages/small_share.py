@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.copying import SMALL_BYTES
+from app.copying import SMALL_BYTES, SNOWBALL_OBJECTS
 
 MOSTLY = 0.9
 NEWEST = 0.05  # how much one object says of the next: after a large one, a few small ones
@@ -17,6 +17,11 @@ class SmallShare:
         self._share = share
         self.is_tried = is_tried  # whether a snowball of the run was taken by the store
         self._is_refused = False
+
+    @property
+    def together(self) -> int:
+        """How many may go in one request; one at first: of several that it refuses MinIO writes one answer from threads, and may end."""
+        return SNOWBALL_OBJECTS if self.is_tried else 1
 
     def refuse(self) -> None:
         """The store has refused a snowball of the run, or not answered: no more of them."""

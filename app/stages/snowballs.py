@@ -56,20 +56,24 @@ class _Snowball:
     @property
     def has_room(self) -> bool:
         """Whether another small object may be added."""
-        return not self.is_sent and len(self.packed) < self.most and self.size + SMALL_BYTES <= MOST_BYTES
+        return not self.is_sent and len(self.packed) < self.most and not self.is_heavy
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether another small object could be too many bytes."""
+        return self.size + SMALL_BYTES > MOST_BYTES
 
 
 class Rolling:
     """The snowballs of one task: one is open, and is sent when the first of its objects is asked for."""
 
-    def __init__(self, batch: Batch, moves: Sequence[Move], sources: Looks) -> None:
-        """Of *moves*, those that may go so; *sources*: what was at their new keys."""
+    def __init__(self, batch: Batch, moves: Collection[tuple[int, int]], sources: Looks) -> None:
+        """*moves*: the numbers of those that may go so; *sources*: what was at their new keys."""
         self._batch = batch
         self._looks = sources
-        self._moves = {(move.run_no, move.id) for move in moves if goes_in(move)}
-        # One object first: where a policy refuses several, MinIO writes one answer from several threads, and may end for that.
-        self._most = SNOWBALL_OBJECTS if batch.context.small.is_tried else 1  # of one, as far as they were small enough
-        self._open = _Snowball(self._most)
+        self._moves = moves
+        self._fit = SNOWBALL_OBJECTS  # of those that were too many bytes for one
+        self._open = _Snowball(batch.context.small.together)
 
     def takes(self, move: Move) -> bool:
         """Whether *move* goes by snowball if its object is small."""
@@ -83,7 +87,7 @@ class Rolling:
     @property
     def room(self) -> int:
         """How many more may go with those, if they are like the last ones."""
-        return max(1, self._most - self.gathered)
+        return max(1, min(self._fit, self._batch.context.small.together) - self.gathered)
 
     def write(self, move: Move) -> Generator[None, None, Copied | ReadObject]:
         """Read the object and write its copy with others; yields until those are gathered. Gives the object as read if it must go alone."""
@@ -105,8 +109,9 @@ class Rolling:
 
     def _add(self, one: Packed) -> _Snowball:
         if not self._open.has_room:
-            self._most = len(self._open.packed) or self._most
-            self._open = _Snowball(SNOWBALL_OBJECTS if self._batch.context.small.is_tried else 1)
+            if self._open.is_heavy:
+                self._fit = len(self._open.packed) or self._fit
+            self._open = _Snowball(self._batch.context.small.together)
         self._open.packed.append(one)
         self._open.size += len(one.body)
         return self._open
@@ -137,8 +142,7 @@ class Rolling:
         except TransientError as error:
             snowball.failure = error
         else:
-            if not self._batch.context.small.is_tried:
-                self._batch.context.small.is_tried, self._most = True, SNOWBALL_OBJECTS
+            self._batch.context.small.is_tried = True
             snowball.written = {info.key: info for info in written}
 
 
