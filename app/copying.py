@@ -24,6 +24,7 @@ from app.object_store import UNPACKED, Condition, Deadline, ObjectInfo, ObjectSt
 SINGLE_COPY_BYTES = 256 * 1024**2  # above this the store copies part by part, so that no request outlasts its time-out
 SMALL_BYTES = 16 * 1024  # read by the worker, such an object costs what a HEAD of it does (docs/benchmarks.md)
 SNOWBALL_OBJECTS = 50  # small ones in one request, at most
+MOSTLY_SMALL = 0.9  # of the objects, above which small ones go together
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 # Such an ETag is an MD5 of the content, or of the MD5s of its parts, or an encrypted store's random number.
 _HASH = re.compile("([0-9a-f]{32})(-[0-9]+)?").fullmatch
@@ -36,6 +37,12 @@ class Copied:
     source: ObjectInfo | None
     copy: ObjectInfo
     lost: frozenset[Attribute] = frozenset()  # what the source has and the copy has not
+    through: bool = False  # a worker has read the bytes and written them: they were on two ways that the store knows nothing of
+
+    @property
+    def has_same_hash(self) -> bool:
+        """Whether the ETags prove equal bytes; those of encrypted objects may differ for the same ones."""
+        return self.source is not None and _same_hash(self.source, self.copy)
 
 
 Steps = Generator[None, None, Copied]  # yields while a write is under way, whose answer it takes when it goes on
@@ -76,7 +83,7 @@ def copy_through(
             writing = store.begin_put(new_key, read.body, load.attributes, condition=condition, deadline=deadline)
             yield
             written = writing.result()
-            return Copied(source=read.info, copy=proved(store, read.info, written), lost=load.lost)
+            return Copied(source=read.info, copy=proved(store, read.info, written), lost=load.lost, through=True)
     return copy_by_parts(store, read, new_key, condition=condition, deadline=deadline, keeper=keeper, policy=policy)
 
 
@@ -183,9 +190,15 @@ def is_equal(
 
 
 def _same_hash(one: ObjectInfo, other: ObjectInfo) -> bool:
-    """Whether the ETags prove equal bytes: the same hash, or *other* is a copy of *one* by parts that took a single part."""
-    found = _HASH(one.etag)
+    """Whether the ETags prove equal bytes: the same hash, or that of one of them as the only part of the other."""
+    if _HASH(one.etag) is None:
+        return False
+    return one.etag == other.etag or _in_one_part(one.etag) == other.etag or _in_one_part(other.etag) == one.etag
+
+
+def _in_one_part(etag: str) -> str | None:
+    """The ETag of an upload in one part that has *etag* by itself."""
+    found = _HASH(etag)
     if found is None or found[2]:
-        return found is not None and other.etag == one.etag
-    in_one_part = hashlib.md5(bytes.fromhex(one.etag), usedforsecurity=False).hexdigest() + "-1"
-    return other.etag in {one.etag, in_one_part}
+        return None
+    return hashlib.md5(bytes.fromhex(etag), usedforsecurity=False).hexdigest() + "-1"

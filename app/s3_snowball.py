@@ -75,11 +75,14 @@ def put(client: S3Client, name: str, objects: Sequence[Packed], *, deadline: Dea
 
     Raises:
         UnansweredError: Also where it is refused. The refusal may be one object's, others be written already, and some still be at it:
-            MinIO answers before the last ones have ended.
+            MinIO answers before the last ones have ended. And where something else arrived: names and headers have no other check.
     """
-    reply = client.write("PUT", name, None, _EXTRACT, body=pack(objects), deadline=deadline)
+    body = pack(objects)
+    reply = client.write("PUT", name, None, _EXTRACT, body=body, deadline=deadline)
     try:
         success(reply, name)
     except RekeyError as error:
         raise UnansweredError(f"one of {len(objects)} objects in a request was refused, perhaps: {error}") from error
+    if reply.answer.headers.get("etag", "").strip('"') != md5(body, usedforsecurity=False).hexdigest():
+        raise UnansweredError(f"a request for {len(objects)} objects did not arrive as it was sent: the answer's ETag is not its MD5")
     return reply

@@ -138,8 +138,8 @@ class Settings(BaseSettings):
     )
     verify: Literal["hash", "read", "checksum"] = Field(
         "hash",
-        description="Proof of a copy. hash: its ETag is the source's content hash, else its size is looked at; read: and a GET finds it "
-        "readable; checksum: and all bytes of source and copy are read and compared.",
+        description="Proof of a copy. hash: its ETag is the source's content hash, else its size is looked at, and the bytes of what a "
+        "worker wrote are compared; read: and a GET finds it readable; checksum: and all bytes of source and copy are read and compared.",
     )
     batch_size: int = Field(
         200,

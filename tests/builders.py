@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import pytest
+
+    from app.object_store import ReadObject
+
 BUCKET = "assets"
 HOST = "worker-1"
 ASSETS = "CREATE TABLE assets (id INTEGER PRIMARY KEY, client_id INTEGER, object_key TEXT, title TEXT)"
@@ -414,3 +418,22 @@ class World:
             reason: sum(1 for move in self.moves() if move.state is MoveState.PARKED and move.reason == reason)
             for reason in {str(move.reason) for move in self.moves() if move.state is MoveState.PARKED}
         }
+
+
+def damaged(body: bytes) -> bytes:
+    """*body* as a network, or a memory, without a check of its own may hand it on."""
+    return bytes([body[0] ^ 1]) + body[1:]
+
+
+def damage_read(world: World, patch: pytest.MonkeyPatch, key: str) -> None:
+    """Have the next read of *key* with its body give other bytes than the object's."""
+    read, left = world.store.read, [key]
+
+    def once(key: str, **more: Any) -> ReadObject:  # noqa: ANN401 - as the store's
+        found = read(key, **more)
+        if key not in left or not found.body:
+            return found
+        left.remove(key)
+        return dataclasses.replace(found, body=damaged(found.body))
+
+    patch.setattr(world.store, "read", once)

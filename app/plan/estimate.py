@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.copying import SNOWBALL_OBJECTS
+from app.copying import MOSTLY_SMALL, SNOWBALL_OBJECTS
 from app.errors import UsageError
 from app.ledger.saved_plans import PastRate
 from app.plan.matching import Sizes
@@ -31,9 +31,16 @@ class Work:
     new_keys: Locality
     tagged_share: float
     copies_by_store: bool
-    by_snowballs: bool = False  # small ones go several at a time, read by the worker (app.stages.snowballs)
+    by_snowballs: bool = False  # small ones go several at a time, read by the worker, where nearly all are (app.stages.snowballs)
     heads_first: bool = False  # CopyObject may lose what only a HEAD of the source tells: that is the look at it then
     reads_acls: bool = False  # objects have ACLs of their own, each asked for by a GET
+
+    @property
+    def together(self) -> tuple[int, int]:
+        """Rows whose objects go with others in one request, and the bytes of these."""
+        sizes = self.sizes
+        are_most = self.by_snowballs and sizes.small > MOSTLY_SMALL * sizes.rows
+        return (sizes.small, sizes.bytes_small) if are_most else (0, 0)
 
 
 def requests(work: Work, settings: Settings) -> dict[str, int]:
@@ -42,7 +49,7 @@ def requests(work: Work, settings: Settings) -> dict[str, int]:
     share = rows / sizes.rows if sizes.rows else 0.0  # those that collide are not copied
     big, multi = share * sizes.in_parts, share * sizes.renamed_etags
     after = math.floor(math.log2(settings.grace_seconds / settings.look_seconds + 1)) + 1  # looks after the switch, doubling
-    rolled = share * sizes.small * work.by_snowballs
+    rolled = share * work.together[0]
     alone = rows - rolled
     heads = alone if work.copies_by_store and work.heads_first else 0.0
     at_old = rows * (1 + after) + alone * work.copies_by_store - heads
@@ -64,7 +71,7 @@ def traffic(work: Work) -> dict[str, int]:
     """Bytes that the workers read and write, and those that the store copies by itself."""
     share = work.rows / work.sizes.rows if work.sizes.rows else 0.0
     whole, in_parts = round(share * work.sizes.bytes), round(share * work.sizes.bytes_in_parts)
-    small = round(share * work.sizes.bytes_small) if work.by_snowballs else 0
+    small = round(share * work.together[1])
     through = small if work.copies_by_store else whole - in_parts
     return {"bytes_read": through, "bytes_written": through, "bytes_copied_by_store": whole - through}
 

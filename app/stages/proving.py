@@ -14,13 +14,15 @@ from app.stages.outcomes import failed
 
 
 def prove(batch: Batch, move: Move, copied: Copied) -> None:
-    """Look at the copy as closely as the operator wishes.
+    """Look at the copy as closely as the operator wishes, and at what went through this worker until its bytes are proved.
+
+    The ETag of such a copy says what the store got, be it damaged or not: other than the source's, it proves nothing.
 
     Raises:
         ProofError, DeniedError and the like: It is no copy, or cannot be read.
     """
     context = batch.context
-    if context.settings.verify == "checksum":
+    if context.settings.verify == "checksum" or (copied.through and not copied.has_same_hash):
         compare_bytes(context.store, copied, keeper=BatchKeeper(batch, move), budget=context.budget)
     elif context.settings.verify == "read":
         see_readable(context.store, copied.copy)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from app.copying import SMALL_BYTES, SNOWBALL_OBJECTS
+from app.copying import MOSTLY_SMALL, SMALL_BYTES, SNOWBALL_OBJECTS
 
-MOSTLY = 0.9
 NEWEST = 0.05  # how much one object says of the next: after a large one, a few small ones
 HOPED = 0.92  # until something is seen: the first large one ends that
 
@@ -34,4 +33,4 @@ class SmallShare:
     @property
     def is_most(self) -> bool:
         """Whether nearly all are small, and may go together."""
-        return self._share > MOSTLY and not self._is_refused
+        return self._share > MOSTLY_SMALL and not self._is_refused

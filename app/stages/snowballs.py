@@ -104,7 +104,7 @@ class Rolling:
                 yield
                 written = self._written(snowball, move.new_key)
                 if written is not None:
-                    return Copied(source=read.info, copy=proved(context.store, read.info, written))
+                    return Copied(source=read.info, copy=proved(context.store, read.info, written), through=True)
         return ReadObject(info=read.info, attributes=read.attributes, body=None)
 
     def _add(self, one: Packed) -> _Snowball:
@@ -134,6 +134,7 @@ class Rolling:
         snowball.packed = []  # the bodies need no more room
         if not fresh:
             return
+        snowball.failure = UnansweredError("what became of the request for several objects is not known")  # whatever ends it here
         try:
             written = self._batch.context.store.put_snowball(NAME, fresh, deadline=self._batch.lease)
         except UnansweredError as error:
@@ -143,7 +144,7 @@ class Rolling:
             snowball.failure = error
         else:
             self._batch.context.small.is_tried = True
-            snowball.written = {info.key: info for info in written}
+            snowball.written, snowball.failure = {info.key: info for info in written}, None
 
 
 def can_be_packed(store: ObjectStore, attributes: ObjectAttributes, policy: Policy) -> bool:

@@ -33,7 +33,7 @@ def main(args: Sequence[str]) -> int:
     every = options.delay_ms > 0 or options.defaults
     more = ({} if every else FEWER_TASKS) | dict(pair.split("=", 1) for pair in options.set)
     rounds: list[dict[str, Turn]] = _read(options.keep)
-    with tempfile.TemporaryDirectory(prefix="rekey-bench-") as text:
+    with tempfile.TemporaryDirectory(prefix="rekey-bench-", dir=options.folder) as text:
         folder = Path(text)
         folder.chmod(0o755)
         with servers(folder, delay_ms=options.delay_ms) as ground:
@@ -53,6 +53,7 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--copy", default="auto,server", help="the product's REKEY_COPY: a contender for each, as in auto,server")
     parser.add_argument("--peers", default=",".join(PEERS), help="programs to compare it with (seedgo,s5cmd)")
     parser.add_argument("--delay-ms", type=float, default=0, help="milliseconds that each round trip to the store takes longer (0)")
+    parser.add_argument("--folder", help="where the servers keep their data: a file system of the kind that is asked about")
     parser.add_argument("--set", action="append", default=[], metavar="REKEY_X=Y", help="a setting of the product")
     parser.add_argument(
         "--defaults", action="store_true", help="leave the product's concurrencies at their defaults (100, 10, 100), as a delay does"

@@ -32,13 +32,13 @@ def main(args: Sequence[str]) -> int:
         folder.chmod(0o755)
         objects = _that_fit(options.objects, options.mib, shutil.disk_usage(folder).free)
         with servers(folder) as ground:
-            names = [*filter(None, options.peers.split(",")), "product auto"]
+            own = [f"product {copy}" for copy in options.copy.split(",")]
+            names = [*filter(None, options.peers.split(",")), *own]
             more = FEWER_TASKS | POOLS.settings() | dict(pair.split("=", 1) for pair in options.set)
             contenders = make_contenders(names, folder=folder, more=more, pools=POOLS)
             turns = play(0, contenders, ground, assets=objects, size=options.mib * MIB, part_size=options.part_mib * MIB)
     print("\n".join([*as_text([turns]), *(_line(turn, options.mib) for turn in turns.values())]))  # noqa: T201 - the program's output
-    own = turns["product auto"]
-    return 0 if 1000 * sum(own.client_parts.values()) / own.assets <= MOST_CPU_MS else 1
+    return 0 if all(1000 * sum(turns[name].client_parts.values()) / turns[name].assets <= MOST_CPU_MS for name in own) else 1
 
 
 def _options(args: Sequence[str]) -> argparse.Namespace:
@@ -46,6 +46,7 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=200, help="objects in the bucket (200)")
     parser.add_argument("--mib", type=int, default=64, help="MiB of each object (64)")
     parser.add_argument("--part-mib", type=int, default=0, help="MiB of the parts that they were uploaded in; 0: by one PUT (0)")
+    parser.add_argument("--copy", default="auto", help="the product's REKEY_COPY: a contender for each, as in auto,server (auto)")
     parser.add_argument("--peers", default=",".join(PEERS), help="programs to compare it with (seedgo,s5cmd)")
     parser.add_argument("--folder", help="where MinIO keeps its data")
     parser.add_argument("--set", action="append", default=[], metavar="REKEY_X=Y", help="a setting of the product")

@@ -10,7 +10,7 @@ ALL = (
         "app.copying:sized",
         "if copy.size != source.size:",
         "if False:",
-        ("S3_copy_arrives_cut", M),
+        ("S3_copy_arrives_cut", C),
     ),
     _guard(
         "copy to where a row waits for its upload",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import formatdate
+from hashlib import md5
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,8 +27,9 @@ from app.errors import (
     UsageError,
 )
 from app.minio_store import MinioStore
-from app.object_store import IfAbsent, IfMatch, ObjectAttributes, ObjectInfo
+from app.object_store import IfAbsent, IfMatch, ObjectAttributes, ObjectInfo, Packed
 from app.s3_http import Answer
+from app.s3_snowball import pack
 from app.testing import FixedDeadline, InMemoryStore, ManualClock
 
 if TYPE_CHECKING:
@@ -406,6 +408,19 @@ def test_put_of_a_held_object_sends_its_checksum(script: Script, store: MinioSto
     store.put("k", b"", ObjectAttributes(headers={"x-amz-object-lock-legal-hold": "ON"}), condition=None, deadline=FixedDeadline())
 
     assert script.sent[0][2]["content-md5"] == "1B2M2Y8AsgTpgAmY7PhCfg=="
+
+
+def test_snowball_of_which_something_else_arrived_counts_as_unanswered(script: Script, store: MinioStore) -> None:
+    """Names and headers in a tar file have no check of their own; the answer's ETag is the MD5 of the whole as it arrived."""
+    packed = [Packed("a/1", b"x", {"content-type": "a/b"}), Packed("a/2", b"y", {})]
+    tar = pack(packed)
+    script.then(200, etag=f'"{md5(tar, usedforsecurity=False).hexdigest()}"')
+    script.then(200, etag=f'"{md5(tar.replace(b"a/2", b"a/3"), usedforsecurity=False).hexdigest()}"')
+
+    written = store.put_snowball("s.tar", packed, deadline=FixedDeadline())
+    assert [info.key for info in written] == ["a/1", "a/2"]
+    with pytest.raises(UnansweredError, match="did not arrive as it was sent"):
+        store.put_snowball("s.tar", packed, deadline=FixedDeadline())
 
 
 def test_write_dated_too_late_is_expired_not_denied(script: Script, store: MinioStore) -> None:

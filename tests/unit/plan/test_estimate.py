@@ -29,13 +29,24 @@ WORK = Work(
 def test_small_objects_that_go_together_take_a_get_each_and_a_put_for_fifty() -> None:
     """No HEAD of theirs comes first; of the others one does."""
     work = dataclasses.replace(
-        WORK, sizes=Sizes(rows=1000, bytes=10_000, small=900, bytes_small=1800), copies_by_store=True, heads_first=True
+        WORK, sizes=Sizes(rows=1000, bytes=10_000, small=950, bytes_small=1900), copies_by_store=True, heads_first=True
     )
     alone, together = (requests(dataclasses.replace(work, by_snowballs=by), make_settings(grace_seconds=0)) for by in (False, True))
 
     assert (alone["PUT"], alone["GET"], alone["HEAD"]) == (1000, 0, 1000)
-    assert (together["PUT"], together["GET"], together["HEAD"]) == (100 + 18, 900, 100)
-    assert traffic(dataclasses.replace(work, by_snowballs=True))["bytes_read"] == 1800
+    assert (together["PUT"], together["GET"], together["HEAD"]) == (50 + 19, 950, 50)
+    assert traffic(dataclasses.replace(work, by_snowballs=True))["bytes_read"] == 1900
+    assert traffic(work)["bytes_read"] == 0
+
+
+def test_small_objects_among_many_large_ones_go_alone() -> None:
+    """As the copy stage decides it: together they would keep the large ones waiting."""
+    sizes = Sizes(rows=1000, bytes=10**9, small=900, bytes_small=1800)
+    work = dataclasses.replace(WORK, sizes=sizes, copies_by_store=True, heads_first=True, by_snowballs=True)
+
+    found = requests(work, make_settings(grace_seconds=0))
+
+    assert (found["PUT"], found["GET"], found["HEAD"]) == (1000, 0, 1000)
     assert traffic(work)["bytes_read"] == 0
 
 

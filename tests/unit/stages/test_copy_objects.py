@@ -20,17 +20,18 @@ from app.errors import (
 )
 from app.fidelity_rules import Attribute
 from app.looks import MAX_AGE_SECONDS
+from app.object_store import ObjectAttributes
 from app.states import MoveState, ParkedReason
-from app.testing import Behaviour, Fault
+from app.testing import Behaviour, Fault, FixedDeadline
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
-from tests.builders import World
+from tests.builders import World, damage_read, damaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from app.errors import ObjectError
-    from app.object_store import ObjectInfo
+    from app.object_store import ObjectInfo, Writing
 
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
 LOGO = b"logo"
@@ -1014,3 +1015,52 @@ def test_own_copy_is_written_over_on_the_operators_word_where_the_source_changed
     world.go()
 
     assert (world.states(), world.get(1)) == ({"deleted": 1}, b"second version")
+
+
+def test_object_that_was_damaged_on_its_way_here_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store got what was sent, and says so: only the source's own hash tells that it is not the object (case 8)."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, body=LOGO)
+    damage_read(world, monkeypatch, O1)
+    world.moved(up_to="copy")
+    first = world.store.app_get(N1)
+    world.go()
+
+    assert first == damaged(LOGO)
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, LOGO)
+
+
+def test_object_that_was_damaged_on_its_way_back_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's answer has the hash of what arrived."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, body=LOGO)
+    put = world.store.begin_put
+
+    def wrongly(key: str, body: bytes, attributes: ObjectAttributes, **more: Any) -> Writing:  # noqa: ANN401 - as the store's
+        monkeypatch.setattr(world.store, "begin_put", put)
+        return put(key, damaged(body), attributes, **more)
+
+    monkeypatch.setattr(world.store, "begin_put", wrongly)
+    world.moved(up_to="copy")
+    first = world.store.app_get(N1)
+    world.go()
+
+    assert first == damaged(LOGO)
+    assert (world.states(), world.get(1)) == ({"deleted": 1}, LOGO)
+
+
+@pytest.mark.parametrize(("multipart", "again"), [(False, 0), (True, 1)], ids=["same hash", "other hash"])
+def test_copy_that_no_hash_proves_is_compared_with_its_source(tmp_path: Path, *, multipart: bool, again: int) -> None:
+    """Of what went through a worker; what an upload in several parts has for an ETag is no hash of a whole copy."""
+    world = World(tmp_path, LIKE_MINIO)
+    world.add(1, body=LOGO)
+    if multipart:
+        upload = world.store.create_upload(O1, ObjectAttributes(), deadline=FixedDeadline())
+        etags = [world.store.put_part(upload, O1, number, part, deadline=FixedDeadline()) for number, part in enumerate([b"lo", b"go"], 1)]
+        world.store.complete_upload(upload, O1, etags, condition=None, deadline=FixedDeadline())
+    world.seed()
+    world.store.calls.clear()
+    world.do("copy")
+
+    assert world.states() == {"copied": 1}
+    assert [name for name, key in world.store.calls if key == O1].count("read_range") == again

@@ -16,7 +16,7 @@ from app.stages.snowballs import MOST_BYTES, NAME
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Behaviour, Fault
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
-from tests.builders import World
+from tests.builders import World, damage_read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -289,6 +289,39 @@ def test_run_whose_snowball_was_refused_sends_no_more_of_them(world: World) -> N
 
     assert world.states() == {"planned": 3, "copied": 7}
     assert len(_requests(world, "put_snowball")) == 1
+
+
+def test_object_that_was_damaged_while_it_was_read_is_written_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent is what arrived, so that its ETag proves nothing: it is another than the source's."""
+    _seed(world, 5)
+    damage_read(world, monkeypatch, _old(3))
+    world.do("copy")
+    written = world.store.app_get(_new(3))
+    world.go()
+
+    assert written != b"v3"
+    assert world.states() == {"deleted": 5}
+    assert [world.get(number) for number in range(1, 6)] == [b"v1", b"v2", b"v3", b"v4", b"v5"]
+
+
+def test_error_of_no_known_kind_leaves_none_of_the_others_to_plain_copies(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request may have been sent: what stands at a new key now could be its object, and the look at it is older than that."""
+    _seed(world, 5)
+
+    def out_of_memory(name: str, objects: Sequence[Packed], **more: Any) -> Sequence[ObjectInfo]:  # noqa: ANN401 - the deadline
+        del name, objects, more
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "put_snowball", out_of_memory)
+        with pytest.raises(MemoryError):
+            world.do("copy")
+    world.do("copy")
+    copied = _requests(world, "copy", "put")
+    world.go()
+
+    assert copied == []
+    assert world.states() == {"deleted": 5}
 
 
 def test_object_that_is_missing_or_changes_while_it_is_read_keeps_none_of_the_others(world: World) -> None:
