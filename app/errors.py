@@ -122,6 +122,10 @@ class DeniedError(ObjectError):
         return "access denied to"
 
 
+class CredentialsError(DeniedError):
+    """The store does not take the credentials, for this request at least: they were changed, revoked, or something rewrites requests."""
+
+
 class LockedError(ObjectError):
     """Object lock (retention or legal hold) forbids it."""
 

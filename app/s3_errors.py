@@ -8,6 +8,7 @@ from app.errors import (
     ArchivedError,
     BadKeyError,
     ConditionFailedError,
+    CredentialsError,
     DeniedError,
     EncryptedError,
     ExpiredRequestError,
@@ -57,7 +58,10 @@ _NOT_NOW = frozenset(
     }
 )
 _FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"})
-_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccountProblem", "NotSignedUp"})
+_DENIED = frozenset({"AccessDenied", "AllAccessDisabled"})
+_CREDENTIALS = frozenset(
+    {"AccountProblem", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "NotSignedUp", "SignatureDoesNotMatch"}
+)
 _BAD_KEY = frozenset(
     {
         "DirectoryObjectContainsData",
@@ -74,6 +78,7 @@ _BAD_KEY = frozenset(
 _BY_CODE: dict[str, type[RekeyError]] = {
     **dict.fromkeys(_NOT_NOW, StoreUnavailableError),
     **dict.fromkeys(_DENIED, DeniedError),
+    **dict.fromkeys(_CREDENTIALS, CredentialsError),
     **dict.fromkeys(_BAD_KEY, BadKeyError),
     "NoSuchKey": MissingObjectError,
     "NoSuchVersion": MissingObjectError,
@@ -163,6 +168,7 @@ _OBJECT_ERRORS = frozenset(
         ArchivedError,
         BadKeyError,
         ConditionFailedError,
+        CredentialsError,
         DeniedError,
         EncryptedError,
         LockedError,

@@ -9,12 +9,22 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import exc
 
-from app.errors import DatabaseUnavailableError, LeaseLostError, TransientError, UnansweredError
+from app.errors import (
+    CredentialsError,
+    DatabaseUnavailableError,
+    DeniedError,
+    LeaseLostError,
+    ObjectError,
+    StoreUnavailableError,
+    TransientError,
+    UnansweredError,
+)
+from app.key_values import RESERVED_PREFIX
 from app.ledger.moves import check_arrow
 from app.ledger.records import Lease, Move, Outcome, Run
 from app.stages.context import Context
 from app.stages.crowd import Place
-from app.stages.outcomes import clean, park
+from app.stages.outcomes import clean, park, refused
 from app.states import MoveState, ParkedReason
 
 TASK_SECONDS = 5.0  # after about so long a task gives the rest back, so that pause and stop are heard (design section 6)
@@ -76,6 +86,7 @@ class Batch:
         self._flushed = started
         self.completing: frozenset[tuple[int, int]] = frozenset()  # moves with an upload on record that may have become their copy
         self.given_back = 0  # moves for which there was no time
+        self._credentials_are_taken = False  # as far as is known
         self.end_others: Callable[[], None] | None = None  # takes what came of the writes of other moves that are under way
 
     @property
@@ -156,6 +167,17 @@ class Batch:
         """A request for *move* got no answer and may still be carried out: nobody acts on it before the lease ends (S7, H2)."""
         self.result.outage = error
         self.add(Outcome(move=move._replace(detail=clean(str(error)), waiting=False), keep_lease=True), say="unanswered")
+
+    def refused(self, move: Move, error: ObjectError) -> Outcome:
+        """What the store's refusal makes of *move*.
+
+        Raises:
+            StoreUnavailableError: It refuses these credentials whatever they ask for: no asset's fault, and over once they are mended.
+        """
+        if isinstance(error, DeniedError) and not self._credentials_are_taken:
+            _see_credentials(self.context)
+            self._credentials_are_taken = True
+        return refused(move, error, settings=self.context.settings)
 
     def count(self, outcome: Outcome, *, say: str | None = None) -> None:
         """Count an outcome for the summary."""
@@ -240,3 +262,13 @@ class Batch:
             self.result.again += [move.id for move in left if hinted and move.run_no == self.run.no]
             self.result.counts["given back"] += len(left)
             self.given_back += len(left) if hinted else 0
+
+
+def _see_credentials(context: Context) -> None:
+    try:
+        context.store.list_page(prefix=RESERVED_PREFIX, start_after="", limit=1)
+    except CredentialsError as error:
+        remedy = "mend REKEY_S3_ACCESS_KEY and REKEY_S3_SECRET_KEY, and start the workers anew"
+        raise StoreUnavailableError(f"it refuses these credentials, whatever they ask for ({error.detail}): {remedy}") from error
+    except ObjectError:  # one that may not list is known, at least
+        return

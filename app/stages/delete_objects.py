@@ -124,7 +124,7 @@ def _verdict(batch: Batch, view: View, move: Move, strangers: Sequence[Other]) -
     except ConditionFailedError:  # somebody wrote meanwhile: looked at again
         return Outcome(move=move._replace(looks=move.looks + 1), due_in=BUSY_SECONDS)
     except ObjectError as error:
-        return refused(move, error, settings=batch.context.settings)
+        return batch.refused(move, error)
 
 
 def _delete(batch: Batch, view: View, going: LetGo) -> None:

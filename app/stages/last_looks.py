@@ -10,17 +10,16 @@ from app.stages.batch import Batch
 from app.stages.cleaning import park_before_switch
 from app.stages.context import GONE_SECONDS
 from app.stages.missing_sources import missed
-from app.stages.outcomes import again, changed_too_often, park, refused
+from app.stages.outcomes import again, changed_too_often, park
 from app.stages.writing import perhaps_not_ours
 from app.states import MoveState, ParkedReason
 
 
 def before_switch(batch: Batch, move: Move, looks: Looks) -> Move | Outcome:
     """Whether source and copy are still what they were; the move with its copy's exact time, or what else becomes of it."""
-    context = batch.context
     for key in (move.old_key, move.new_key):
         if key in looks.failed:
-            return refused(move, looks.failed[key], settings=context.settings)
+            return batch.refused(move, looks.failed[key])
     source, copy = looks.found[move.old_key], _found(batch, move, looks)
     if copy is None:
         return _lost_copy(batch, move)

@@ -18,7 +18,6 @@ from app.errors import ObjectError, UnansweredError
 from app.ledger.records import Move, Outcome
 from app.stages.batch import Batch
 from app.stages.context import Context
-from app.stages.outcomes import refused
 
 Steps = Generator[None, None, Outcome]  # yields while a write is under way
 
@@ -87,7 +86,7 @@ class Together:
         except StopIteration as done:
             outcome: Outcome = done.value
         except ObjectError as error:
-            outcome = refused(move, error, settings=batch.context.settings)
+            outcome = batch.refused(move, error)
         except UnansweredError as error:
             batch.unanswered(move, error)
             raise
