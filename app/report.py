@@ -236,9 +236,9 @@ def stall(
         return f"the database's clock jumped: deletes are held for {(run.deletes_held_until - now) / MICROSECONDS:.0f} s"
     opened = {count.state for count in counts if count.state in OPEN_STATES}
     if opened == {_S.RENAMED} and grace and next_delete is not None and next_delete > now:
-        return (
-            f"all rows are switched; the grace of {grace} s runs, the first deletes are due in {(next_delete - now) / MICROSECONDS:.0f} s"
-        )
+        then = "and is over" if run.hold_deletes else "the first deletes are due"
+        held = ", old objects are held then" if run.hold_deletes else ""
+        return f"all rows are switched; the grace of {grace} s runs, {then} in {(next_delete - now) / MICROSECONDS:.0f} s{held}"
     return errors[0] if errors else None
 
 

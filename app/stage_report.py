@@ -82,11 +82,8 @@ def held_back_by(report: Mapping[str, Any], *, per_second: Mapping[str, float]) 
     stage = stages[name]
     idle = stage["idle_seconds"] or 0
     if stage["in_hand"]:
-        return (
-            f"{name}, {stage['in_hand']:,} in hand and {stage['queued']:,} queued: more {name} workers help"
-            if idle < STILL_SECONDS
-            else None
-        )
+        helps = stage["queued"] and idle < STILL_SECONDS  # with nothing queued more workers would have nothing to take
+        return f"{name}, {stage['in_hand']:,} in hand and {stage['queued']:,} queued: more {name} workers help" if helps else None
     return _still(name, stage) if idle >= UNTAKEN_SECONDS else None
 
 

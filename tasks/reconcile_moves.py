@@ -25,6 +25,7 @@ def reconcile_moves() -> str:
     """Enqueue again whatever is due in any live run, and end the runs that are over."""
     said = []
     try:
+        resources.deployment()  # a database without the ledger says so in one line
         live = resources.runs().all_live()
     except RekeyError as error:
         log.warning("the reconciler stopped: %s", error, extra={"action": "batch_released"})

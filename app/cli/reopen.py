@@ -41,7 +41,7 @@ def retry(
             raise UsageError(f"run {run.id[:8]} has no parked asset that is meant: `rekey status` counts them by reason")
         sent = resources.reopening().retry(run, which)
         hasten(run)
-        _say(run, sent, "go on", as_json=as_json)
+        _say(run, sent, f"go on{_once_resumed(run)}", as_json=as_json)
     finally:
         resources.close()
 
@@ -66,7 +66,7 @@ def release(*, settings: Settings, max_deletes: int | None, run_id: str | None, 
         resources.steering().hold(run, hold=False)
         sent = resources.reopening().release(run, most=max_deletes)
         hasten(run)
-        _say(run, sent, "are released", as_json=as_json)
+        _say(run, sent, f"are released{_once_resumed(run)}", as_json=as_json)
     finally:
         resources.close()
 
@@ -76,6 +76,10 @@ def _steady(settings: Settings, run_id: str | None) -> Run:
     if run.state is RunState.CANCELLED and run.is_live:
         raise UsageError(f"run {run.id[:8]} is being cancelled: wait until `rekey status` shows that it has ended")
     return run
+
+
+def _once_resumed(run: Run) -> str:
+    return " once `rekey resume` lets the paused run go on" if run.state is RunState.PAUSED else ""
 
 
 def _say(run: Run, sent: Sent, what: str, *, as_json: bool) -> None:

@@ -115,7 +115,7 @@ class Request:
 @click.option("--outcome", metavar="NAMES", help="Only assets that ended so; commas between: parked,kept. `open`: not ended yet.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Write a file, which gets its name when it is whole.")
 @click.option("--gzip", "packed", is_flag=True, help="Compress it.")
-@click.option("--to-bucket", "name", metavar="NAME", help="Write an object .rekey/reports/RUN/NAME; one that is there is not replaced.")
+@click.option("--to-bucket", "name", metavar="FILE", help="Write an object .rekey/reports/RUN/FILE; one that is there is not replaced.")
 @json_flag
 @settings_flags(required=REQUIRED, log_level="error")
 def report(*, settings: Settings, run_id: str | None, **wanted: Any) -> int:  # noqa: ANN401 - the flags of Request

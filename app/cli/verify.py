@@ -89,9 +89,8 @@ def verify(
         else:
             status = _verify(settings, run, work, has_ledger=has_ledger, headers=headers, output=output, as_json=as_json)
         over = True
-    except (TransientError, _NotWrittenError) as error:
-        kind = UsageError if isinstance(error, MissingKeysError) else RekeyError
-        raise kind(f"{error}; what was read so far is kept: the same command with --resume goes on") from error
+    except (TransientError, _NotWrittenError, KeyboardInterrupt) as error:
+        raise error if work is None else _kept(error) from error
     except RekeyError:
         over = True
         raise
@@ -100,6 +99,16 @@ def verify(
             work.close(remove=over)
         resources.close()
     return status
+
+
+def _kept(error: BaseException) -> BaseException:
+    """*error*, saying that the same command can go on."""
+    kept = "what was read so far is kept: the same command with --resume goes on"
+    if isinstance(error, KeyboardInterrupt):
+        click.echo(f"rekey: interrupted; {kept}", err=True)
+        return error
+    kind = UsageError if isinstance(error, MissingKeysError) else RekeyError
+    return kind(f"{error}; {kept}")
 
 
 def _verify(
@@ -174,7 +183,7 @@ def write_findings(output: Path | None, objects: Iterable[object]) -> str | None
 
 def _lines(report: dict[str, Any]) -> list[str]:
     """The report for a person."""
-    from app.verification.findings import FAULTS, NOTES  # noqa: PLC0415
+    from app.verification.findings import FAULTS, NOTES, Kind  # noqa: PLC0415
 
     named = f", run {report['run'][:8]}" if report["run"] else ""
     schemes = report["schemes"]
@@ -189,8 +198,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
             if str(kind) in found:
                 lines.append(f"{title:<6} {found[str(kind)]:>9} {words} ({kind})")
                 lines += [f"         {_example(each)}" for each in report["examples"].get(str(kind), ())]
-    if report["faults"].get("missing"):
-        lines.append("       `rekey verify --repair` looks for them in the journal of the deletes")
+                if kind is Kind.MISSING:
+                    lines.append("         `rekey verify --repair` looks for these in the journal of the deletes")
     if not report["faults"]:
         lines.append("no faults")
     return lines

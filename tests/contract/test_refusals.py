@@ -20,7 +20,7 @@ from minio.retention import Retention
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
 from app.clock import BootClock
-from app.errors import DeniedError, EncryptedError, MissingObjectError, ObjectError, StoreRequestError
+from app.errors import CredentialsError, DeniedError, EncryptedError, MissingObjectError, ObjectError, StoreRequestError
 from app.looks import look
 from app.minio_store import MinioStore
 from app.object_store import ObjectAttributes, ObjectInfo
@@ -147,6 +147,8 @@ def test_wrong_secret_is_denied(name: str, request: pytest.FixtureRequest) -> No
         with pytest.raises(DeniedError) as refusal:
             call()
         assert "wrong-secret" not in str(refusal.value)
+    with pytest.raises(CredentialsError):  # by which workers tell it from what one object is denied for
+        store.list_page(prefix=".rekey/", start_after="", limit=1)
     store.close()
 
 

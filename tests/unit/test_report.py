@@ -178,6 +178,19 @@ def test_rates_go_by_what_is_done(world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hold", "words"), [(False, "the first deletes are due in 50 s"), (True, "and is over in 50 s, old objects are held then")]
+)
+def test_grace_is_said_to_end_in_deletes_only_where_it_does(world: World, *, hold: bool, words: str) -> None:
+    """Where they are held nobody is told of deletes that do not come."""
+    run = dataclasses.replace(world.run, hold_deletes=hold)
+    counts = [Count(MoveState.RENAMED, None, None, waiting=False, moves=1)]
+    told = stall(run, now=run.tick_at, counts=counts, next_delete=run.tick_at + 50 * SECOND, errors=[], grace=60)
+
+    assert told is not None
+    assert words in told
+
+
+@pytest.mark.parametrize(
     ("totals", "expected"),
     [
         ({}, None),

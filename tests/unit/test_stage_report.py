@@ -102,8 +102,9 @@ def test_moves_whose_message_is_gone_are_neither_queued_nor_in_hand(tmp_path: Pa
             "copy_rate=40: `rekey set copy_rate=0`",
         ),
         ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "at_rate": True}}, {}, "copy_rate=40: `rekey set copy_rate=0`"),
-        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "at_rate": True}}, {"copy": 11.0}, "copy, 50 in hand"),
-        ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40}}, {}, "copy, 50 in hand"),
+        ({"copy": {"left": 900, "in_hand": 50, "queued": 9, "rate_bound": 40, "at_rate": True}}, {"copy": 11.0}, "copy, 50 in hand"),
+        ({"copy": {"left": 900, "in_hand": 50, "queued": 9, "rate_bound": 40}}, {}, "copy, 50 in hand"),
+        ({"delete": {"left": 92, "in_hand": 92}}, {}, None),
         ({"copy": {"left": 900, "in_hand": 50, "rate_bound": 40, "idle_seconds": 9.0}}, {}, None),
         ({"delete": {"left": 900, "later": 900, "rate_bound": 40, "at_rate": True}}, {}, None),
         (

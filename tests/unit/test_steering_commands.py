@@ -539,3 +539,13 @@ def test_operator_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPat
 
     assert identity.operator().startswith("uid-4711@hhh")
     assert len(identity.operator()) == 255
+
+
+def test_what_is_sent_on_in_a_paused_run_waits_for_its_resume(running: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said, so that nobody waits for it in vain."""
+    running.set_columns(2, state="parked", parked_from="planned", reason="denied")
+    assert cli.main(["pause", *FLAGS]) == 0
+    capsys.readouterr()
+
+    assert cli.main(["retry", *FLAGS]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("1 assets go on once `rekey resume` lets the paused run go on")

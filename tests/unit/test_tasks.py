@@ -266,6 +266,20 @@ def test_tick_that_finds_the_ledger_away_is_one_line(world: World, broker: Broke
     assert broker.sent == []
 
 
+def test_tick_on_a_database_without_the_ledger_is_one_line(world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wrong database, or none that `rekey init` has seen: said each time, without a traceback."""
+    missing = UsageError("the ledger's tables are missing in this database: run `rekey init`")
+
+    def none() -> str:
+        raise missing
+
+    monkeypatch.setattr(resources, "deployment", none)
+    monkeypatch.setattr(world.context.runs, "all_live", lambda: pytest.fail("it has no table to read"))
+
+    assert reconcile_moves.reconcile_moves() == f"stopped: {missing}"
+    assert broker.sent == []
+
+
 @pytest.mark.parametrize(
     "failure",
     [

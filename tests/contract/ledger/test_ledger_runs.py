@@ -27,7 +27,7 @@ def test_second_live_run_is_refused_until_the_first_has_ended(context: Context) 
     with pytest.raises(UsageError, match="paused"):
         make_run(context)
     assert context.runs.set_state(first, RunState.CANCELLED, only_from=RunState.PAUSED)
-    with pytest.raises(UsageError, match="cancelled"):  # its open moves have still to end
+    with pytest.raises(UsageError, match=r"is being cancelled .*: wait until"):  # its open moves have still to end
         make_run(context)
     assert context.runs.end(context.runs.get(first.id))
     assert not context.runs.end(context.runs.get(first.id))

@@ -7,12 +7,13 @@ import json
 import logging
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from app import cli, resources
 from app.cli import verify_setup
+from app.errors import DatabaseUnavailableError
 from app.reporting import outputs
 from tests.verifying import subject_of
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.builders import World
 
-DONE, ERROR, USAGE, FINDINGS = 0, 1, 2, 3
+DONE, ERROR, USAGE, FINDINGS, INTERRUPTED = 0, 1, 2, 3, 130
 FLAGS = ("--s3-bucket", "assets", "--table", "assets", "--settle-seconds", "1")
 
 
@@ -141,3 +142,36 @@ def test_repair_that_healed_all_ends_well(world: World, capsys: pytest.CaptureFi
 
 def _full(_file: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_interrupted_verification_says_how_it_goes_on(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an hour of reading nobody should have to look that up."""
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "list_page", _interrupted)
+        status = cli.main(["verify", *FLAGS])
+    lines = capsys.readouterr().err.splitlines()
+
+    assert (status, kept(tmp_path)) == (INTERRUPTED, [".db"])
+    assert "rekey: interrupted; what was read so far is kept: the same command with --resume goes on" in lines
+    assert cli.main(["verify", "--resume", *FLAGS]) == DONE
+
+
+def test_nothing_is_said_to_be_kept_where_nothing_was_read(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The database was away from the beginning."""
+    monkeypatch.setattr(verify_setup, "chosen_run", _away)
+
+    assert cli.main(["verify", *FLAGS]) == ERROR
+    assert capsys.readouterr().err.splitlines() == ["rekey: the database did not answer"]
+    assert (kept(tmp_path), world.states()) == ([], {"deleted": 3})
+
+
+def _interrupted(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _away(*_: object, **__: object) -> NoReturn:
+    raise DatabaseUnavailableError("the database did not answer")
