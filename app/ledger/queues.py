@@ -96,7 +96,12 @@ _FREE_LOST = (
         suspect=True,
     )
 )
-_WAKE_KEPT = update(moves).where(moves.c.state.in_(_OPEN), *_ENDED, moves.c.lease_kept, moves.c.due_at > _NOW).values(due_at=_NOW)
+# From then on they are like any other: what forgets hints, wakes or puts off asks for moves without a lease.
+_FREE_KEPT = (
+    update(moves)
+    .where(moves.c.state.in_(_OPEN), *_ENDED, moves.c.lease_kept)
+    .values(lease_token=None, lease_kept=False, lease_until=0, due_at=case((moves.c.due_at > _NOW, _NOW), else_=moves.c.due_at), hints=0)
+)
 
 
 class QueueLedger:
@@ -155,7 +160,7 @@ class QueueLedger:
             now = read_now(connection)
             given = {"run": run.no, "now": now, "most_deaths": max_deaths}
             died = {"died": f"the worker died {max_deaths} times while it was alone on this asset"}
-            connection.execute(_WAKE_KEPT, given)
+            connection.execute(_FREE_KEPT, given)
             connection.execute(_PARK_DEAD, given | died)
             return connection.execute(_FREE_LOST, given).rowcount
 

@@ -543,7 +543,7 @@ def test_operator_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPat
 
 def test_what_is_sent_on_in_a_paused_run_waits_for_its_resume(running: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Said, so that nobody waits for it in vain."""
-    running.set_columns(2, state="parked", parked_from="planned", reason="denied")
+    running.set_columns(2, state="parked", parked_from="planned", reason="denied", stage=None, live_hash=None)
     assert cli.main(["pause", *FLAGS]) == 0
     capsys.readouterr()
 
