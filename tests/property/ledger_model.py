@@ -315,9 +315,14 @@ class Ledger:
         return [entry.id for entry in taken]
 
     def bury(self, no: int, *, most: int) -> int:
-        """Lost leases make suspects; who loses its worker alone too often is parked. Gives how many run alone from now on."""
+        """Lost leases make suspects; who loses its worker alone too often is parked. Gives how many run alone from now on.
+
+        What was kept to its lease's end is free and due.
+        """
         suspects = 0
         for entry in self.of(no):
+            if entry.is_open and entry.kept and entry.held_until < self.now:
+                entry.free(due=min(entry.due, self.now), not_before=entry.not_before)
             if not entry.is_lost(self.now):
                 continue
             entry.deaths += entry.suspect

@@ -221,6 +221,23 @@ def test_end_of_a_lease_is_seen_though_its_move_would_be_due_later(context: Cont
     assert context.queues.take_due(run, stage="copy", state=MoveState.PLANNED, limit=9, suspects=not kept) == [1]
 
 
+def test_move_whose_lease_was_kept_to_its_end_is_like_any_other_afterwards(context: Context) -> None:
+    """Its messages are stamped once each, so that they come less and less often, and are forgotten with those of the others."""
+    run = _planned(context, 1)
+    lease, (move,) = _claim(context, run, [1], seconds=0.01)
+    context.moves.record(lease, [Outcome(move=move, keep_lease=True)])
+    _wait_until(context, lambda: context.queues.due_states(run))
+    asked: list[list[int]] = []
+    for _ in range(3):
+        context.queues.mark_suspects(run, max_deaths=2)
+        asked.append(context.queues.take_due(run, stage="copy", state=MoveState.PLANNED, limit=9))
+    assert asked == [[1], [], []]
+    context.queues.forget_hints(run)
+
+    assert context.queues.take_due(run, stage="copy", state=MoveState.PLANNED, limit=9) == [1]
+    assert [each.id for each in _claim(context, run, [1])[1]] == [1]
+
+
 def test_moves_of_one_object_are_found_and_claimed_together(context: Context) -> None:
     """By hash, whatever run they are of; only those that are free and due for the same stage (H13)."""
     run = _planned(context, 4, old_key="up/shared.png")
