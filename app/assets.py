@@ -66,6 +66,7 @@ class Naming:
 
     row_id: str | None
     key: str
+    is_reference: bool = False  # of a table in REFERENCES: it has no object of its own, but follows an asset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,11 +260,13 @@ class Assets:
             rows = _some(connection, own, self._key, chunk)
             candidates = [Naming(None if None in values[:-1] else _row_id(values[:-1]), values[-1]) for values in rows]
             for statement, reference in zip(others, self._references, strict=True):
-                candidates += [Naming(None, value) for (value,) in _some(connection, statement, reference, chunk)]
+                candidates += [Naming(None, value, is_reference=True) for (value,) in _some(connection, statement, reference, chunk)]
             self._sort(candidates, found, wanted)
         for statement in self._dotted if wanted else []:
             named = ((values[:-1], values[-1]) for values in connection.execute(statement))
-            self._sort((Naming(None if not ids or None in ids else _row_id(ids), key) for ids, key in named), found, wanted)
+            self._sort(
+                (Naming(None if not ids or None in ids else _row_id(ids), key, is_reference=not ids) for ids, key in named), found, wanted
+            )
         return found
 
     def _sort(self, candidates: Iterable[Naming], found: dict[str, list[Naming]], wanted: Collection[str]) -> None:

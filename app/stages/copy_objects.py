@@ -158,14 +158,15 @@ def _attempt(batch: Batch, move: Move, claims: Claims, sources: Looks | None, ro
         return replan(batch, move, context.row_of(move))
     if move.same_object:
         return _same_object(context, move)
-    not_now = _not_now(batch, move, claims) or perhaps_not_ours(batch, move)
+    goes_back = sources if batch.run.kind is RunKind.ROLLBACK else None
+    untouched = None if goes_back is None else going_back.as_it_was(move, goes_back)
+    not_now = _not_now(batch, move, claims, writes=untouched is None) or perhaps_not_ours(batch, move)
     if not_now:
         return not_now
-    if batch.run.kind is RunKind.ROLLBACK and sources is not None:
-        untouched = going_back.as_it_was(move, sources)
+    if goes_back is not None:
         if untouched:
             return copied_outcome(move, Copied(source=untouched[0], copy=untouched[1]), recorded=False)
-        move = going_back.with_what_is_there(batch, move, sources)
+        move = going_back.with_what_is_there(batch, move, goes_back)
         sources = sources if looks_first(context) else None
     if (move.run_no, move.id) in batch.completing and _may_be_completed(context, move):
         raise ConditionFailedError(move.new_key, "an earlier claim has completed a copy and could not record it")
@@ -182,11 +183,12 @@ def _may_be_completed(context: Context, move: Move) -> bool:
         return False
 
 
-def _not_now(batch: Batch, move: Move, claims: Claims) -> Outcome | None:
-    """A row or a live move that names the new key counts as an object there (S3)."""
+def _not_now(batch: Batch, move: Move, claims: Claims, *, writes: bool) -> Outcome | None:
+    """A row or a live move that names the new key counts as an object there (S3); a reference to what is there in any case does not."""
     if claims.blocker(move):
         return _wait(move)
-    named = going_back.strangers(batch, move, claims.named_by_others(move, move.new_key))
+    others = [naming for naming in claims.named_by_others(move, move.new_key) if writes or not naming.is_reference]
+    named = going_back.strangers(batch, move, others)
     if named and not batch.run.seed_done and named[0].row_id is not None:
         return _wait(move)  # that row's own move may be planned yet: then its object goes first (H19)
     if named:

@@ -22,8 +22,10 @@ def late_write(batch: Batch, view: View, seen: Seen, old: ObjectInfo) -> Outcome
     whose = _not_the_rows(seen, old, settle=settle)
     if whose:
         return park(move, ParkedReason.CONFLICT, f"the old object changed{whose}")
-    if view.claims.named_by_others(move, move.new_key) or (new is not None and not move.is_our_copy(new)):
-        return _both_changed(batch, view, move)
+    if _is_another_rows(view, move):
+        return park(move, ParkedReason.CONFLICT, "the old object changed after the switch, and another row names the new key")
+    if new is not None and not move.is_our_copy(new):
+        return _both_changed(batch, move)
     overlapped = move.switch_store_time is not None and old.last_modified < move.switch_store_time
     age = view.store_time - old.last_modified
     if not overlapped and age <= settle:
@@ -46,14 +48,17 @@ def _not_the_rows(seen: Seen, old: ObjectInfo, *, settle: int) -> str | None:
     return None
 
 
-def _both_changed(batch: Batch, view: View, move: Move) -> Outcome:
+def _is_another_rows(view: View, move: Move) -> bool:
+    """Whether what is at the new key may be another asset's too; what a table in REFERENCES names there it has from *move*'s own row."""
+    return any(not naming.is_reference for naming in view.claims.named_by_others(move, move.new_key))
+
+
+def _both_changed(batch: Batch, move: Move) -> Outcome:
     """Two versions, unless they are equal: then it was our own late copy, whose reply was lost (H12), or takes nothing from anybody."""
-    context = batch.context
-    if not view.claims.named_by_others(move, move.new_key):
-        equal = context.read_if_equal(move)
-        if equal is not None:
-            fresh = move._replace(source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
-            return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)))
+    equal = batch.context.read_if_equal(move)
+    if equal is not None:
+        fresh = move._replace(source=equal[0].info, copy=equal[1].info, copy_recorded=False, looks=0, intent_at=None)
+        return Outcome(move=fresh, due_in=until_next_look(batch, fresh, float(move.grace_seconds)))
     return park(move, ParkedReason.CONFLICT, "old and new object both changed after the switch")
 
 

@@ -194,13 +194,19 @@ def _to_switch(batch: Batch, moves: Sequence[Move], rows: Mapping[str, AssetRow]
 def _occupied(batch: Batch, connection: Connection, moves: Sequence[Move], naming: Mapping[str, Sequence[Naming]]) -> bool:
     """Whether a row that has nothing to do there names the new key of one of *moves* (S5)."""
     canonical = batch.context.rules.equivalence.canonical
+    goes_back = batch.run.kind is RunKind.ROLLBACK
     others = {
-        move.new_hash: [other for other in naming.get(canonical(move.new_key), []) if other.row_id != move.row_id]
+        # Where a rollback has written nothing, a reference is to the very object that the row is switched back to.
+        move.new_hash: [
+            other
+            for other in naming.get(canonical(move.new_key), [])
+            if other.row_id != move.row_id and not (other.is_reference and goes_back and not move.copy_recorded)
+        ]
         for move in moves
         if not move.same_object
     }
     found = {hashed: named for hashed, named in others.items() if named}
-    if not found or batch.run.kind is not RunKind.ROLLBACK:
+    if not found or not goes_back:
         return bool(found)
     return bool(going_back.strangers_in(connection, batch.run, found))
 

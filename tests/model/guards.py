@@ -155,8 +155,8 @@ ALL = (
     _guard(
         "copy a late write over whatever is at the new key",
         f"{LATE}:late_write",
-        "(new is not None and not move.is_our_copy(new))",
-        "False",
+        "if new is not None and not move.is_our_copy(new):",
+        "if False:",
         ("H1_late_writes", C),
     ),
     _guard(

@@ -15,7 +15,7 @@ ALL = (
     _guard(
         "copy to where a row waits for its upload",
         f"{COPY}:_attempt",
-        "not_now = _not_now(batch, move, claims) or ",
+        "not_now = _not_now(batch, move, claims, writes=untouched is None) or ",
         "not_now = ",
         ("H5_row_on_the_new_key_long_before_its_upload", C),
     ),

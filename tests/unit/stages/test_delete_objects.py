@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 O1, N1 = "up/1.png", "clients/7/assets/1.png"
 GRACE = 60
 
+THUMBS = f"{ASSETS}; CREATE TABLE thumbs (file TEXT)"
+
 
 def _switched(world: World, numbers: int = 1) -> None:
     for number in range(1, numbers + 1):
@@ -337,6 +339,19 @@ def test_late_write_does_not_go_over_an_object_that_another_row_names(world: Wor
     assert world.move(1).reason is ParkedReason.CONFLICT
 
 
+def test_late_write_goes_over_our_copy_though_a_reference_names_it(tmp_path: Path, behaviour: Behaviour) -> None:
+    """The service has taken that from the row, after the switch: it follows the asset (S2)."""
+    world = World(tmp_path, behaviour, table=THUMBS, settings={"references": ("thumbs.file",), "grace_seconds": 60})
+    _switched(world)
+    world.sql("INSERT INTO thumbs VALUES (:key)", key=N1)
+    world.later(10)
+    world.store.app_put(O1, b"v2")
+    world.go()
+
+    assert (world.states(), world.parked()) == ({"deleted": 1}, {})
+    assert world.get(1) == b"v2"
+
+
 def test_endless_late_writes_are_given_up(tmp_path: Path, behaviour: Behaviour) -> None:
     """Bounded (S9)."""
     world = World(tmp_path, behaviour, settings={"max_attempts": 1, "settle_seconds": 0})
@@ -486,7 +501,7 @@ def test_row_that_still_names_the_old_object_keeps_it(tmp_path: Path, behaviour:
 
 def test_other_table_that_names_the_old_object_keeps_it(tmp_path: Path, behaviour: Behaviour) -> None:
     """REFERENCES (A4)."""
-    world = World(tmp_path, behaviour, table=f"{ASSETS}; CREATE TABLE thumbs (file TEXT)", settings={"references": ("thumbs.file",)})
+    world = World(tmp_path, behaviour, table=THUMBS, settings={"references": ("thumbs.file",)})
     world.add(1)
     world.sql("INSERT INTO thumbs VALUES (:key)", key=O1)
     world.go()

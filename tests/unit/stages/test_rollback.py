@@ -10,7 +10,7 @@ import pytest
 from app.ledger import rollbacks
 from app.states import KeptReason, MoveState, ParkedReason, RunState
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
-from tests.builders import World
+from tests.builders import ASSETS, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,38 @@ def test_held_objects_come_back_by_switching_alone(world: World) -> None:
     assert sorted(world.store.contents()) == ["up/1.png", "up/2.png", "up/3.png"]
     assert world.states() == {"deleted": 3}
     assert set(_origin_states(world, origin).values()) == {MoveState.ROLLED_BACK}
+
+
+def test_object_that_a_reference_kept_comes_back_by_switching_alone(tmp_path: Path, behaviour: Behaviour) -> None:
+    """It was named there before the run and is named there now: the row joins it again (H18)."""
+    table = f"{ASSETS}; CREATE TABLE thumbs (file TEXT)"
+    world = World(tmp_path, behaviour, table=table, settings={"references": ("thumbs.file",)})
+    world.add(1)
+    world.sql("INSERT INTO thumbs VALUES ('up/1.png')")
+    world.go()
+    before, written = world.states(), len(world.writes())
+    world.take_back(world.run.id)
+    world.go()
+
+    assert before == {"kept": 1}
+    assert (world.states(), world.parked(), world.key(1)) == ({"deleted": 1}, {}, "up/1.png")
+    assert {name for name, *_ in world.writes()[written:]} == {"delete"}
+    assert sorted(world.store.contents()) == ["up/1.png"]
+
+
+def test_object_is_not_put_back_where_a_reference_waits_for_its_upload(tmp_path: Path, behaviour: Behaviour) -> None:
+    """Nothing is at the old key any more: who names it since means another object (H5)."""
+    table = f"{ASSETS}; CREATE TABLE thumbs (file TEXT)"
+    world = World(tmp_path, behaviour, table=table, settings={"references": ("thumbs.file",)})
+    world.add(1)
+    world.go()
+    world.sql("INSERT INTO thumbs VALUES ('up/1.png')")
+    world.take_back(world.run.id)
+    world.go()
+
+    assert world.parked() == {ParkedReason.TARGET_EXISTS: 1}
+    assert world.get(1) == b"v1"
+    assert "up/1.png" not in world.store.contents()
 
 
 def test_deleted_objects_are_copied_back(world: World) -> None:
