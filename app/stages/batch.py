@@ -168,6 +168,13 @@ class Batch:
         self.result.outage = error
         self.add(Outcome(move=move._replace(detail=clean(str(error)), waiting=False), keep_lease=True), say="unanswered")
 
+    def outlast(self, seconds: float) -> None:
+        """Have the lease last so long from now at least, if the ledger can be told: a request may be carried out as late as that."""
+        if self.lease.remaining() < seconds:
+            with suppress(DatabaseUnavailableError, LeaseLostError):
+                self.flush()
+                self.context.moves.renew(self.lease, self.left, seconds=seconds)
+
     def refused(self, move: Move, error: ObjectError) -> Outcome:
         """What the store's refusal makes of *move*.
 

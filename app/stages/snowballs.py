@@ -28,6 +28,8 @@ from app.states import RunKind
 
 MOST_BYTES = 256 * 1024  # sent at one go: the later its end comes, the longer after the look before it
 NAME = f"{RESERVED_PREFIX}snowball.tar"
+# MinIO waits 30 s for the rest of a request that it has begun (its idle time-out), whatever the date says: seen after 25 s, refused after 45.
+RESTS_SECONDS = 45.0
 
 
 def rolls(batch: Batch) -> bool:
@@ -139,6 +141,7 @@ class Rolling:
             written = self._batch.context.store.put_snowball(NAME, fresh, deadline=self._batch.lease)
         except UnansweredError as error:
             self._batch.context.small.refuse()
+            self._batch.outlast(RESTS_SECONDS)
             snowball.failure = error
         except TransientError as error:
             snowball.failure = error

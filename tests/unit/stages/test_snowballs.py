@@ -12,7 +12,7 @@ from app.errors import BadKeyError, DeniedError, MissingObjectError, StoreReques
 from app.looks import MAX_AGE_SECONDS
 from app.spacing import spaced
 from app.stages.small_share import HOPED, SmallShare
-from app.stages.snowballs import MOST_BYTES, NAME
+from app.stages.snowballs import MOST_BYTES, NAME, RESTS_SECONDS
 from app.states import MoveState, ParkedReason, RunState
 from app.testing import Behaviour, Fault
 from app.testing.versions import CONDITIONAL, LIKE_MINIO
@@ -238,6 +238,25 @@ def test_snowball_without_an_answer_is_settled_when_its_lease_is_over(world: Wor
     assert [world.get(number) for number in range(1, 6)] == [b"v1", b"v2", b"v3", b"v4", b"v5"]
     assert len(_requests(world, "put_snowball")) == 1
     assert not [request.deliver() for request in world.store.delayed if request.deliver() is None]
+
+
+def test_nobody_acts_while_the_store_may_still_wait_for_the_rest_of_a_snowball(world: World) -> None:
+    """Longer than a lease: the date of a request is checked with its head, and a rest that comes late is carried out."""
+    _seed(world, 3)
+    world.store.faults.add(Fault.delay(), on="put_snowball")
+    world.do("copy")
+    world.store.calls.clear()
+    world.later(40)
+    world.tick()
+    early = world.do("copy")
+    written = world.writes()
+    world.later(6)
+    world.tick()
+    world.do("copy")
+
+    assert world.context.settings.lease_seconds < RESTS_SECONDS - 5
+    assert (early.taken, written) == (0, [])
+    assert world.states() == {"copied": 3}
 
 
 def test_part_of_a_snowball_that_arrived_before_its_end_was_cut_off_is_known_again(world: World) -> None:
