@@ -236,10 +236,14 @@ def stall(
         return f"the database's clock jumped: deletes are held for {(run.deletes_held_until - now) / MICROSECONDS:.0f} s"
     opened = {count.state for count in counts if count.state in OPEN_STATES}
     if opened == {_S.RENAMED} and grace and next_delete is not None and next_delete > now:
-        then = "and is over" if run.hold_deletes else "the first deletes are due"
-        held = ", old objects are held then" if run.hold_deletes else ""
-        return f"all rows are switched; the grace of {grace} s runs, {then} in {(next_delete - now) / MICROSECONDS:.0f} s{held}"
+        return _in_grace(run, grace=grace, due=(next_delete - now) / MICROSECONDS)
     return errors[0] if errors else None
+
+
+def _in_grace(run: Run, *, grace: int, due: float) -> str:
+    if run.hold_deletes:
+        return f"all rows are switched; the grace of {grace} s runs, and old objects are held from then on, the first in {due:.0f} s"
+    return f"all rows are switched; the grace of {grace} s runs, the first deletes are due in {due:.0f} s"
 
 
 def _silent_seconds(run: Run) -> float:

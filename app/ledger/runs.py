@@ -115,10 +115,12 @@ class RunLedger:
             other = self.live(bucket, table_name)
             if other is None:
                 raise
-            is_ending = other.state is RunState.CANCELLED
-            state = "being cancelled" if is_ending else other.state
-            remedy = "wait until `rekey status` shows that it has ended" if is_ending else "watch it with `rekey status`, or end it first"
-            raise UsageError(f"run {other.id[:8]} is {state} on this bucket and table: {remedy}") from error
+            named = f"run {other.id[:8]}"
+            if other.state is RunState.CANCELLED:
+                text = f"{named} is being cancelled on this bucket and table: wait until `rekey status` shows that it has ended"
+            else:
+                text = f"{named} is {other.state} on this bucket and table: watch it with `rekey status`, or end it first"
+            raise UsageError(text) from error
         return self.get(str(values["id"]))
 
     def get(self, run_id: str) -> Run:

@@ -28,7 +28,7 @@ from app.states import RunKind
 
 MOST_BYTES = 256 * 1024  # sent at one go: the later its end comes, the longer after the look before it
 NAME = f"{RESERVED_PREFIX}snowball.tar"
-# MinIO waits 30 s for the rest of a request that it has begun (its idle time-out), whatever the date says: seen after 25 s, refused after 45.
+# MinIO waits 30 s for the rest of a request that it has begun, whatever the date says: it took one after 25 s and refused one after 45.
 RESTS_SECONDS = 45.0
 
 

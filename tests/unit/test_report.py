@@ -178,7 +178,7 @@ def test_rates_go_by_what_is_done(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hold", "words"), [(False, "the first deletes are due in 50 s"), (True, "and is over in 50 s, old objects are held then")]
+    ("hold", "words"), [(False, "the first deletes are due in 50 s"), (True, "and old objects are held from then on, the first in 50 s")]
 )
 def test_grace_is_said_to_end_in_deletes_only_where_it_does(world: World, *, hold: bool, words: str) -> None:
     """Where they are held nobody is told of deletes that do not come."""

@@ -129,7 +129,7 @@ def test_line_goes_by_what_the_stages_do_now(tmp_path: Path) -> None:
     world.seed()
     world.crash_in("copy", [1])
     report = world.report()
-    report["stages"]["copy"] |= {"rate_bound": 40, "at_rate": True}
+    report["stages"]["copy"] |= {"rate_bound": 40, "at_rate": True, "queued": 9}
 
     assert "held back by copy_rate=40" in line(report, {"copy": 39.0})
     assert "held back by copy, 1 in hand" in line(report, {"copy": 3.0})
