@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Engine, MetaData, Table, event, exc, inspect
 from sqlalchemy.dialects.postgresql import DOMAIN
 
+from app.database import transaction
 from app.errors import UsageError
 
 
@@ -78,10 +79,19 @@ def split_name(name: str) -> tuple[str | None, str]:
 
 
 def plain_name(engine: Engine, name: str) -> str:
-    """The one name under which the ledger knows a table, however it was written: without the schema where it is looked for anyway."""
+    """The one name under which the ledger knows a table, however it was written: without the schema where it is looked for anyway.
+
+    Raises:
+        DatabaseUnavailableError: The database was not connected to before, and does not answer.
+    """
     schema, table = split_name(name)
     if engine.dialect.name == "sqlite":  # which folds the letters of names
         schema, table = schema and schema.lower(), table.lower()
-    default = engine.dialect.default_schema_name or inspect(engine).default_schema_name
+    default = engine.dialect.default_schema_name or _default_schema(engine)
     parts = [table] if schema in {None, default} else [*str(schema).split("."), table]
     return ".".join(f'"{part}"' if "." in part else part for part in parts)
+
+
+def _default_schema(engine: Engine) -> str | None:
+    with transaction(engine, read_only=True) as connection:
+        return inspect(connection).default_schema_name

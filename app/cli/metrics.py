@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+from contextlib import suppress
 from functools import partial
 
 import click
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from app import resources
 from app.cli import DONE, INTERRUPTED
 from app.cli.options import echo_json, json_flag, settings_flags
-from app.errors import UsageError
+from app.errors import DatabaseUnavailableError, UsageError
 from app.metrics.collecting import RunCollector, read
 from app.settings import Settings
 
@@ -45,7 +46,8 @@ def metrics(*, settings: Settings, listen: tuple[str, int], once: bool, as_json:
     """
     resources.configure(settings, statement_seconds=resources.COMMAND_SECONDS)
     try:
-        resources.deployment()
+        with suppress(DatabaseUnavailableError):  # that it is away is what is told then; a ledger that is missing is an error
+            resources.deployment()
         registry = CollectorRegistry(auto_describe=False)
         registry.register(RunCollector(partial(read, settings)))
         if as_json:

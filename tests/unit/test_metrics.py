@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from app import cli, resources
 from app.gauge import BOUNDS
 from app.gauge import Reading as Answers
 from app.ledger.throttles import RECONCILER, Tallied, Throttle
@@ -123,6 +124,17 @@ def test_ledger_that_is_away_is_told() -> None:
     samples = told(Reading(database=False, broker=BROKER, workers={"copy": 1}))
 
     assert (samples["rekey_database_up",], samples["rekey_broker_messages", "copy"]) == (0, 3)
+
+
+def test_command_that_starts_while_all_is_away_tells_that(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An exporter that is restarted in an outage must not be missing in it."""
+    monkeypatch.setenv("REKEY_DATABASE_URL", "postgresql://app@127.0.0.1:1/app")
+    monkeypatch.setenv("REKEY_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(resources, "_settings", None)
+
+    assert cli.main(["metrics", "--once", "--s3-bucket", "assets", "--table", "assets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"rekey_database_up 0.0", "rekey_broker_up 0.0"} <= set(lines)
 
 
 def test_several_scrapes_at_once_cost_one_reading() -> None:
