@@ -90,7 +90,8 @@ def verify(
             status = _verify(settings, run, work, has_ledger=has_ledger, headers=headers, output=output, as_json=as_json)
         over = True
     except (TransientError, _NotWrittenError, KeyboardInterrupt) as error:
-        raise error if work is None else _kept(error) from error
+        _say_what_is_kept(error, work)
+        raise
     except RekeyError:
         over = True
         raise
@@ -101,14 +102,16 @@ def verify(
     return status
 
 
-def _kept(error: BaseException) -> BaseException:
-    """*error*, saying that the same command can go on."""
+def _say_what_is_kept(error: BaseException, work: Workspace | None) -> None:
+    """Say that the same command can go on, if anything was read: of an error by raising one that does."""
+    if work is None:
+        return
     kept = "what was read so far is kept: the same command with --resume goes on"
     if isinstance(error, KeyboardInterrupt):
         click.echo(f"rekey: interrupted; {kept}", err=True)
-        return error
+        return
     kind = UsageError if isinstance(error, MissingKeysError) else RekeyError
-    return kind(f"{error}; {kept}")
+    raise kind(f"{error}; {kept}") from error
 
 
 def _verify(
