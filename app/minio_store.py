@@ -248,7 +248,7 @@ class MinioStore(MinioBucket):
 
     def _put(self, key: str, size: int, condition: Condition | None, reply: Reply) -> ObjectInfo:
         written(reply, key, condition)
-        etag = reply.answer.headers.get("etag", "").strip('"')
+        etag = reply.etag
         if not etag:
             raise proof_missing(key, reply.answer.headers)
         return self._written(key, etag, size, reply)

@@ -36,6 +36,11 @@ class Reply:
     date: int | None  # the answer's own Date, UTC seconds
     expires_at: int | None  # the end of the signature (writes)
 
+    @property
+    def etag(self) -> str:
+        """The ETag in its headers; empty where there is none."""
+        return self.answer.headers.get("etag", "").strip('"')
+
     def error(self, key: str) -> RekeyError:
         """What the answer says if it is no success."""
         error = answer_error(self.answer, key, expires_at=self.expires_at, now=self.date)

@@ -64,7 +64,7 @@ def put_part(client: S3Client, upload_id: str, key: str, number: int, body: byte
     """UploadPart; gives the part's ETag."""
     reply = client.write("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, body=body, deadline=deadline)
     success(reply, key)
-    etag = reply.answer.headers.get("etag", "").strip('"')
+    etag = reply.etag
     if not etag:
         raise proof_missing(key, reply.answer.headers)
     return etag

@@ -83,6 +83,6 @@ def put(client: S3Client, name: str, objects: Sequence[Packed], *, deadline: Dea
         success(reply, name)
     except RekeyError as error:
         raise UnansweredError(f"one of {len(objects)} objects in a request was refused, perhaps: {error}") from error
-    if reply.answer.headers.get("etag", "").strip('"') != md5(body, usedforsecurity=False).hexdigest():
+    if reply.etag != md5(body, usedforsecurity=False).hexdigest():
         raise UnansweredError(f"a request for {len(objects)} objects did not arrive as it was sent: the answer's ETag is not its MD5")
     return reply
